@@ -1,0 +1,31 @@
+# lpla: every target sets up what it needs; the environment is made once, in .venv.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup audit test check
+
+help:  ## list the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## create .venv with the tested versions (once; about 6 GB)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lpla needs Python 3.11 or 3.12, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on 2 cores)
+	$(RUN) run.py
+
+test: $(READY)  ## run the whole test suite
+	$(RUN) -m pytest
+
+check: $(READY)  ## lint, format, types, the layers and the configuration contract
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(VENV)/bin/basedpyright
+	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py

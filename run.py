@@ -1,0 +1,16 @@
+"""Configuration in, audit out: `python run.py --help`."""
+
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    """One job; heavy imports wait until work starts, so that help and typing errors answer at once."""
+    from lpla.audit import run
+
+    run(config)
+
+
+if __name__ == "__main__":
+    main()

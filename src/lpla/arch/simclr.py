@@ -1,0 +1,45 @@
+"""SimCLR: contrast two views of an image against all other views of the batch (Chen et al., arXiv 2002.05709)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.loss import NTXentLoss
+from lightly.models.modules import SimCLRProjectionHead
+from torch import Tensor
+
+from lpla.contracts import Arch, Backbone, Optimization, Views
+
+
+class SimCLR(Arch):
+    """Lightly's head and NT-Xent loss; both views in one forward, so batch norm is joint over them."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        temperature: float,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)
+        self.criterion = NTXentLoss(temperature=temperature)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """NT-Xent of the two projected views; no schedule."""
+        z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        return self.criterion(z0, z1)
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}

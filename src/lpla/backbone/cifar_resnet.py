@@ -1,0 +1,26 @@
+"""ResNets for small images (3 x 3 stem, no pooling), from Lightly's ResNetGenerator (He et al., arXiv 1512.03385)."""
+
+from jaxtyping import Float
+from lightly.models import ResNetGenerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpla.contracts import Backbone
+
+
+class CifarResNet(Backbone):
+    """Depth 9, 18, 34 or 50 and a width factor; the mean over positions is the feature."""
+
+    def __init__(self, channels: int, /, *, depth: int, width: float) -> None:
+        super().__init__()
+        net = ResNetGenerator(f"resnet-{depth}", width=width)
+        stem = net.conv1.out_channels
+        # Lightly's stem takes three channels; greyscale images need their own.
+        self.conv1 = nn.Conv2d(channels, stem, kernel_size=3, stride=1, padding=1, bias=False)
+        self.bn1 = net.bn1
+        self.stages = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
+        self.features = net.linear.in_features
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """Feature vectors: the last stage's maps, averaged."""
+        return self.stages(F.relu(self.bn1(self.conv1(x)))).mean(dim=(2, 3))

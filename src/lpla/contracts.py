@@ -1,0 +1,224 @@
+"""The nouns of an audit: what every package speaks of, and nothing of how it is done.
+
+Shapes: N images, Q views, D width, P norms, K encoders (row 0 the target), B a batch.
+What the code supplies to a plug-in is positional-only; what the configuration supplies is keyword-only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """A random augmentation, declared: the probabilities and ranges from which each view draws its own parameters.
+
+    Operations run in the order of the fields; an operation with probability 0 (or strength 0) is not executed.
+    Conventions are torchvision's (RandomResizedCrop, ColorJitter, RandomGrayscale, GaussianBlur), pixels in [0, 1].
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale: float = 0.0
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    size: int | None = None
+    """Side of the square output in pixels; None keeps the image's own size."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set in a fixed order (an index IS an identity); labels serve utility alone."""
+
+    name: str
+    pixels: UInt8[Tensor, "N C H W"]
+    labels: Int[Tensor, " N"]
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            shape = tuple(self.pixels.shape)
+            raise ValueError(f"pixels of {self.name} must be uint8 [N, C, H, W], got {self.pixels.dtype} {shape}")
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(f"{self.name} needs {len(self.pixels)} labels, one per image, got {len(self.labels)}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels and their shape: the identity of what encoders are trained on (labels are not)."""
+        content = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
+        content.update(self.pixels.numpy().tobytes())
+        return content.hexdigest()
+
+
+class Dataset(ABC):
+    """A source of images and the views that suit them."""
+
+    train_views: Views
+    query_views: Views
+
+    @abstractmethod
+    def load(self) -> Images:
+        """Read the whole data set; raises InputError with the remedy if it is absent or damaged."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Who was trained on what: `inside[k, i]` says whether pool image i was in encoder k's training set.
+
+    `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
+    judged, its members and non-members in equal numbers.
+    """
+
+    index: Int[np.ndarray, " N"]
+    inside: Bool[np.ndarray, "K N"]
+    candidates: Bool[np.ndarray, " N"]
+
+    def members(self, encoder: int) -> Int[np.ndarray, " n"]:
+        """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
+        return np.sort(self.index[self.inside[encoder]])
+
+
+class Split(ABC):
+    """A layout of members and non-members over the target and its shadows."""
+
+    @abstractmethod
+    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+        """Rows for one target and `shadows` shadows; more shadows never change the earlier rows.
+
+        Raises InputError if the images do not suffice or the layout cannot have that many shadows.
+        """
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a framework's source trains it: an optimiser, and lr = base_lr x batch / reference_batch (None: flat)."""
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    base_lr: float
+    reference_batch: int | None
+    warmup_epochs: int
+
+
+class Backbone(nn.Module, ABC):
+    """The network below the framework's heads: images in, one feature vector of `features` dimensions out."""
+
+    version: ClassVar[int] = 1
+    features: int
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """The feature vectors of a batch."""
+
+
+class Arch(nn.Module, ABC):
+    """A self-supervised framework around a backbone: what it wants to see, what it minimises, what it would release."""
+
+    version: ClassVar[int] = 1
+    """Raise it when a change of the code changes the weights."""
+    optimization: Optimization
+
+    @abstractmethod
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """The training views of one image, derived from the data set's base augmentation."""
+
+    @abstractmethod
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """The embedding at each layer that may be queried: `backbone` and `projector`."""
+
+
+class Statistic(ABC):
+    """What an attack keeps of an image's embeddings: small, computed on the device while extracting.
+
+    Implementations are frozen dataclasses: their fields identify the artifact.
+    """
+
+    version: ClassVar[int] = 1
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B ..."]:
+        """The statistic of Q views of B images, view 0 the clean image."""
+
+    @abstractmethod
+    def prefix(self, values: Float[np.ndarray, "N ..."], queries: int) -> Float[np.ndarray, "N ..."]:
+        """The values that the first `queries` views alone would have given."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an attacker has of one encoder: statistics by name, row i for pool image `index[i]`. No membership."""
+
+    index: Int[np.ndarray, " N"]
+    values: Mapping[str, Float[np.ndarray, "N ..."]]
+
+
+@dataclass(frozen=True)
+class Labelled(Seen):
+    """The same of a shadow, whose training set the attacker chose."""
+
+    member: Bool[np.ndarray, " N"]
+
+
+class Attack(ABC):
+    """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
+
+    threshold_: float
+    """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
+
+    @abstractmethod
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What it needs of every encoder."""
+
+    @abstractmethod
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Learn from the shadows; raises InputError if they are too few for this attack."""
+
+    @abstractmethod
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """One score per image, higher = member."""
+
+    def notes(self) -> dict[str, str | int | float]:
+        """What the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Sentences that a reader of the result must know: what was set aside, what could not be learnt."""
+        return []
+
+
+class Defense:
+    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing."""
+
+    def train_views(self, views: Views) -> Views:
+        """The base augmentation of training, possibly strengthened."""
+        return views
+
+    def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """What a query returns in place of the embedding."""
+        return embedding

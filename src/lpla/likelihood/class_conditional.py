@@ -1,0 +1,69 @@
+"""Random-effects likelihood of the views of one image under "in" and "out", pooled over images (our section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.contracts import InputError
+from lpla.likelihood.standardise import view_moments
+
+FLOOR = 1e-6
+"""Smallest variance allowed, as a part of the total variance of u: keeps identical views from a division by zero."""
+
+
+class ClassConditional:
+    """m_i ~ N(mu_y, tau_y^2) and u_iq | m_i ~ N(m_i, sig_y^2), y = 0 (out) or 1 (in); one shadow is enough.
+
+    Fitted, each indexed by y: `mu_`, `tau2_`, `sig2_`. With one view the two variances cannot be told apart: `tau2_` is
+    the variance of u and `sig2_` is 0.
+    """
+
+    def __init__(self, tie_variance: bool) -> None:
+        self.tie_variance = tie_variance
+
+    def fit(self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]) -> Self:
+        """Learn from one array of standardised views per shadow and that shadow's members."""
+        mean, within = view_moments(np.concatenate(u))
+        inside = np.concatenate(member)
+        counts = np.array([np.sum(~inside), np.sum(inside)])
+        if counts.min() < 2:
+            raise InputError(
+                "attack.likelihood=class_conditional needs at least 2 members and 2 non-members in the shadows, "
+                f"got {counts[1]} and {counts[0]}"
+            )
+        self.queries_ = u[0].shape[1]
+        sides = (~inside, inside)
+        self.mu_ = np.array([mean[side].mean() for side in sides])
+        within_squares = self.queries_ * np.array([within[side].sum() for side in sides])
+        between_squares = np.array([np.sum((mean[side] - mean[side].mean()) ** 2) for side in sides])
+        floor = FLOOR * (within.mean() + mean.var() or 1.0)
+        self.sig2_ = np.zeros(2)
+        if self.queries_ > 1:
+            self.sig2_ = np.maximum(self._variance(within_squares, counts * (self.queries_ - 1)), floor)
+        self.tau2_ = np.maximum(self._variance(between_squares, counts - 1) - self.sig2_ / self.queries_, floor)
+        return self
+
+    def _variance(self, squares: Float[np.ndarray, " 2"], dof: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
+        return np.full(2, squares.sum() / dof.sum()) if self.tie_variance else squares / dof
+
+    def score(self, u: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
+        """log p(u_i | in) - log p(u_i | out)."""
+        if u.shape[1] != self.queries_:
+            raise ValueError(f"the shadows were seen through {self.queries_} views, the target through {u.shape[1]}")
+        mean, within = view_moments(u)
+        return self._log_density(mean, within, 1) - self._log_density(mean, within, 0)
+
+    def _log_density(
+        self, mean: Float[np.ndarray, " N"], within: Float[np.ndarray, " N"], y: int
+    ) -> Float[np.ndarray, " N"]:
+        """log p(u_i | y) without the constant Q/2 log 2 pi, which the ratio cancels."""
+        q, sig2 = self.queries_, self.sig2_[y]
+        marginal = sig2 + q * self.tau2_[y]
+        deviance = np.log(marginal) + q * (mean - self.mu_[y]) ** 2 / marginal
+        if q > 1:
+            deviance += (q - 1) * np.log(sig2) + q * within / sig2
+        return -0.5 * deviance

@@ -1,0 +1,33 @@
+"""One scale for every encoder, and the per-sample normal fit over its views (our sections 3 and 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+NORMAL_MAD = 1.4826
+"""Standard deviation of a normal variable over its median absolute deviation."""
+TIE = 1e-6
+"""Spread, in log units, below which all values are one: a unit-normalised encoder has only rounding noise."""
+
+
+def standardise(s: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
+    """u = (s - median) / (1.4826 MAD) over all images and views of one encoder and one p.
+
+    The reference is every image, members and non-members alike, so nothing of the membership enters. Unusable views
+    (s not finite) get u = 0, the middle: they say nothing, and their image stays in the table.
+    """
+    usable = np.isfinite(s)
+    if not usable.any():
+        return np.zeros_like(s)
+    centred = np.where(usable, s, 0.0) - np.median(s[usable])
+    spread = NORMAL_MAD * np.median(np.abs(centred[usable]))
+    if spread < TIE:
+        return np.zeros_like(s)
+    return np.where(usable, centred / spread, 0.0)
+
+
+def view_moments(u: Float[np.ndarray, "N Q"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Mean m_i and within variance v_i = mean_q (u_iq - m_i)^2 of every image."""
+    mean = u.mean(axis=1)
+    return mean, ((u - mean[:, None]) ** 2).mean(axis=1)

@@ -1,0 +1,148 @@
+"""What to make, as plain data: one encoder and the observations asked of it, with their keys in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+
+from lpla import observe, train
+from lpla.augment import apply as augmentation
+from lpla.contracts import Arch, Images, InputError, Statistic, Views
+from lpla.observe import Query
+from lpla.train import Regime
+
+Config = dict[str, Any]
+"""A plug-in as data: `_target_` and its keyword arguments."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Statistics of the images `index` (data-set indices) under one query."""
+
+    index: tuple[int, ...]
+    query: Query
+    statistics: tuple[Config, ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Everything that making one encoder and observing it needs."""
+
+    name: str
+    arch: Config
+    backbone: Config
+    dataset: Config
+    defense: Config
+    members: tuple[int, ...]
+    regime: Regime
+    observations: tuple[Observation, ...]
+    trainer: Config = field(default_factory=dict)
+    batch_size: int = 256
+    """Images per chunk of an extraction; changes no result."""
+
+    @property
+    def encoder_parts(self) -> Config:
+        """The parts of the encoder's key: what its weights depend on, and nothing else."""
+        return {
+            "arch": self.arch,
+            "backbone": self.backbone,
+            "dataset": load_images(self.dataset).digest,
+            "members": digest(self.members),
+            "train": asdict(self.regime),
+            "versions": {
+                "arch": get_class(self.arch["_target_"]).version,
+                "backbone": get_class(self.backbone["_target_"]).version,
+                "train": train.VERSION,
+                "augment": augmentation.VERSION,
+            },
+        }
+
+    def statistic_parts(self, observation: Observation, statistic: Config) -> Config:
+        """The parts of a statistic's key: the encoder's, the images and views, the statistic, what is released."""
+        return {
+            "encoder": self.encoder_parts,
+            "images": digest(observation.index),
+            "query": asdict(observation.query),
+            "statistic": statistic,
+            "release": self.defense,
+            "versions": {
+                "statistic": get_class(statistic["_target_"]).version,
+                "observe": observe.VERSION,
+                "augment": augmentation.VERSION,
+            },
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the recipe as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Unit:
+        """Read a recipe written by `save`; raises InputError if it is none."""
+        try:
+            data = json.loads(path.read_text())
+            data["regime"] = Regime(**data["regime"] | {"views": Views(**data["regime"]["views"])})
+            data["observations"] = tuple(
+                Observation(**o | {"query": Query(**o["query"] | {"views": Views(**o["query"]["views"])})})
+                for o in data["observations"]
+            )
+            return cls(**data)
+        except (OSError, ValueError, KeyError, TypeError) as unreadable:
+            raise InputError(
+                f"RECIPE must be a file written by an audit, but {path} is none: {unreadable}"
+            ) from unreadable
+
+
+def build_arch(unit: Unit) -> Arch:
+    """The framework with the initial weights of the unit's seed, on the CPU."""
+    channels = load_images(unit.dataset).pixels.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(unit.regime.seed)
+        backbone = plug_in(unit.backbone, partial=True)(channels)
+        return plug_in(unit.arch, partial=True)(backbone)
+
+
+def trainer_factory(unit: Unit) -> Any:
+    """Keyword arguments -> pytorch_lightning.Trainer, with the device settings of the configuration."""
+    return plug_in(unit.trainer, partial=True) if unit.trainer else pl.Trainer
+
+
+def statistic_config(statistic: Statistic) -> Config:
+    """A statistic as data; its fields are its arguments."""
+    kind = type(statistic)
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **json.loads(json.dumps(vars(statistic)))}
+
+
+def plug_in(config: Config, partial: bool = False) -> Any:
+    """Instantiate a plug-in; a user's mistake found by its constructor comes out as the InputError it is."""
+    try:
+        return instantiate(config, _convert_="all", _partial_=partial)
+    except InstantiationException as failed:
+        if isinstance(failed.__cause__, InputError):
+            raise failed.__cause__ from failed
+        raise
+
+
+def load_images(dataset: Config) -> Images:
+    """The data set's images, read once per process."""
+    return _load_images(json.dumps(dataset, sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _load_images(dataset: str) -> Images:
+    return plug_in(json.loads(dataset)).load()
+
+
+def digest(indices: Sequence[int]) -> str:
+    """A short name for a list of data-set indices, in their order."""
+    return sha256(json.dumps(list(map(int, indices))).encode()).hexdigest()[:16]

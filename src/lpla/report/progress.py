@@ -1,0 +1,52 @@
+"""Progress bars on the terminal; where there is none (a log file, CI) only the lines beside them are printed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from rich import get_console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bars:
+    """A context in which tasks are shown while they run and disappear when they are done."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._progress = Progress(*columns, *clocks, console=get_console(), transient=True)
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._progress.stop()
+
+    def begin(self, task: str, total: int) -> Callable[[int], None]:
+        """Show a task of `total` steps from its first step on; returns the function that advances it."""
+        bar = self._progress.add_task(task, total=total, visible=False)
+        return lambda steps: self._advance(bar, steps)
+
+    def _advance(self, bar: TaskID, steps: int) -> None:
+        self._progress.update(bar, advance=steps, visible=True)
+        if next(t for t in self._progress.tasks if t.id == bar).finished:
+            self._progress.remove_task(bar)
+
+
+class Lines(logging.Handler):
+    """Log messages as lines above the bars, unfolded; warnings in yellow, errors in red."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else None
+        get_console().print(self.format(record), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,160 @@
+"""Content-addressed artifacts on disk: a key is exactly what the content depends on, a write is all or nothing.
+
+ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of) and
+`checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are .npy, weights safetensors: no pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock
+
+from lpla.contracts import InputError
+
+log = logging.getLogger(__name__)
+
+RECIPE, CHECKSUMS = "recipe.json", "checksums.json"
+
+
+class DamagedError(Exception):
+    """An artifact's files do not match its checksums."""
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """SHA-256 (first 32 hex digits) of the canonical JSON of what an artifact depends on."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+class Store:
+    """A folder of finished artifacts; safe to share between processes."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        try:
+            for folder in (self.root / "locks", self.root / "unfinished"):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.root / "unfinished" / uuid4().hex
+            probe.touch()
+            probe.unlink()
+        except OSError as refused:
+            problem = f"cannot be written ({refused.strerror})"
+            raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the artifact stands, or would stand."""
+        return self.root / kind / key
+
+    def find(self, kind: str, parts: Mapping[str, Any]) -> Path | None:
+        """The artifact's folder if it is there and whole; a damaged one is named, set aside and reported absent."""
+        place = self.path(kind, key_of(parts))
+        if not place.is_dir():
+            return None
+        try:
+            verify(place)
+        except DamagedError as damage:
+            aside = self.root / "damaged" / f"{kind}-{place.name}-{time.time_ns()}"
+            aside.parent.mkdir(exist_ok=True)
+            place.rename(aside)
+            log.warning("damaged artifact: %s; set aside as %s and made again", damage, aside)
+            return None
+        return place
+
+    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
+
+        Raises InputError if the disk refuses (full, read-only); nothing is left half-written under the key.
+        """
+        place = self.path(kind, key_of(parts))
+        draft = self.root / "unfinished" / uuid4().hex
+        try:
+            draft.mkdir()
+            write(draft)
+            (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
+            sums = {file.name: _checksum(file) for file in sorted(draft.iterdir())}
+            (draft / CHECKSUMS).write_text(json.dumps(sums, indent=1))
+            for file in draft.iterdir():
+                _fsync(file)
+            place.parent.mkdir(exist_ok=True)
+            if not place.exists():
+                draft.rename(place)
+            _fsync(place.parent)
+        except OSError as refused:
+            message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
+            raise InputError(message) from refused
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return place
+
+    @contextmanager
+    def lock(self, kind: str, parts: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the right to make this artifact; the operating system releases it if the holder dies."""
+        with FileLock(self.root / "locks" / f"{kind}-{key_of(parts)}"):
+            yield
+
+    def artifacts(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """(kind, folder, key parts) of everything finished, by kind and age."""
+        for kind in sorted(k for k in self.root.iterdir() if k.is_dir()):
+            if kind.name in ("locks", "unfinished", "damaged"):
+                continue
+            for place in sorted(kind.iterdir(), key=lambda folder: folder.stat().st_mtime_ns):
+                yield kind.name, place, json.loads((place / RECIPE).read_text())
+
+    def nearest(self, kind: str, parts: Mapping[str, Any]) -> list[str]:
+        """Why `parts` was not found: how it differs from the most similar artifact ("train.epochs: 20 -> 40")."""
+        wanted = _flat(parts)
+        found = [_flat(p) for k, place, p in self.artifacts() if k == kind and place.name != key_of(parts)]
+        differences = [
+            [f"{name}: {other.get(name)} -> {wanted.get(name)}" for name in sorted(wanted | other)
+             if wanted.get(name) != other.get(name)]
+            for other in found
+        ]  # fmt: skip
+        return min(differences, key=len, default=[])
+
+
+def verify(place: Path) -> None:
+    """Raise DamagedError, naming the file, unless every file of the artifact has its recorded checksum."""
+    try:
+        sums = json.loads((place / CHECKSUMS).read_text())
+    except (OSError, ValueError) as unreadable:
+        raise DamagedError(f"{place / CHECKSUMS} cannot be read") from unreadable
+    for name, expected in sums.items():
+        file = place / name
+        if not file.is_file():
+            raise DamagedError(f"{file} is missing")
+        if _checksum(file) != expected:
+            raise DamagedError(f"{file} does not match its checksum")
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in parts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

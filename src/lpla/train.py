@@ -1,0 +1,142 @@
+"""Pretraining: one LightningModule for every framework, its members on the device and augmented there in batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int, UInt8
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from lpla.augment.apply import augment
+from lpla.contracts import Arch, InputError, Views
+
+VERSION = 1
+"""Raise it when a change here changes the weights."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What the weights depend on beside the framework and its members."""
+
+    epochs: int
+    batch_size: int
+    views: Views
+    seed: int
+
+    def steps(self, members: int) -> int:
+        """Optimiser steps of the whole training (an incomplete last batch is left out)."""
+        return self.epochs * (members // self.batch_size)
+
+
+class Pretraining(pl.LightningModule):
+    """Trains `arch` on `pixels`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
+
+    pixels: Tensor
+    index: Tensor
+
+    def __init__(
+        self, arch: Arch, pixels: UInt8[Tensor, "N C H W"], index: Int[np.ndarray, " N"], regime: Regime
+    ) -> None:
+        super().__init__()
+        self.arch, self.regime = arch, regime
+        self.specs = arch.views(regime.views)
+        self.register_buffer("pixels", pixels, persistent=False)
+        self.register_buffer("index", torch.from_numpy(np.ascontiguousarray(index)), persistent=False)
+        self.epoch_loss: list[float] = []
+        self._batch_losses: list[Tensor] = []
+
+    def train_dataloader(self) -> Batches:
+        """Batches of positions; the pixels never leave the device."""
+        return Batches(len(self.pixels), self.regime, lambda: self.current_epoch)
+
+    def on_after_batch_transfer(self, batch: Int[Tensor, " B"], dataloader_idx: int) -> list[Tensor]:
+        """Positions -> one augmented batch per training view."""
+        pixels, stream = self.pixels[batch], self.index[batch]
+        first = self.current_epoch * len(self.specs)
+        return [augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """The framework's loss; `progress` is the share of steps done."""
+        loss = self.arch.loss(batch, self.global_step / self.trainer.estimated_stepping_batches)
+        self._batch_losses.append(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Record the epoch's mean loss; a loss that is not finite stops this encoder."""
+        loss = torch.stack(self._batch_losses).mean().item()
+        self._batch_losses.clear()
+        if not math.isfinite(loss):
+            rate = self.arch.optimization.base_lr
+            raise InputError(
+                f"the training loss became {loss} in epoch {self.current_epoch + 1} of {self.regime.epochs}: it must "
+                f"stay finite; lower arch.optimization.base_lr (now {rate}); no artifact was written for this encoder"
+            )
+        self.epoch_loss.append(loss)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
+        spec = self.arch.optimization
+        scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
+        optimizer = spec.optimizer((p for p in self.arch.parameters() if p.requires_grad), lr=spec.base_lr * scale)
+        per_epoch = len(self.pixels) // self.regime.batch_size
+        factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Batches:
+    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches."""
+
+    def __init__(self, images: int, regime: Regime, epoch: Callable[[], int]) -> None:
+        self.images, self.regime, self.epoch = images, regime, epoch
+
+    def __len__(self) -> int:
+        return self.images // self.regime.batch_size
+
+    def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
+        order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
+        for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
+            yield torch.from_numpy(order[start : start + self.regime.batch_size])
+
+
+def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: linear over `warmup` steps, then half a cosine down to zero at `total`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return factor
+
+
+def train(
+    arch: Arch,
+    pixels: UInt8[Tensor, "N C H W"],
+    index: Int[np.ndarray, " N"],
+    regime: Regime,
+    trainer: Callable[..., pl.Trainer],
+    callbacks: Sequence[pl.Callback],
+) -> list[float]:
+    """Train `arch` in place on its members (`index`: their data-set indices); returns the mean loss of each epoch.
+
+    Raises InputError if the settings cannot work or the loss stops being finite.
+    """
+    if len(pixels) < regime.batch_size:
+        raise InputError(f"train.batch_size must be at most members, {len(pixels)}, got {regime.batch_size}")
+    if regime.epochs == 0:
+        return []
+    module = Pretraining(arch, pixels, index, regime)
+    runner = trainer(
+        max_epochs=regime.epochs,
+        callbacks=list(callbacks),
+    )
+    arch.train()
+    runner.fit(module)
+    return module.epoch_loss

@@ -1,0 +1,26 @@
+"""The balanced cut against trying every threshold."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lpla.likelihood.threshold import balanced_cut
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40))
+def test_no_threshold_is_better(rows: list[tuple[int, bool]]) -> None:
+    score = np.array([row[0] for row in rows], dtype=float)
+    member = np.array([row[1] for row in rows])
+    member[:2] = [True, False]
+
+    def accuracy(threshold: float) -> float:
+        return float(np.mean(score[member] >= threshold) + np.mean(score[~member] < threshold)) / 2
+
+    cut = balanced_cut(score, member)
+    assert cut in score
+    assert accuracy(cut) >= max(accuracy(t) for t in np.arange(-4.5, 4.6, 0.5)) - 1e-12
+
+
+def test_separated_scores_are_cut_between() -> None:
+    assert balanced_cut(np.array([0.0, 1.0, 2.0, 3.0]), np.array([False, False, True, True])) == 2.0

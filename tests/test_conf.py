@@ -1,0 +1,83 @@
+"""The two-file rule: a plug-in is one .py and one .yaml of one name, whose keys are its constructor's parameters."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, get_object
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+SAME_NAMED = ("arch", "dataset", "split", "attack", "defense")
+PRESETS = ("backbone",)
+THIRD_PARTY = ("trainer",)
+GROUPS = (*SAME_NAMED, *PRESETS, *THIRD_PARTY)
+OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+@pytest.mark.parametrize("group", SAME_NAMED)
+def test_every_module_has_its_config_and_every_config_its_module(group: str) -> None:
+    modules = {f.stem for f in (ROOT / "src" / "lpla" / group).glob("*.py") if not f.stem.startswith("_")}
+    assert modules == {f.stem for f in (CONF / group).glob("*.yaml")}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_names_an_importable_class(group: str, option: str) -> None:
+    target = composed(f"{group}={option}")[group]._target_
+    assert inspect.isclass(get_class(target))
+    if group in SAME_NAMED:
+        assert target.rsplit(".", 1)[0] == f"lpla.{group}.{option}"
+    if group in PRESETS:
+        assert target.startswith(f"lpla.{group}.")
+
+
+@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] not in THIRD_PARTY])
+def test_keys_are_exactly_the_constructors_keywords(group: str, option: str) -> None:
+    assert not differences(composed(f"{group}={option}")[group])
+
+
+def differences(node: object) -> list[str]:
+    """Where a config and the constructor it names disagree, at any depth."""
+    if OmegaConf.is_list(node):
+        return [d for item in node for d in differences(item)]  # pyright: ignore[reportGeneralTypeIssues, reportAttributeAccessIssue]
+    if not isinstance(node, DictConfig):
+        return []
+    nested = [d for key in node for d in differences(node[key])]
+    target = node.get("_target_")
+    if target is None or not target.startswith("lpla."):
+        return nested
+    parameters = inspect.signature(get_object(target)).parameters.values()
+    plug_in = target.split(".")[1] in (*SAME_NAMED, *PRESETS)
+    expected = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY or not plug_in}
+    given = {str(key) for key in node} - {"_target_", "_partial_"}
+    return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
+
+
+def test_a_typo_in_a_config_would_be_found() -> None:
+    broken = composed().arch.copy()
+    OmegaConf.set_struct(broken, False)
+    broken.temperatur = broken.pop("temperature")
+    assert differences(broken) == ["lpla.arch.simclr.SimCLR: temperatur", "lpla.arch.simclr.SimCLR: temperature"]
+
+
+def test_plug_ins_take_only_keywords_from_the_configuration() -> None:
+    for group, option in OPTIONS:
+        if group in SAME_NAMED:
+            kind = get_class(composed(f"{group}={option}")[group]._target_)
+            assert importlib.import_module(f"lpla.{group}.{option}").__doc__
+            for p in inspect.signature(kind).parameters.values():
+                assert p.kind in (p.POSITIONAL_ONLY, p.KEYWORD_ONLY), f"{kind.__name__}.{p.name}"
+
+
+def test_every_setting_is_known_to_the_plan() -> None:
+    from lpla.plan import KNOWN
+
+    assert {str(key) for key in composed()} == KNOWN
