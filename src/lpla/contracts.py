@@ -137,6 +137,8 @@ class Arch(nn.Module, ABC):
 
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes the weights."""
+    layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
+    """What `encode` returns."""
     optimization: Optimization
 
     @abstractmethod
@@ -149,7 +151,7 @@ class Arch(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The embedding at each layer that may be queried: `backbone` and `projector`."""
+        """The embedding at each of `layers`, which may be queried."""
 
 
 class Statistic(ABC):

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from hydra.utils import get_class
 from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,7 +17,6 @@ from lpla.recipe import Config, Observation, Unit, load_images, plug_in, statist
 from lpla.statistic.clean import Clean
 from lpla.train import Regime
 
-LAYERS = ("backbone", "projector")
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {"train.batch_size": 1, "observe.queries": 1, "observe.batch_size": 1, "utility.images": 0, "utility.k": 1}
 KNOWN = {
@@ -82,7 +82,7 @@ def plan(config: DictConfig) -> Plan:
         attack=settings["attack"],
         images=images,
         membership=membership,
-        layers=LAYERS if settings["layer"] == "both" else (settings["layer"],),
+        layers=_layers(settings),
         queries=settings["queries"],
         permutations=settings["permutations"],
         k=settings["utility"]["k"],
@@ -95,8 +95,6 @@ def plan(config: DictConfig) -> Plan:
 def _check(config: DictConfig) -> None:
     for unknown in sorted(set(config) - KNOWN):
         raise InputError(f"{unknown} is no setting of an audit; the settings are {', '.join(sorted(KNOWN))}")
-    if config.layer not in (*LAYERS, "both"):
-        raise InputError(f"layer must be backbone, projector or both, got {config.layer}")
     for name, lowest in LOWEST.items():
         value = OmegaConf.select(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
@@ -123,6 +121,15 @@ def _unit(
 def _seed(seed: int, row: int) -> int:
     """An encoder's own seed: 63 bits from the audit's seed and the row, whatever the other settings are."""
     return int.from_bytes(sha256(f"encoder {seed} {row}".encode()).digest()[:8]) >> 1
+
+
+def _layers(settings: Config) -> tuple[str, ...]:
+    available = get_class(settings["arch"]["_target_"]).layers
+    if settings["layer"] == "both":
+        return available
+    if settings["layer"] not in available:
+        raise InputError(f"layer must be one of {', '.join(available)} or both, got {settings['layer']}")
+    return (settings["layer"],)
 
 
 def _labelled(images: Images, membership: Membership, limit: int, seed: int) -> Int[np.ndarray, " n"]:
