@@ -90,6 +90,35 @@ def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
     assert trainings(cli("-m", *TINY, "defense=none,unit_norm")) == 0
 
 
+def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cli, tmp_path: Path) -> None:
+    plain = cli(*TINY, "epochs=5")
+    weights = {p.name: (p / "weights.safetensors").read_bytes() for k, p, _ in Store(tmp_path / "store").artifacts()
+               if k == "encoders"}  # fmt: skip
+    curved = cli(*TINY, "epochs=5", "observe.every=2")
+    assert trainings(curved) == 5
+    for name, content in weights.items():
+        assert (tmp_path / "store" / "encoders" / name / "weights.safetensors").read_bytes() == content
+    assert list(map(numbers, rows(curved.folder))) == list(map(numbers, rows(plain.folder)))
+    with (curved.folder / "curve.csv").open() as lines:
+        curve = list(csv.DictReader(lines))
+    assert [(row["epoch"], row["layer"]) for row in curve] == [
+        (epoch, layer) for epoch in "24" for layer in ("backbone", "projector")
+    ]
+    assert all(0 <= float(row["auc_low"]) <= float(row["auc"]) <= 1 and row["knn_accuracy"] for row in curve)
+    assert f"2 epochs, {2 * 5 * 40 * 4} more views" in curved.out
+    assert trainings(cli(*TINY, "epochs=5", "observe.every=2")) == 0
+    refused = cli(*TINY, "epochs=5", "observe.every=5")
+    assert (
+        refused.code == 1 and "observe.every must be an integer from 1 to epochs - 1, which is 4, got 5" in refused.out
+    )
+
+
+def test_no_images_outside_the_pool_leave_utility_empty_and_say_so(cli: Cli) -> None:
+    for row in rows(cli(*TINY, "utility.images=0").folder):
+        assert row["knn_accuracy"] is None and row["embedding_spread"] is None and row["utility_images"] == 0
+        assert "utility needs labelled images of 2 classes" in " ".join(row["notes"])
+
+
 def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli) -> None:
     for row in rows(cli(*TINY, "defense=unit_norm").folder):
         assert row["auc"] == 0.5

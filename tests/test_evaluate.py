@@ -14,6 +14,7 @@ from lpla.contracts import InputError
 from lpla.evaluate import (
     auc,
     balanced_accuracy,
+    embedding_spread,
     knn_accuracy,
     linear_accuracy,
     permuted,
@@ -230,3 +231,22 @@ def test_permuted_moves_whole_columns_among_candidates_and_among_the_others() ->
     assert not np.array_equal(drawn, permuted(inside, candidates, 2))
     for truth, shuffled in zip(inside, drawn, strict=True):
         assert abs(np.corrcoef(truth, shuffled)[0, 1]) < 4 / math.sqrt(2000)
+
+
+def test_spread_is_one_for_isotropic_and_zero_for_collapsed_embeddings() -> None:
+    isotropic = np.random.default_rng(0).normal(size=(20_000, 16))
+    assert embedding_spread(isotropic) == pytest.approx(1, abs=0.01)
+    assert embedding_spread(isotropic * np.arange(1, 20_001)[:, None]) == pytest.approx(1, abs=0.01)
+    assert embedding_spread(np.ones((50, 16)) * np.arange(1, 51)[:, None]) == pytest.approx(0, abs=1e-12)
+    assert embedding_spread(np.zeros((5, 3))) == 0
+
+
+def test_spread_equals_a_slow_loop() -> None:
+    x = np.random.default_rng(1).normal(1.0, 2.0, size=(7, 3))
+    unit = [[value / sum(v**2 for v in row) ** 0.5 for value in row] for row in x]
+    deviations = []
+    for d in range(3):
+        column = [row[d] for row in unit]
+        mean = sum(column) / 7
+        deviations.append((sum((value - mean) ** 2 for value in column) / 7) ** 0.5)
+    assert embedding_spread(x) == pytest.approx(sum(deviations) / 3 * 3**0.5)

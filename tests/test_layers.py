@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "recipe": {"contracts", "augment", "train", "observe"},
     "unit": {"contracts", "train", "observe", "store", "recipe", "report"},
     "plan": {"contracts", "train", "observe", "statistic", "recipe"},
-    "judge": {"contracts", "observe", "evaluate", "store", "recipe", "unit", "plan", "result"},
+    "utility": {"evaluate", "store", "unit", "plan"},
+    "judge": {"contracts", "evaluate", "store", "recipe", "unit", "plan", "result", "utility"},
     "report": set(),
     "audit": {"contracts", "result", "store", "unit", "plan", "judge", "report"},
 }

@@ -93,7 +93,7 @@ def test_an_encoders_key_is_what_its_weights_depend_on(tiny: Callable[..., Plan]
 )
 def test_a_statistics_key_is_what_it_depends_on(tiny: Callable[..., Plan], override: str, same: bool) -> None:
     def key(plan: Plan) -> str:
-        return key_of(plan.units[1].statistic_parts(plan.observation, plan.observation.statistics[0]))
+        return key_of(plan.units[1].statistic_parts(plan.pool, plan.pool.statistics[0]))
 
     assert (key(tiny()) == key(tiny(override))) == same
 

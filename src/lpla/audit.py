@@ -18,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lpla.contracts import InputError
-from lpla.judge import judge
+from lpla.judge import judge, judge_epoch
 from lpla.plan import Plan, plan
 from lpla.report.progress import Bars
-from lpla.report.table import show
+from lpla.report.table import show, write_csv
 from lpla.result import AuditResult
 from lpla.store import Store
 from lpla.unit import Made, is_trained, make, seconds_per_epoch
@@ -61,6 +61,8 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         row, score = judge(work, store, layer, {"git_revision": _git_revision(), "seconds": round(seconds, 2)})
         rows.append(row)
         scores.append(score)
+    if work.epochs:
+        _write_curve(work, store, folder)
     candidates = work.membership.candidates
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     np.savez(
@@ -71,6 +73,14 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         score=np.stack(scores),
     )
     return rows
+
+
+def _write_curve(work: Plan, store: Store, folder: Path) -> None:
+    """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
+    rows = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
+    write_csv(rows, folder / "curve.csv")
+    views = len(work.epochs) * len(work.units) * len(work.pool.index) * work.pool.query.queries
+    log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
 
 
 def _quieten_lightning() -> None:

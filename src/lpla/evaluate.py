@@ -149,6 +149,16 @@ def _check_utility(bank_x: np.ndarray, bank_y: np.ndarray, test_x: np.ndarray, t
         raise InputError("utility needs at least 2 classes in the bank, got 1")
 
 
+def embedding_spread(x: Float[np.ndarray, "N D"]) -> float:
+    """Mean over dimensions of the deviation of unit-length embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
+
+    SimSiam's test for collapse (Chen & He, arXiv 2011.10566, section 4.1).
+    """
+    norm = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    unit = np.divide(x, norm, out=np.zeros(x.shape), where=norm > 0)
+    return float(unit.std(axis=0).mean() * math.sqrt(x.shape[1]))
+
+
 def pixel_norm_auc(pixels: UInt8[np.ndarray, "N C H W"], member: Bool[np.ndarray, " N"]) -> Estimate:
     """Blind baseline: AUC of the pixels' L2 norm, without any encoder; far from 0.5 on either side = a bad split."""
     flat = pixels.reshape(len(pixels), -1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,11 @@ from jaxtyping import Bool, Float, UInt8
 from lpla import evaluate
 from lpla.contracts import Attack, Labelled, Seen
 from lpla.plan import Plan
-from lpla.recipe import Config, Unit, plug_in
+from lpla.recipe import Unit, plug_in
 from lpla.result import AuditResult
 from lpla.store import Store
 from lpla.unit import load_observed
+from lpla.utility import COLLAPSED, measure_utility
 
 Scores = Float[np.ndarray, " n"]
 
@@ -24,12 +23,12 @@ Scores = Float[np.ndarray, " n"]
 def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> tuple[AuditResult, Scores]:
     """One row and the candidates' scores; `run` carries what only the job knows (git revision, seconds)."""
     target, *shadows = (_seen(plan, store, unit, layer) for unit in plan.units)
-    inside, candidates = plan.membership.inside, plan.membership.candidates
-    member = inside[0, candidates]
-    attack = _fit(plan, shadows, inside[1:])
+    candidates = plan.membership.candidates
+    member = plan.membership.inside[0, candidates]
+    attack = _fit(plan, shadows, plan.membership.inside[1:])
     score = attack.score(target)[candidates]
     untrained = attack.score(_seen(plan, store, plan.untrained, layer))[candidates]
-    fields = plan.choices | run | _leak(score, member, attack.threshold_) | _utility(plan, store, layer)
+    fields = plan.choices | run | _leak(score, member, attack.threshold_) | measure_utility(plan, store, layer)
     fields |= {
         "layer": layer,
         "likelihood": str(attack.notes().get("likelihood", "")),
@@ -39,6 +38,16 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> tuple[Au
     }
     row = AuditResult(**fields, **_cost(plan, store, layer))
     return replace(row, notes=_notes(row, attack)), score
+
+
+def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
+    """One row of the curve: leak and utility of the encoders as they were after `epoch`, attacked by their likes."""
+    target, *shadows = (_seen(plan, store, unit, layer, epoch) for unit in plan.units)
+    candidates = plan.membership.candidates
+    attack = _fit(plan, shadows, plan.membership.inside[1:])
+    member = plan.membership.inside[0, candidates]
+    leak = _leak(attack.score(target)[candidates], member, attack.threshold_)
+    return {"epoch": epoch, "layer": layer} | leak | measure_utility(plan, store, layer, epoch)
 
 
 def _leak(score: Scores, member: Bool[np.ndarray, " n"], threshold: float) -> dict[str, Any]:
@@ -55,14 +64,13 @@ def _leak(score: Scores, member: Bool[np.ndarray, " n"], threshold: float) -> di
 
 
 def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
-    observed = load_observed(plan.units[0], store, plan.observation, layer)
+    observed = load_observed(plan.units[0], store, plan.pool, layer)
     return {
         # Every view counts, references included; views beyond the budget were made but are not looked at.
-        "target_queries": len(plan.observation.index) * plan.queries,
+        "target_queries": len(plan.pool.index) * plan.queries,
         "shadow_image_epochs": sum(len(unit.members) * unit.regime.epochs for unit in plan.units[1:]),
         "zero_embeddings": observed.zero,
         "nonfinite_embeddings": observed.nonfinite,
-        "utility_images": len(plan.labelled),
     }
 
 
@@ -70,8 +78,8 @@ def _pixels(plan: Plan) -> UInt8[np.ndarray, "n C H W"]:
     return plan.images.pixels.numpy()[plan.membership.index[plan.membership.candidates]]
 
 
-def _seen(plan: Plan, store: Store, unit: Unit, layer: str) -> Seen:
-    values = load_observed(unit, store, plan.observation, layer).values
+def _seen(plan: Plan, store: Store, unit: Unit, layer: str, epoch: int | None = None) -> Seen:
+    values = load_observed(unit, store, replace(plan.pool, epoch=epoch), layer).values
     prefixes = {s.name: s.prefix(values[s.name], plan.queries) for s in plug_in(plan.attack).statistics()}
     return Seen(plan.membership.index, prefixes)
 
@@ -92,37 +100,6 @@ def _permuted(plan: Plan, target: Seen, shadows: list[Seen]) -> float:
     return float(np.mean(found))
 
 
-def _utility(plan: Plan, store: Store, layer: str) -> dict[str, float | None]:
-    """kNN and linear accuracy on labelled images outside the pool: half are the bank, half are classified."""
-    half = len(plan.labelled) // 2
-    labels = plan.images.labels.numpy()[plan.labelled]
-    if half == 0 or len(np.unique(labels[:half])) < 2:
-        return {"knn_accuracy": None, "linear_accuracy": None}
-    target, observation = plan.units[0], plan.utility_observation
-    parts: Config = {
-        "embeddings": target.statistic_parts(observation, observation.statistics[0]),
-        "labels": labels.tolist(),
-        "layer": layer,
-        "k": plan.k,
-        "version": evaluate.UTILITY_VERSION,
-    }
-    with store.lock("utility", parts):
-        place = store.find("utility", parts)
-        if place is None:
-            values = load_observed(target, store, observation, layer).values["clean"]
-            sides = values[:half], labels[:half], values[half:], labels[half:]
-            accuracy = {
-                "knn_accuracy": evaluate.knn_accuracy(*sides, k=plan.k),
-                "linear_accuracy": evaluate.linear_accuracy(*sides),
-            }
-            place = store.put("utility", parts, lambda folder: _write(folder / "accuracy.json", accuracy))
-    return json.loads((place / "accuracy.json").read_text())
-
-
-def _write(path: Path, content: Config) -> None:
-    path.write_text(json.dumps(content))
-
-
 def _notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
     """Sentences on what a reader of this row must know."""
     notes = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in (0.05, 0.01, 0.001)]
@@ -133,7 +110,13 @@ def _notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
             where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
             notes.append(f"distrust {where}: the null of the {name} is {value:.3f}, not 0.5 +- {3 * error:.3f}")
     if row.knn_accuracy is None:
-        notes.append(f"utility needs labelled images of 2 classes outside the pool, got {row.utility_images} images")
+        needs = "labelled images of 2 classes outside the pool and finite embeddings"
+        notes.append(f"utility needs {needs}, got {row.utility_images} labelled images")
+    if row.embedding_spread is not None and row.embedding_spread < COLLAPSED:
+        where = f"{row.arch}, {row.layer}, seed={row.seed}"
+        notes.append(
+            f"{where}: collapsed, embedding spread {row.embedding_spread:.4f} < {COLLAPSED}; its norms say little"
+        )
     if row.zero_embeddings or row.nonfinite_embeddings:
         counts = f"{row.zero_embeddings} zero and {row.nonfinite_embeddings} non-finite"
         notes.append(f"{row.layer} of the target: {counts} embeddings, scored as uninformative")

@@ -47,7 +47,7 @@ class Query:
 
 
 class Extraction(pl.Callback):
-    """Observes `arch` on a pool of images when its training ends, or whenever `observe` is called."""
+    """Observes `arch` on a pool of images at the end of epoch `epoch` (None: of its training), or when told to."""
 
     def __init__(
         self,
@@ -58,17 +58,27 @@ class Extraction(pl.Callback):
         release: Callable[[Tensor], Tensor],
         batch_size: int,
         advance: Callable[[int], None],
+        epoch: int | None = None,
     ) -> None:
         self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
         self.statistics, self.release = statistics, release
-        self.batch_size, self.advance = batch_size, advance
+        self.batch_size, self.advance, self.epoch = batch_size, advance, epoch
         self.result: dict[str, Observed] | None = None
         self.forwards = 0
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Observe the encoder as it is after the epoch."""
+        if trainer.current_epoch + 1 == self.epoch:
+            self._observe_module(pl_module)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Observe the encoder as training leaves it."""
-        assert isinstance(pl_module.arch, Arch)
-        self.observe(pl_module.arch, pl_module.device)
+        if self.epoch is None:
+            self._observe_module(pl_module)
+
+    def _observe_module(self, module: pl.LightningModule) -> None:
+        assert isinstance(module.arch, Arch)
+        self.observe(module.arch, module.device)
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Observed]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder."""

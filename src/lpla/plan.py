@@ -7,11 +7,12 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
-from lpla.contracts import Images, InputError, Membership
+from lpla.contracts import Attack, Images, InputError, Membership
 from lpla.observe import Query
 from lpla.recipe import Config, Observation, Unit, load_images, plug_in, statistic_config
 from lpla.statistic.clean import Clean
@@ -37,21 +38,16 @@ class Plan:
     queries: int
     permutations: int
     k: int
-    labelled: Int[np.ndarray, " n"]
-    """Data-set indices outside the pool, on which utility is measured."""
     units: tuple[Unit, ...]
     untrained: Unit
     """The target with its initial weights."""
 
-    @property
-    def observation(self) -> Observation:
-        """What the attack has of every encoder."""
-        return self.units[0].observations[0]
-
-    @property
-    def utility_observation(self) -> Observation:
-        """What utility is measured on: the target alone, the clean images alone."""
-        return self.units[0].observations[1]
+    pool: Observation
+    """What the attack has of every encoder."""
+    outside: Observation | None
+    """The target's embeddings of images outside the pool, for utility and spread; None if there are no such images."""
+    epochs: tuple[int, ...]
+    """Epochs before the last after which all of it is observed too."""
 
 
 def plan(config: DictConfig) -> Plan:
@@ -65,20 +61,12 @@ def plan(config: DictConfig) -> Plan:
     if settings["train"]["batch_size"] > members:
         size = settings["train"]["batch_size"]
         raise InputError(f"train.batch_size must be at most members, which is {members}, got {size}")
-    dataset, defense = plug_in(settings["dataset"]), plug_in(settings["defense"])
-    query = Query(dataset.query_views, max(settings["queries"], settings["observe"]["queries"]), seed)
-    statistics = tuple(statistic_config(s) for s in attack.statistics())
-    pool = Observation(tuple(membership.index.tolist()), query, statistics)
-    labelled = _labelled(images, membership, settings["utility"]["images"], seed)
-    clean = Observation(tuple(labelled.tolist()), replace(query, queries=1), (statistic_config(Clean()),))
-    regime = Regime(settings["epochs"], settings["train"]["batch_size"], defense.train_views(dataset.train_views), 0)
-    units = tuple(
-        _unit(settings, membership, row, replace(regime, seed=_seed(seed, row)), (pool, clean) if row == 0 else (pool,))
-        for row in range(len(membership.inside))
-    )
+    pool, outside = _observations(settings, attack, images, membership)
+    epochs = _epochs(settings)
+    units = _units(settings, membership, pool, outside, epochs)
     initial = replace(units[0].regime, epochs=0)
     return Plan(
-        choices=_choices(config, settings),
+        choices=_choices(settings),
         attack=settings["attack"],
         images=images,
         membership=membership,
@@ -86,9 +74,11 @@ def plan(config: DictConfig) -> Plan:
         queries=settings["queries"],
         permutations=settings["permutations"],
         k=settings["utility"]["k"],
-        labelled=labelled,
         units=units,
         untrained=replace(units[0], name="untrained target", regime=initial, observations=(pool,)),
+        pool=pool,
+        outside=outside,
+        epochs=epochs,
     )
 
 
@@ -101,21 +91,54 @@ def _check(config: DictConfig) -> None:
             raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
 
 
-def _unit(
-    settings: Config, membership: Membership, row: int, regime: Regime, observations: tuple[Observation, ...]
-) -> Unit:
-    return Unit(
-        name=f"shadow {row}" if row else "target",
-        arch=settings["arch"],
-        backbone=settings["backbone"],
-        dataset=settings["dataset"],
-        defense=settings["defense"],
-        members=tuple(membership.members(row).tolist()),
-        regime=regime,
-        observations=observations,
-        trainer=settings["trainer"],
-        batch_size=settings["observe"]["batch_size"],
-    )
+def _observations(
+    settings: Config, attack: Attack, images: Images, membership: Membership
+) -> tuple[Observation, Observation | None]:
+    seed, views = settings["seed"], plug_in(settings["dataset"]).query_views
+    query = Query(views, max(settings["queries"], settings["observe"]["queries"]), seed)
+    pool = Observation(_ints(membership.index), query, tuple(statistic_config(s) for s in attack.statistics()))
+    others = np.setdiff1d(np.arange(len(images)), membership.index)
+    others = np.random.default_rng([seed, 3]).permutation(others)[: settings["utility"]["images"]]
+    if not len(others):
+        return pool, None
+    return pool, Observation(_ints(others), replace(query, queries=1), (statistic_config(Clean()),))
+
+
+def _units(
+    settings: Config, membership: Membership, pool: Observation, outside: Observation | None, epochs: tuple[int, ...]
+) -> tuple[Unit, ...]:
+    views = plug_in(settings["defense"]).train_views(plug_in(settings["dataset"]).train_views)
+    units = []
+    for row in range(len(membership.inside)):
+        final = (pool, outside) if row == 0 and outside else (pool,)
+        earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
+        unit = Unit(
+            name=f"shadow {row}" if row else "target",
+            arch=settings["arch"],
+            backbone=settings["backbone"],
+            dataset=settings["dataset"],
+            defense=settings["defense"],
+            members=_ints(membership.members(row)),
+            regime=Regime(settings["epochs"], settings["train"]["batch_size"], views, _seed(settings["seed"], row)),
+            observations=(*final, *earlier),
+            trainer=settings["trainer"],
+            batch_size=settings["observe"]["batch_size"],
+        )
+        units.append(unit)
+    return tuple(units)
+
+
+def _epochs(settings: Config) -> tuple[int, ...]:
+    every, epochs = settings["observe"]["every"], settings["epochs"]
+    if every is None:
+        return ()
+    if isinstance(every, bool) or not isinstance(every, int) or not 1 <= every < epochs:
+        raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
+    return tuple(range(every, epochs, every))
+
+
+def _ints(indices: Int[np.ndarray, " n"]) -> tuple[int, ...]:
+    return tuple(indices.tolist())
 
 
 def _seed(seed: int, row: int) -> int:
@@ -132,15 +155,8 @@ def _layers(settings: Config) -> tuple[str, ...]:
     return (settings["layer"],)
 
 
-def _labelled(images: Images, membership: Membership, limit: int, seed: int) -> Int[np.ndarray, " n"]:
-    outside = np.setdiff1d(np.arange(len(images)), membership.index)
-    return np.random.default_rng([seed, 3]).permutation(outside)[:limit]
-
-
-def _choices(config: DictConfig, settings: Config) -> dict[str, Any]:
+def _choices(settings: Config) -> dict[str, Any]:
     """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
-    from hydra.core.hydra_config import HydraConfig
-
     options = HydraConfig.get().runtime.choices
     groups = {group: options[group] for group in ("arch", "backbone", "dataset", "split", "attack", "defense")}
     axes = {axis: settings[axis] for axis in ("p", "queries", "shadows", "epochs", "seed")}

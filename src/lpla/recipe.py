@@ -27,11 +27,12 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Observation:
-    """Statistics of the images `index` (data-set indices) under one query."""
+    """Statistics of the images `index` (data-set indices) under one query, after `epoch` (None: after the last)."""
 
     index: tuple[int, ...]
     query: Query
     statistics: tuple[Config, ...]
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Unit:
             "encoder": self.encoder_parts,
             "images": digest(observation.index),
             "query": asdict(observation.query),
+            "epoch": observation.epoch,
             "statistic": statistic,
             "release": self.defense,
             "versions": {

@@ -38,6 +38,8 @@ class AuditResult:
     nonmembers: int
     knn_accuracy: float | None
     linear_accuracy: float | None
+    embedding_spread: float | None
+    """0 = collapsed, 1 = isotropic."""
     utility_images: int
     null_untrained_auc: float
     null_permuted_auc: float

@@ -72,7 +72,7 @@ class Store:
             return None
         return place
 
-    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], object]) -> Path:
         """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
 
         Raises InputError if the disk refuses (full, read-only); nothing is left half-written under the key.

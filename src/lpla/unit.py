@@ -89,7 +89,9 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
             return Made(False, 0, 0, time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [_extraction(unit, o, todo, progress) for o, todo in pending]
-        if weights:
+        # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
+        again = any(observation.epoch is not None for observation, _ in pending)
+        if weights and not again:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
             _train(arch, unit, store, extractions, progress)
@@ -99,7 +101,7 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
             for config in todo:
                 _save_statistic(unit, store, observation, config, result, extraction.forwards)
     forwards = sum(e.forwards for e in extractions)
-    return Made(not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
+    return Made(again or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
 
 
 def is_trained(unit: Unit, store: Store) -> bool:
@@ -141,6 +143,7 @@ def _extraction(unit: Unit, observation: Observation, todo: list[Config], progre
         plug_in(unit.defense).release,
         unit.batch_size,
         progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index)),
+        observation.epoch,
     )
 
 
