@@ -52,7 +52,9 @@ class Images:
 
     name: str
     pixels: UInt8[Tensor, "N C H W"]
+    """In memory, or a memory map: whoever needs a part indexes that part."""
     labels: Int[Tensor, " N"]
+    """Classes from 0, or -1 for an image without a label."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -68,7 +70,9 @@ class Images:
     def digest(self) -> str:
         """SHA-256 of the pixels and their shape: the identity of what encoders are trained on (labels are not)."""
         content = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
-        content.update(self.pixels.numpy().tobytes())
+        # In pieces of about 16 MB: the pixels may be a memory map larger than memory.
+        for piece in self.pixels.split(max(1, 2**24 // max(1, self.pixels.shape[1:].numel()))):
+            content.update(piece.contiguous().numpy().data)
         return content.hexdigest()
 
 
