@@ -92,12 +92,16 @@ class Membership:
     """Who was trained on what: `inside[k, i]` says whether pool image i was in encoder k's training set.
 
     `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
-    judged, its members and non-members in equal numbers.
+    judged, its members and non-members in equal numbers. `aside` are the data-set indices that stay out of everything
+    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left.
     """
 
     index: Int[np.ndarray, " N"]
     inside: Bool[np.ndarray, "K N"]
     candidates: Bool[np.ndarray, " N"]
+    aside: Int[np.ndarray, " A"]
+    duplicate_groups: int | None
+    """How many groups of near-duplicates the data set has; None if they were not looked for."""
 
     def members(self, encoder: int) -> Int[np.ndarray, " n"]:
         """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
