@@ -72,8 +72,9 @@ def plan(config: DictConfig) -> Plan:
     labelled = _labelled(images, membership, settings["utility"]["images"], seed)
     clean = Observation(tuple(labelled.tolist()), replace(query, queries=1), (statistic_config(Clean()),))
     regime = Regime(settings["epochs"], settings["train"]["batch_size"], defense.train_views(dataset.train_views), 0)
+    target = (pool, clean) if len(labelled) else (pool,)
     units = tuple(
-        _unit(settings, membership, row, replace(regime, seed=_seed(seed, row)), (pool, clean) if row == 0 else (pool,))
+        _unit(settings, membership, row, replace(regime, seed=_seed(seed, row)), (pool,) if row else target)
         for row in range(len(membership.inside))
     )
     initial = replace(units[0].regime, epochs=0)
@@ -133,7 +134,8 @@ def _layers(settings: Config) -> tuple[str, ...]:
 
 
 def _labelled(images: Images, membership: Membership, limit: int, seed: int) -> Int[np.ndarray, " n"]:
-    outside = np.setdiff1d(np.arange(len(images)), membership.index)
+    outside = np.setdiff1d(np.arange(len(images)), np.union1d(membership.index, membership.aside))
+    outside = outside[images.labels.numpy()[outside] >= 0]
     return np.random.default_rng([seed, 3]).permutation(outside)[:limit]
 
 
