@@ -1,5 +1,6 @@
 """A tiny audit that every engine test can afford: digits, a narrow network, two epochs."""
 
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -39,6 +40,21 @@ def tiny() -> Callable[..., Plan]:
         return plan(tiny_config(*overrides))
 
     return make
+
+
+@pytest.fixture
+def tiny_settings() -> Callable[..., DictConfig]:
+    """Overrides -> the configuration of a tiny audit."""
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def cifar100_root() -> Path:
+    """The folder that holds cifar-100-python: the environment's LPLA_DATA, or ../shared/data; skips if it is absent."""
+    root = Path(os.environ.get("LPLA_DATA", ROOT.parent / "shared" / "data"))
+    if not (root / "cifar-100-python").is_dir():
+        pytest.skip(f"no CIFAR-100 in {root}; set LPLA_DATA to the folder that holds cifar-100-python")
+    return root
 
 
 class Silent:

@@ -22,6 +22,7 @@ VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), jitter=0.8, bright
 QUERY = Query(VIEWS, 5, 11)
 PIXELS = torch.randint(0, 256, (70, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 INDEX = np.arange(100, 170)
+DATA = torch.cat([torch.zeros(100, 1, 8, 8, dtype=torch.uint8), PIXELS])
 
 
 def extraction(
@@ -29,9 +30,7 @@ def extraction(
 ) -> Extraction:
     order = np.arange(70) if order is None else order
     statistics = [LogNorm((1.0, 2.0)), Everything()]
-    return Extraction(
-        PIXELS[order], INDEX[order], query, statistics, release or (lambda e: e), batch_size, lambda _: None
-    )
+    return Extraction(DATA, INDEX[order], query, statistics, release or (lambda e: e), batch_size, lambda _: None)
 
 
 @dataclass(frozen=True)

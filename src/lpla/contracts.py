@@ -52,7 +52,9 @@ class Images:
 
     name: str
     pixels: UInt8[Tensor, "N C H W"]
+    """In memory, or a memory map: whoever needs a part indexes that part."""
     labels: Int[Tensor, " N"]
+    """Classes from 0, or -1 for an image without a label."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -68,7 +70,9 @@ class Images:
     def digest(self) -> str:
         """SHA-256 of the pixels and their shape: the identity of what encoders are trained on (labels are not)."""
         content = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
-        content.update(self.pixels.numpy().tobytes())
+        # In pieces of about 16 MB: the pixels may be a memory map larger than memory.
+        for piece in self.pixels.split(max(1, 2**24 // max(1, self.pixels.shape[1:].numel()))):
+            content.update(piece.contiguous().numpy().data)
         return content.hexdigest()
 
 
@@ -88,12 +92,16 @@ class Membership:
     """Who was trained on what: `inside[k, i]` says whether pool image i was in encoder k's training set.
 
     `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
-    judged, its members and non-members in equal numbers.
+    judged, its members and non-members in equal numbers. `aside` are the data-set indices that stay out of everything
+    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left.
     """
 
     index: Int[np.ndarray, " N"]
     inside: Bool[np.ndarray, "K N"]
     candidates: Bool[np.ndarray, " N"]
+    aside: Int[np.ndarray, " A"]
+    duplicate_groups: int | None
+    """How many groups of near-duplicates the data set has; None if they were not looked for."""
 
     def members(self, encoder: int) -> Int[np.ndarray, " n"]:
         """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""

@@ -71,6 +71,8 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
         "shadow_image_epochs": sum(len(unit.members) * unit.regime.epochs for unit in plan.units[1:]),
         "zero_embeddings": observed.zero,
         "nonfinite_embeddings": observed.nonfinite,
+        "duplicate_groups": plan.membership.duplicate_groups,
+        "duplicates_aside": len(plan.membership.aside),
     }
 
 
@@ -109,6 +111,11 @@ def _notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
         if abs(value - 0.5) > 3 * error:
             where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
             notes.append(f"distrust {where}: the null of the {name} is {value:.3f}, not 0.5 +- {3 * error:.3f}")
+    if row.duplicate_groups is None:
+        notes.append(f"near-duplicates in {row.dataset} were not looked for: members and non-members may be the same")
+    elif row.duplicate_groups:
+        groups = f"{row.duplicate_groups} groups of near-duplicates in {row.dataset}"
+        notes.append(f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside")
     if row.knn_accuracy is None:
         needs = "labelled images of 2 classes outside the pool and finite embeddings"
         notes.append(f"utility needs {needs}, got {row.utility_images} labelled images")

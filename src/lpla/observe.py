@@ -47,11 +47,14 @@ class Query:
 
 
 class Extraction(pl.Callback):
-    """Observes `arch` on a pool of images at the end of epoch `epoch` (None: of its training), or when told to."""
+    """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
+
+    `pixels` are the whole data set's, which may be a memory map: one chunk of the pool is read at a time.
+    """
 
     def __init__(
         self,
-        pixels: UInt8[Tensor, "N C H W"],
+        pixels: UInt8[Tensor, "M C H W"],
         index: Int[np.ndarray, " N"],
         query: Query,
         statistics: Sequence[Statistic],
@@ -86,10 +89,9 @@ class Extraction(pl.Callback):
         arch.to(device).eval()
         chunks: list[dict[str, Observed]] = []
         with torch.inference_mode():
-            for start in range(0, len(self.pixels), self.batch_size):
-                chunk = slice(start, start + self.batch_size)
-                chunks.append(self._observe_chunk(arch.encode, self.pixels[chunk].to(device), self.index[chunk]))
-                self.advance(len(self.pixels[chunk]))
+            for index in self.index.split(self.batch_size):
+                chunks.append(self._observe_chunk(arch.encode, self.pixels[index].to(device), index))
+                self.advance(len(index))
         arch.train(training)
         self.result = {layer: _join([chunk[layer] for chunk in chunks]) for layer in chunks[0]}
         return self.result

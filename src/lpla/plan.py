@@ -97,7 +97,10 @@ def _observations(
     seed, views = settings["seed"], plug_in(settings["dataset"]).query_views
     query = Query(views, max(settings["queries"], settings["observe"]["queries"]), seed)
     pool = Observation(_ints(membership.index), query, tuple(statistic_config(s) for s in attack.statistics()))
-    others = np.setdiff1d(np.arange(len(images)), membership.index)
+    others = np.setdiff1d(np.arange(len(images)), np.union1d(membership.index, membership.aside))
+    labelled = others[images.labels.numpy()[others] >= 0]
+    # Without labels there is no accuracy, but still a spread to measure.
+    others = labelled if len(labelled) else others
     others = np.random.default_rng([seed, 3]).permutation(others)[: settings["utility"]["images"]]
     if not len(others):
         return pool, None

@@ -48,6 +48,8 @@ class AuditResult:
     shadow_image_epochs: int
     zero_embeddings: int
     nonfinite_embeddings: int
+    duplicate_groups: int | None
+    duplicates_aside: int
     seconds: float
     notes: tuple[str, ...] = field(default=())
     """Sentences: why a number is absent, what was set aside, which null failed."""

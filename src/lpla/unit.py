@@ -136,7 +136,7 @@ def _missing(unit: Unit, observation: Observation, store: Store) -> list[Config]
 def _extraction(unit: Unit, observation: Observation, todo: list[Config], progress: Progress) -> Extraction:
     index = np.asarray(observation.index)
     return Extraction(
-        load_images(unit.dataset).pixels[index],
+        load_images(unit.dataset).pixels,
         index,
         observation.query,
         [plug_in(statistic) for statistic in todo],
@@ -150,6 +150,7 @@ def _extraction(unit: Unit, observation: Observation, todo: list[Config], progre
 def _train(arch: Arch, unit: Unit, store: Store, extractions: list[Extraction], progress: Progress) -> None:
     _explain(unit, store)
     index = np.asarray(unit.members)
+    # The one copy that is made of the members: training keeps it on the device.
     pixels = load_images(unit.dataset).pixels[index]
     epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
     start = time.monotonic()

@@ -6,24 +6,30 @@ No shadow ever saw a candidate: the attacker of EncoderMI (Liu et al., CCS '21),
 import numpy as np
 
 from lpla.contracts import Images, InputError, Membership, Split
+from lpla.split._duplicates import eligible
 
 
 class Disjoint(Split):
-    """A pool of four times `members` images, of which the first half are the candidates."""
+    """A pool of four times `members` images, the first half candidates, of every group of near-duplicates one."""
+
+    def __init__(self, *, near_duplicates: str) -> None:
+        self.near_duplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; shadows 2j+1 and 2j+2 have complementary halves of the shadow part, from (seed, j)."""
-        limit = len(images) // 4
+        order = np.random.default_rng([seed, 0]).permutation(len(images))
+        usable = eligible(images, order, self.near_duplicates)
+        limit = len(usable.order) // 4
         if not 2 <= members <= limit:
-            bound = f"{limit}, a quarter of the {len(images)} images of {images.name}"
+            bound = f"{limit}, a quarter of {usable.of(images)}"
             raise InputError(f"members must be at least 2 and at most {bound}, got {members}")
         if shadows < 1:
             raise InputError(f"shadows must be >= 1 in split=disjoint, got {shadows}")
-        index = np.random.default_rng([seed, 0]).permutation(len(images))[: 4 * members]
         inside = np.zeros((1 + shadows, 4 * members), dtype=bool)
         inside[0, :members] = True
         for row in range(1, shadows + 1):
             pair, complement = divmod(row - 1, 2)
             order = 2 * members + np.random.default_rng([seed, 2, pair]).permutation(2 * members)
             inside[row, order[members:] if complement else order[:members]] = True
-        return Membership(index=index, inside=inside, candidates=np.arange(4 * members) < 2 * members)
+        candidates = np.arange(4 * members) < 2 * members
+        return Membership(usable.order[: 4 * members], inside, candidates, usable.aside, usable.groups)
