@@ -1,21 +1,25 @@
 """BYOL: predict a slow copy's projection of the other view, without negatives (Grill et al., arXiv 2006.07733)."""
 
 from collections.abc import Sequence
-from copy import deepcopy
-from math import cos, pi
 
 import torch
 from jaxtyping import Float
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.models.utils import update_momentum
 from torch import Tensor
 
+from lpla.arch._slow import cosine_momentum, slow_copy
+from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
 
 class BYOL(Arch):
-    """Lightly's heads and loss; both views in one forward of each network, so batch norm is joint over them."""
+    """Lightly's heads and loss; both views in one forward of each network.
+
+    `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
+    batch norms; `per_view` is Lightly's example and the paper's code, which forward each view alone.
+    """
 
     def __init__(
         self,
@@ -26,16 +30,16 @@ class BYOL(Arch):
         output_dim: int,
         momentum: float,
         final_momentum: float,
+        batch_norm: str,
         optimization: Optimization,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projector = BYOLProjectionHead(backbone.features, hidden_dim, output_dim)
         self.predictor = BYOLPredictionHead(output_dim, hidden_dim, output_dim)
-        self.slow_backbone = deepcopy(self.backbone)
-        self.slow_projector = deepcopy(self.projector)
-        deactivate_requires_grad(self.slow_backbone)
-        deactivate_requires_grad(self.slow_projector)
+        set_batch_norm(self, batch_norm, views=2)
+        self.slow_backbone = slow_copy(self.backbone)
+        self.slow_projector = slow_copy(self.projector)
         self.criterion = NegativeCosineSimilarity()
         self.momentum, self.final_momentum = momentum, final_momentum
         self.optimization = optimization
@@ -46,9 +50,9 @@ class BYOL(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric negative cosine similarity; first moves the slow copies by a cosine-scheduled momentum."""
-        m = self.final_momentum - (self.final_momentum - self.momentum) * (cos(pi * progress) + 1) / 2
-        update_momentum(self.backbone, self.slow_backbone, m)
-        update_momentum(self.projector, self.slow_projector, m)
+        momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
+        update_momentum(self.backbone, self.slow_backbone, momentum)
+        update_momentum(self.projector, self.slow_projector, momentum)
         x = torch.cat(list(views))
         p0, p1 = self.predictor(self.projector(self.backbone(x))).chunk(2)
         with torch.no_grad():

@@ -8,11 +8,16 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
+from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
 
 class SimCLR(Arch):
-    """Lightly's head and NT-Xent loss; both views in one forward, so batch norm is joint over them."""
+    """Lightly's head and NT-Xent loss; both views in one forward.
+
+    `batch_norm`: `joint` is the default, as in the paper's own code, and the same for every framework, so that a
+    comparison of frameworks is none of batch norms; `per_view` is Lightly's example, which forwards each view alone.
+    """
 
     def __init__(
         self,
@@ -22,11 +27,13 @@ class SimCLR(Arch):
         hidden_dim: int,
         output_dim: int,
         temperature: float,
+        batch_norm: str,
         optimization: Optimization,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)
+        set_batch_norm(self, batch_norm, views=2)
         self.criterion = NTXentLoss(temperature=temperature)
         self.optimization = optimization
 

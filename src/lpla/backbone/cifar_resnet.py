@@ -5,14 +5,22 @@ from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpla.contracts import Backbone
+from lpla.contracts import Backbone, InputError
+
+DEPTHS = (9, 18, 34, 50)
 
 
 class CifarResNet(Backbone):
-    """Depth 9, 18, 34 or 50 and a width factor; the mean over positions is the feature."""
+    """A depth and a width factor; the mean over positions is the feature.
 
-    def __init__(self, channels: int, /, *, depth: int, width: float) -> None:
+    `stem_relu`: whether a ReLU follows the stem, as in the paper and in Lightly's network; Lightly's CIFAR-10 benchmark
+    takes that network apart and loses it, so its figures are of networks without.
+    """
+
+    def __init__(self, channels: int, /, *, depth: int, width: float, stem_relu: bool) -> None:
         super().__init__()
+        if depth not in DEPTHS:
+            raise InputError(f"backbone.depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")
         net = ResNetGenerator(f"resnet-{depth}", width=width)
         stem = net.conv1.out_channels
         # Lightly's stem takes three channels; greyscale images need their own.
@@ -20,7 +28,9 @@ class CifarResNet(Backbone):
         self.bn1 = net.bn1
         self.stages = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
         self.features = net.linear.in_features
+        self.stem_relu = stem_relu
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Feature vectors: the last stage's maps, averaged."""
-        return self.stages(F.relu(self.bn1(self.conv1(x)))).mean(dim=(2, 3))
+        stem = self.bn1(self.conv1(x))
+        return self.stages(F.relu(stem) if self.stem_relu else stem).mean(dim=(2, 3))

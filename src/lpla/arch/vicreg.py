@@ -1,0 +1,54 @@
+"""VICReg: two views alike, each dimension spread, no two dimensions correlated (Bardes et al., arXiv 2105.04906)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.loss import VICRegLoss
+from lightly.models.modules import BarlowTwinsProjectionHead
+from torch import Tensor
+
+from lpla.arch._views import set_batch_norm
+from lpla.contracts import Arch, Backbone, Optimization, Views
+
+
+class VICReg(Arch):
+    """Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
+
+    `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
+    batch norms; `per_view` is Lightly's example, which forwards each view alone.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        invariance: float,
+        variance: float,
+        covariance: float,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
+        set_batch_norm(self, batch_norm, views=2)
+        self.criterion = VICRegLoss(lambda_param=invariance, mu_param=variance, nu_param=covariance)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """The three terms by their weights; no schedule."""
+        z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        return self.criterion(z0, z1)
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}

@@ -1,0 +1,29 @@
+"""ResNets for large images (7 x 7 stem, pooling), torchvision's, untrained (He et al., arXiv 1512.03385)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import resnet18, resnet50
+
+from lpla.contracts import Backbone, InputError
+
+NETWORKS = {18: resnet18, 50: resnet50}
+
+
+class ImagenetResNet(Backbone):
+    """Depth 18 or 50; the mean over positions is the feature. A side of 32 pixels leaves a single position."""
+
+    def __init__(self, channels: int, /, *, depth: int) -> None:
+        super().__init__()
+        if depth not in NETWORKS:
+            raise InputError(f"backbone.depth must be {' or '.join(map(str, NETWORKS))}, got {depth}")
+        self.net = NETWORKS[depth](weights=None)
+        self.features = self.net.fc.in_features
+        # torchvision's stem takes three channels; greyscale images need their own, drawn as torchvision draws them.
+        stem = self.net.conv1.out_channels
+        self.net.conv1 = nn.Conv2d(channels, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.net.fc = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """Feature vectors: the last stage's maps, averaged."""
+        return self.net(x)
