@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def run(config: DictConfig) -> None:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         log.error("error: %s", mistake)
-        choices = {"job": folder.name, "overrides": list(hydra.overrides.task), "error": str(mistake)}
+        choices = {"overrides": list(hydra.overrides.task), "error": str(mistake)}
         (folder / "result.json").write_text(json.dumps([choices], indent=1))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
@@ -50,8 +51,7 @@ def run(config: DictConfig) -> None:
 def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
     start = time.monotonic()
-    # Lightning speaks of devices and of tips once per encoder.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    _quieten_lightning()
     work = plan(config)
     store = Store(config.store)
     _make_all(work, store)
@@ -71,6 +71,12 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         score=np.stack(scores),
     )
     return rows
+
+
+def _quieten_lightning() -> None:
+    """It speaks of devices and of tips once per encoder, and uses a name that torch has deprecated."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
 
 
 def _make_all(work: Plan, store: Store) -> None:

@@ -124,12 +124,15 @@ def statistic_config(statistic: Statistic) -> Config:
 
 
 def plug_in(config: Config, partial: bool = False) -> Any:
-    """Instantiate a plug-in; a user's mistake found by its constructor comes out as the InputError it is."""
+    """Instantiate a plug-in; raises InputError, the constructor's own or one that quotes what it could not use."""
     try:
         return instantiate(config, _convert_="all", _partial_=partial)
     except InstantiationException as failed:
         if isinstance(failed.__cause__, InputError):
             raise failed.__cause__ from failed
+        if isinstance(failed.__cause__, (TypeError, ValueError)):
+            message = f"{config['_target_']} cannot be built from its settings: {failed.__cause__}"
+            raise InputError(message) from failed
         raise
 
 

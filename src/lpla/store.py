@@ -6,6 +6,7 @@ ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the par
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import logging
@@ -158,3 +159,52 @@ def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: list what the store holds, explain what sets an artifact apart, prune what is old."""
+    parser = argparse.ArgumentParser(prog="python -m lpla.store", description=main.__doc__)
+    parser.add_argument("--store", default="store", help="the store's folder (default: ./store)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="kind, key, size and age of every artifact")
+    explain = commands.add_parser(
+        "explain", help="the key parts in which an artifact differs from its nearest neighbour"
+    )
+    explain.add_argument("key", help="the first digits of a key, as `list` shows it")
+    prune = commands.add_parser(
+        "prune", help="delete artifacts older than DAYS, and what was left unfinished or damaged"
+    )
+    prune.add_argument("days", type=float, help="age in days; 0 empties the store")
+    options = parser.parse_args(arguments)
+    store = Store(options.store)
+    if options.command == "list":
+        for kind, place, _ in store.artifacts():
+            print(f"{kind:12} {place.name} {_bytes(place) / 1e6:9.2f} MB {_days(place):6.1f} days")
+    elif options.command == "explain":
+        for kind, place, parts in store.artifacts():
+            if place.name.startswith(options.key):
+                print(f"{kind} {place.name}", *(store.nearest(kind, parts) or ["nothing to compare with"]), sep="\n  ")
+    else:
+        old = [place for _, place, _ in store.artifacts() if _days(place) >= options.days]
+        # A draft younger than a day may still be written to.
+        left = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1] + _inside(store.root / "damaged")
+        freed = sum(_bytes(place) for place in old + left)
+        for place in old + left:
+            shutil.rmtree(place)
+        print(f"deleted {len(old)} artifacts and {len(left)} leftovers, {freed / 1e6:.2f} MB")
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _bytes(place: Path) -> int:
+    return sum(file.stat().st_size for file in place.iterdir())
+
+
+def _days(place: Path) -> float:
+    return (time.time() - place.stat().st_mtime) / 86_400
+
+
+if __name__ == "__main__":
+    main()

@@ -137,6 +137,11 @@ def train(
         max_epochs=regime.epochs,
         callbacks=list(callbacks),
     )
+    device = runner.strategy.root_device.type
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"trainer must use a CPU or a CUDA GPU (views need float64), got {device}; set trainer=cpu")
     arch.train()
     runner.fit(module)
+    if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
+        raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
     return module.epoch_loss

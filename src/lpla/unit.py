@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -52,10 +52,14 @@ class Made:
 
 
 class Clock(pl.Callback):
-    """Notes when each step ended."""
+    """Notes when training started and when each step ended."""
 
     def __init__(self) -> None:
         self.ticks: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The first tick."""
+        self.ticks.append(time.monotonic())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -104,13 +108,13 @@ def is_trained(unit: Unit, store: Store) -> bool:
 
 
 def seconds_per_epoch(unit: Unit) -> float:
-    """Measured on a few steps of a throwaway encoder, the first ones (allocation, compilation) left out."""
+    """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
     index = np.asarray(unit.members)
-    regime = replace(unit.regime, epochs=PROBE_STEPS)
     clock = Clock()
     factory = partial(trainer_factory(unit), max_steps=PROBE_STEPS)
-    train(build_arch(unit), load_images(unit.dataset).pixels[index], index, regime, factory, [clock])
-    return float(np.median(np.diff(clock.ticks)[2:])) * (len(index) // regime.batch_size)
+    train(build_arch(unit), load_images(unit.dataset).pixels[index], index, unit.regime, factory, [clock])
+    steps = np.diff(clock.ticks)
+    return float(np.median(steps[len(steps) // 2 :])) * (len(index) // unit.regime.batch_size)
 
 
 def load_observed(unit: Unit, store: Store, observation: Observation, layer: str) -> Observed:

@@ -28,7 +28,8 @@ class SweepTable(Callback):
         show(rows)
         write_csv(rows, folder / "table.csv")
         console.print(f"table: {folder / 'table.csv'}", soft_wrap=True, highlight=False)
-        failed = sum(bool(row.get("error")) for row in rows)
+        jobs = {row["job"] for row in rows}
+        failed = {row["job"] for row in rows if row.get("error")}
         if failed:
-            console.print(f"{failed} of the jobs failed; the same command makes only what is missing", style="red")
+            console.print(f"{len(failed)} of {len(jobs)} jobs failed; the same command makes only what is missing")
             sys.exit(1)

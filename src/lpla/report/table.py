@@ -28,7 +28,7 @@ PLAIN = (
 def read_rows(folder: Path) -> list[Row]:
     """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs."""
     files = sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent))
-    return [row for file in files for row in json.loads(file.read_text())]
+    return [{"job": file.parent.name} | row for file in files for row in json.loads(file.read_text())]
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

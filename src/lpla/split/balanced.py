@@ -19,7 +19,7 @@ class Balanced(Split):
             raise InputError(f"members must be at least 2 and at most {bound}, got {members}")
         if shadows < 2 or shadows % 2:
             raise InputError(
-                f"shadows must be an even number >= 2 in split=balanced (complementary pairs), got {shadows}"
+                f"shadows must be an even number >= 2 in split=balanced (they come in pairs), got {shadows}"
             )
         pool = 2 * members
         index = np.random.default_rng([seed, 0]).permutation(len(images))[:pool]

@@ -1,0 +1,185 @@
+"""The main job end to end: what it trains, what it leaves, what it says, and that a second run gives the same bits."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, Ran
+from hydra.errors import ConfigCompositionException
+
+from lpla.store import Store
+
+Cli = Callable[..., Ran]
+
+
+def trainings(ran: Ran) -> int:
+    return ran.out.count("trained and observed") - ran.out.count("untrained target: trained and observed")
+
+
+def rows(folder: Path) -> list[dict]:
+    return json.loads((folder / "result.json").read_text())
+
+
+def table_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "table.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def numbers(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def test_an_audit_leaves_what_it_promises_and_a_second_run_changes_no_bit(cli: Cli) -> None:
+    first = cli(*TINY)
+    assert first.code == 0 and trainings(first) == 5
+    assert "5 of 5 encoders to train, about" in first.out
+    assert "AUC [95 %]" in first.out and str(first.folder / "result.json") in first.out.replace("\n", "")
+    assert [row["layer"] for row in rows(first.folder)] == ["backbone", "projector"]
+    for row in rows(first.folder):
+        assert row["members"] == row["nonmembers"] == 20
+        assert row["target_queries"] == 40 * 3
+        assert row["shadow_image_epochs"] == 4 * 20 * 2
+        assert 0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1
+        assert row["tpr_at_1pct"] is None and "needs at least 1000 non-members" in " ".join(row["notes"])
+        assert 0 < row["knn_accuracy"] <= 1 and row["utility_images"] == 60
+    scores = np.load(first.folder / "scores.npz")
+    assert scores["score"].shape == (2, 40) and scores["member"].sum() == 20 and len(np.unique(scores["index"])) == 40
+    second = cli(*TINY, "observe.batch_size=7")
+    assert trainings(second) == 0 and second.out.count(": found") == 6
+    assert list(map(numbers, rows(second.folder))) == list(map(numbers, rows(first.folder)))
+    again = np.load(second.folder / "scores.npz")
+    assert all(np.array_equal(scores[name], again[name]) for name in scores.files)
+
+
+def test_six_jobs_train_ten_encoders_in_any_order_and_from_a_half_filled_store(cli: Cli, tmp_path: Path) -> None:
+    sweep = cli("-m", *TINY, "arch=simclr,byol", "p=1,2,inf")
+    assert sweep.code == 0 and trainings(sweep) == 10
+    table = table_of(sweep.folder)
+    assert [(row["arch"], row["p"]) for row in table[::2]] == [
+        (a, p) for a in ("simclr", "byol") for p in ("1", "2", "inf")
+    ]
+    assert len(table) == 12
+    store = Store(tmp_path / "store")
+    encoders = [place for kind, place, _ in store.artifacts() if kind == "encoders"]
+    assert len(encoders) == 12  # 2 x (target + 4 shadows + untrained target)
+    damaged = encoders[3] / "weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    for place in encoders[6:9]:
+        (place / "weights.safetensors").unlink()
+    for kind, place, _ in list(store.artifacts()):
+        if kind == "statistics" and place.name < "8":
+            (place / "projector.npy").unlink()
+    again = cli("-m", *TINY, "p=inf,2,1", "arch=byol,simclr")
+    assert again.code == 0 and 1 <= trainings(again) <= 4
+    assert "damaged artifact" in again.out and str(damaged) in again.out.replace("\n", "")
+    kept = {(row["arch"], row["layer"], row["p"]): row | {"seconds": "", "job": ""} for row in table}
+    for row in table_of(again.folder):
+        assert row | {"seconds": "", "job": ""} == kept[row["arch"], row["layer"], row["p"]]
+
+
+def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
+    assert trainings(cli("-m", *TINY, "shadows=2,4,6")) == 7
+    assert trainings(cli("-m", *TINY, "queries=1,2,4", "p=0.5,3")) == 0
+    assert trainings(cli("-m", *TINY, "seed=0,1")) == 5
+    assert trainings(cli("-m", *TINY, "epochs=2,3")) == 5
+    assert trainings(cli("-m", *TINY, "defense=none,unit_norm")) == 0
+
+
+def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli) -> None:
+    for row in rows(cli(*TINY, "defense=unit_norm").folder):
+        assert row["auc"] == 0.5
+    assert any(row["auc"] != 0.5 for row in rows(cli(*TINY, "defense=unit_norm", "p=1").folder))
+
+
+def test_the_disjoint_layout_is_judged_on_its_candidates(cli: Cli) -> None:
+    ran = cli(*TINY, "split=disjoint", "shadows=1")
+    for row in rows(ran.folder):
+        assert row["likelihood"] == "class_conditional" and row["members"] == row["nonmembers"] == 20
+        assert row["target_queries"] == 80 * 3
+
+
+MISTAKES = {
+    "p=0": "p must be a number > 0 or inf, got 0",
+    "p=-1": "p must be a number > 0 or inf, got -1",
+    "p=nan": "p must be a number > 0 or inf, got nan",
+    "p=two": "p must be a number > 0 or inf, got 'two'",
+    "queries=0": "queries must be an integer >= 1, got 0",
+    "queries=2.5": "queries must be an integer >= 1, got 2.5",
+    "shadows=-1": "shadows must be an integer >= 0, got -1",
+    "shadows=3": "shadows must be an even number >= 2 in split=balanced (they come in pairs), got 3",
+    "members=5000": "members must be at least 2 and at most 898, half of the 1797 images of digits, got 5000",
+    "members=5": "train.batch_size must be at most members, which is 5, got 10",
+    "layer=head": "layer must be one of backbone, projector or both, got head",
+    "+shadow=8": "shadow is no setting of an audit; the settings are arch,",
+    "attack.likelihood=best": "attack.likelihood must be one of auto, class_conditional, hier, got 'best'",
+    "arch.optimization.base_lr=1e30": "the training loss became nan in epoch 1 of 2",
+    "dataset=cifar100": "dataset=cifar100 needs the folder cifar-100-python in data.root",
+    "dataset.train_views.crop_scale=[0.5,2]": "crop_scale",
+    "store=/proc/lpla": "store must be a folder this user can write, but /proc/lpla cannot be written",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_sentence(cli: Cli, mistake: str) -> None:
+    ran = cli(*TINY, mistake)
+    assert ran.code == 1
+    errors = [line for line in ran.out.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, ran
+    assert MISTAKES[mistake] in errors[0]
+    assert "Traceback" not in ran.out + ran.err
+
+
+def test_a_diverging_encoder_leaves_no_artifact(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY, "arch.optimization.base_lr=1e30").code == 1
+    assert list(Store(tmp_path / "store").artifacts()) == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("arch=simclrr", "byol"),
+        ("trane.batch_size=3", "trane"),
+        ("arch.temperatur=1", "temperatur"),
+        ("atack=lpla", "atack"),
+    ],
+)
+def test_a_typing_error_is_named_with_the_choices(cli: Cli, mistake: str, said: str) -> None:
+    ran = cli(mistake)
+    assert ran.code == 1 and said in ran.err and "Traceback" not in ran.err
+
+
+def test_the_stack_is_shown_on_request(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpla.contracts import InputError
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(InputError, match="p must be"):
+        cli(*TINY, "p=0")
+    with pytest.raises(ConfigCompositionException):
+        cli("arch=simclrr")
+
+
+def test_a_failed_job_does_not_cost_the_sweep_its_table(cli: Cli) -> None:
+    ran = cli("-m", *TINY, "p=0,2")
+    assert ran.code == 1
+    table = table_of(ran.folder)
+    assert [row["error"] for row in table] == ["p must be a number > 0 or inf, got 0", "", ""]
+    assert "1 of 2 jobs failed" in ran.out
+
+
+def test_run_py_answers_before_the_heavy_imports_and_works_as_a_process(tmp_path: Path) -> None:
+    light = "import runpy, sys; sys.argv[1:] = ['--cfg', 'job']; runpy.run_path(sys.argv[0], run_name='__main__')"
+    probe = (
+        f"import sys; sys.argv = ['{ROOT / 'run.py'}']; {light}; assert not {{'torch', 'sklearn'}} & set(sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", probe], check=True, timeout=120, capture_output=True, text=True)
+    assert "queries: 10" in shown.stdout
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *TINY, "p=-1"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1 and "error: p must be a number > 0 or inf, got -1" in done.stdout
+    assert "Traceback" not in done.stderr

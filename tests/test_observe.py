@@ -1,0 +1,142 @@
+"""Extraction: the same bits for every chunk size and order, views counted at the encoder, only statistics kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lpla.contracts import Arch, Statistic, Views
+from lpla.observe import FORWARD, Extraction, Observed, Query, query_views
+from lpla.plan import Plan
+from lpla.recipe import build_arch
+from lpla.statistic.log_norm import LogNorm
+
+CPU = torch.device("cpu")
+VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), jitter=0.8, brightness=0.3, contrast=0.3)
+QUERY = Query(VIEWS, 5, 11)
+PIXELS = torch.randint(0, 256, (70, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+INDEX = np.arange(100, 170)
+
+
+def extraction(
+    batch_size: int = 256, query: Query = QUERY, order: np.ndarray | None = None, release=None
+) -> Extraction:
+    order = np.arange(70) if order is None else order
+    statistics = [LogNorm((1.0, 2.0)), Everything()]
+    return Extraction(
+        PIXELS[order], INDEX[order], query, statistics, release or (lambda e: e), batch_size, lambda _: None
+    )
+
+
+@dataclass(frozen=True)
+class Everything(Statistic):
+    """Keeps all embeddings, so that the tests see every bit."""
+
+    name: ClassVar[str] = "everything"
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        return embeddings
+
+    def prefix(self, values: np.ndarray, queries: int) -> np.ndarray:
+        return values[:, :queries]
+
+
+@pytest.fixture(scope="module")
+def arch() -> Arch:
+    """A network with running statistics that are not its initial ones."""
+    from conftest import tiny_config
+
+    from lpla.plan import plan
+
+    net = build_arch(plan(tiny_config()).units[0])
+    with torch.no_grad():
+        for _ in range(3):
+            net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
+    return net
+
+
+def same(a: dict[str, Observed], b: dict[str, Observed], order: np.ndarray | slice = slice(None)) -> bool:
+    return all(np.array_equal(a[layer].values[s][order], b[layer].values[s]) for layer in a for s in a[layer].values)
+
+
+@given(st.integers(1, 100))
+@settings(max_examples=12, deadline=None)
+def test_the_chunk_size_changes_no_bit(arch: Arch, batch_size: int) -> None:
+    assert same(extraction().observe(arch, CPU), extraction(batch_size).observe(arch, CPU))
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 70))
+@settings(max_examples=12, deadline=None)
+def test_order_and_company_change_no_bit(arch: Arch, random, count: int) -> None:
+    order = np.array(random.sample(range(70), count))
+    assert same(extraction().observe(arch, CPU), extraction(order=order).observe(arch, CPU), order)
+
+
+def test_a_smaller_budget_is_a_prefix(arch: Arch) -> None:
+    few, many = (extraction(query=replace(QUERY, queries=q)).observe(arch, CPU) for q in (3, 5))
+    for layer in few:
+        assert np.array_equal(few[layer].values["everything"], many[layer].values["everything"][:, :3])
+        assert np.array_equal(few[layer].values["log_norm"], many[layer].values["log_norm"][:, :3])
+
+
+def test_views_are_the_same_for_every_encoder_and_the_first_is_clean() -> None:
+    views = query_views(PIXELS, torch.from_numpy(INDEX), QUERY)
+    assert torch.equal(views[:70], PIXELS / 255)
+    alone = query_views(PIXELS[7:8], torch.from_numpy(INDEX[7:8]), QUERY)
+    assert torch.equal(views[7::70], alone)
+    assert not torch.equal(views[77], views[147])
+
+
+def test_the_result_is_what_one_image_at_a_time_gives(arch: Arch) -> None:
+    found = extraction().observe(arch, CPU)
+    arch.eval()
+    for i in (0, 33, 69):
+        views = query_views(PIXELS[i : i + 1], torch.from_numpy(INDEX[i : i + 1]), QUERY)
+        with torch.inference_mode():
+            alone = arch.encode(views)
+        for layer, expected in alone.items():
+            assert np.allclose(found[layer].values["everything"][i], expected.numpy(), atol=1e-5)
+
+
+def test_the_counter_equals_the_views_that_reached_the_encoder(arch: Arch, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    encode = arch.encode
+    monkeypatch.setattr(arch, "encode", lambda x: seen.append(x) or encode(x))
+    one = extraction(batch_size=30)
+    one.observe(arch, CPU)
+    real = sum(int((x.flatten(1) != 0).any(dim=1).sum()) for x in seen)
+    assert one.forwards == real == 70 * 5
+    assert {len(x) for x in seen} == {FORWARD["cpu"]}
+
+
+def test_zero_and_nonfinite_embeddings_are_counted_and_kept(arch: Arch) -> None:
+    def broken(embedding: Tensor) -> Tensor:
+        released = embedding.clone()
+        released[0] = 0
+        released[1, 0] = torch.nan
+        released[2, 0] = torch.inf
+        return released
+
+    found = extraction(batch_size=256, release=broken).observe(arch, CPU)
+    for observed in found.values():
+        assert (observed.zero, observed.nonfinite) == (1, 2)
+        assert len(observed.values["log_norm"]) == 70
+
+
+def test_observing_leaves_the_encoder_in_its_mode(arch: Arch) -> None:
+    arch.train()
+    weights = {name: tensor.clone() for name, tensor in arch.state_dict().items()}
+    extraction().observe(arch, CPU)
+    assert arch.training
+    assert all(torch.equal(weights[name], tensor) for name, tensor in arch.state_dict().items())
+
+
+def test_plans_observe_as_many_views_as_the_largest_budget(tiny: Callable[..., Plan]) -> None:
+    assert tiny("queries=3").observation.query.queries == 4
+    assert tiny("queries=9").observation.query.queries == 9

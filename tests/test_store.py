@@ -1,0 +1,169 @@
+"""The store: keys, atomic writes, damage named and set aside, locks, refusals of the disk, its command line."""
+
+import json
+import math
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpla import store as module
+from lpla.contracts import InputError
+from lpla.store import Store, key_of, main
+
+PARTS = {"train": {"epochs": 20, "seed": 1}, "p": [1.0, math.inf]}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def write(folder: Path) -> None:
+    (folder / "weights").write_bytes(b"w" * 1000)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4))
+def test_a_key_does_not_depend_on_order_or_on_a_trip_through_a_file(parts: dict) -> None:
+    assert key_of(parts) == key_of(dict(reversed(parts.items()))) == key_of(json.loads(json.dumps(parts)))
+
+
+def test_every_part_changes_the_key() -> None:
+    other = {"train": {"epochs": 20, "seed": 2}, "p": [1.0, math.inf]}
+    assert key_of(PARTS) != key_of(other) != key_of(PARTS | {"p": [1.0]})
+
+
+def test_what_is_put_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.find("encoders", PARTS) is None
+    place = store.put("encoders", PARTS, write)
+    assert store.find("encoders", PARTS) == place
+    assert [(kind, found) for kind, found, parts in store.artifacts()] == [("encoders", place)]
+    assert json.loads((place / "recipe.json").read_text()) == PARTS
+
+
+def test_an_interrupted_write_leaves_nothing_under_the_key(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def interrupted(folder: Path) -> None:
+        write(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.put("encoders", PARTS, interrupted)
+    assert store.find("encoders", PARTS) is None
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted", "no checksums", "torn checksums"])
+def test_damage_is_named_set_aside_and_made_again(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    place = store.put("encoders", PARTS, write)
+    file = place / "weights"
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:500])
+    elif damage == "flipped":
+        file.write_bytes(b"x" + file.read_bytes()[1:])
+    elif damage == "deleted":
+        file.unlink()
+    elif damage == "no checksums":
+        (place / "checksums.json").unlink()
+    else:
+        (place / "checksums.json").write_text("{")
+    assert store.find("encoders", PARTS) is None
+    assert str(place) in caplog.text
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+    assert store.find("encoders", PARTS) is None
+    assert store.put("encoders", PARTS, write) == store.find("encoders", PARTS)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def full(folder: Path) -> None:
+        write(folder)
+        raise OSError(28, os.strerror(28))
+
+    kept = store.put("encoders", PARTS | {"p": []}, write)
+    with pytest.raises(InputError, match=r"refused encoders .*No space left on device; finished artifacts are kept"):
+        store.put("encoders", PARTS, full)
+    assert not list((tmp_path / "unfinished").iterdir())
+    assert [place for _, place, _ in store.artifacts()] == [kept]
+
+
+def test_a_store_that_is_a_file_or_stands_in_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for root in ("file", "file/below"):
+        with pytest.raises(
+            InputError, match=r"store must be a folder this user can write, but .*file.* cannot be written"
+        ):
+            Store(tmp_path / root)
+
+
+def _hold(root: Path, log: Path, name: str, seconds: float) -> None:
+    with Store(root).lock("encoders", PARTS):
+        with log.open("a") as out:
+            out.write(f"{name} in\n")
+        time.sleep(seconds)
+        with log.open("a") as out:
+            out.write(f"{name} out\n")
+
+
+def test_two_makers_take_turns(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    makers = [spawn.Process(target=_hold, args=(tmp_path / "store", log, name, 0.3)) for name in "ab"]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+        assert maker.exitcode == 0
+    first, second = log.read_text().split()[0], log.read_text().split()[4]
+    assert log.read_text() == f"{first} in\n{first} out\n{second} in\n{second} out\n"
+
+
+def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    holder = spawn.Process(target=_hold, args=(tmp_path / "store", log, "dead", 600))
+    holder.start()
+    while not log.exists():
+        time.sleep(0.05)
+    holder.kill()
+    holder.join()
+    with Store(tmp_path / "store").lock("encoders", PARTS):
+        pass
+
+
+def test_a_miss_is_explained_by_the_nearest_artifact(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    store = Store(tmp_path)
+    store.put("encoders", {"train": {"epochs": 99, "seed": 9}, "p": []}, write)
+    store.put("encoders", PARTS, write)
+    wanted = {"train": {"epochs": 40, "seed": 1}, "p": [1.0, math.inf]}
+    assert store.nearest("encoders", wanted) == ["train.epochs: 20 -> 40"]
+    place = store.put("encoders", wanted, write)
+    main(["--store", str(tmp_path), "explain", place.name[:8]])
+    assert "train.epochs: 20 -> 40" in capsys.readouterr().out
+
+
+def test_list_and_prune(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    place = store.put("encoders", PARTS, write)
+    main(["--store", str(tmp_path), "list"])
+    assert place.name in capsys.readouterr().out
+    (tmp_path / "unfinished" / "draft").mkdir()
+    main(["--store", str(tmp_path), "prune", "1"])
+    assert place.exists()
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + 2 * 86_400)
+    main(["--store", str(tmp_path), "prune", "1"])
+    assert not place.exists()
+    assert not list((tmp_path / "unfinished").iterdir())
+    assert "deleted 1 artifacts and 1 leftovers" in capsys.readouterr().out

@@ -1,0 +1,91 @@
+"""Training: reproducible, independent of global state, one clear sentence where it cannot work."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from lpla.contracts import InputError
+from lpla.plan import Plan
+from lpla.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.train import Batches, Regime, train, warmup_cosine
+
+
+def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
+    index = np.asarray(unit.members)
+    arch = build_arch(unit)
+    losses = train(arch, load_images(unit.dataset).pixels[index], index, unit.regime, trainer_factory(unit), [])
+    return arch.state_dict(), losses
+
+
+@pytest.mark.parametrize("arch", ["simclr", "byol"])
+def test_training_depends_on_its_recipe_alone(tiny: Callable[..., Plan], arch: str) -> None:
+    unit = tiny(f"arch={arch}").units[0]
+    torch.manual_seed(1)
+    weights, losses = trained(unit)
+    torch.manual_seed(2)
+    np.random.seed(3)
+    again, losses_again = trained(unit)
+    assert losses == losses_again and len(losses) == 2 and all(map(math.isfinite, losses))
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    initial = build_arch(unit).state_dict()
+    assert not all(torch.equal(weights[name], initial[name]) for name in weights)
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"epochs": 3}, {"batch_size": 5}])
+def test_every_part_of_the_regime_changes_the_weights(tiny: Callable[..., Plan], change: dict) -> None:
+    unit = tiny().units[0]
+    weights, _ = trained(unit)
+    other, _ = trained(replace(unit, regime=replace(unit.regime, **change)))
+    assert not all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_no_epochs_leave_the_initial_weights(tiny: Callable[..., Plan]) -> None:
+    plan = tiny()
+    weights, losses = trained(plan.untrained)
+    assert losses == []
+    initial = build_arch(plan.units[0]).state_dict()
+    assert all(torch.equal(weights[name], initial[name]) for name in weights)
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_setting(tiny: Callable[..., Plan]) -> None:
+    unit = tiny("arch.optimization.base_lr=1e30").units[0]
+    with pytest.raises(InputError, match=r"loss became (nan|inf) in epoch 1 of 2: .*lower arch.optimization.base_lr"):
+        trained(unit)
+
+
+def test_a_batch_larger_than_the_member_set(tiny: Callable[..., Plan]) -> None:
+    unit = tiny().units[0]
+    with pytest.raises(InputError, match="batch_size must be at most members, 20, got 21"):
+        trained(replace(unit, regime=replace(unit.regime, batch_size=21)))
+
+
+def test_a_device_without_float64_is_refused(tiny: Callable[..., Plan]) -> None:
+    from types import SimpleNamespace
+
+    unit = tiny().units[0]
+    index = np.asarray(unit.members)
+    apple = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("mps")))
+    with pytest.raises(InputError, match=r"trainer must use a CPU or a CUDA GPU .* got mps; set trainer=cpu"):
+        train(build_arch(unit), load_images(unit.dataset).pixels[index], index, unit.regime, lambda **_: apple, [])  # pyright: ignore[reportArgumentType]
+
+
+def test_epochs_are_fresh_permutations_cut_into_whole_batches(tiny: Callable[..., Plan]) -> None:
+    regime: Regime = replace(tiny().units[0].regime, batch_size=6)
+    epochs = [torch.cat(list(Batches(20, regime, partial(int, epoch)))) for epoch in range(3)]
+    for order in epochs:
+        assert len(order) == 18 and len(order.unique()) == 18
+    assert not torch.equal(epochs[0], epochs[1])
+    assert torch.equal(epochs[2], torch.cat(list(Batches(20, regime, lambda: 2))))
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    factor = warmup_cosine(4, 20)
+    rates = [factor(step) for step in range(21)]
+    assert rates[:4] == [0.2, 0.4, 0.6, 0.8]
+    assert rates[4] == 1 and rates[12] == pytest.approx(0.5) and rates[20] == pytest.approx(0)
+    assert sorted(rates[4:], reverse=True) == rates[4:]

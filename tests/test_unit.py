@@ -1,0 +1,105 @@
+"""The work unit: idempotent, the same from a file, its keys exactly what the artifacts depend on."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Silent
+
+from lpla.contracts import InputError
+from lpla.plan import Plan
+from lpla.recipe import Unit
+from lpla.store import Store, key_of
+from lpla.unit import load_observed, make
+
+
+def test_a_unit_is_made_once(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
+    unit, store = tiny().units[0], Store(tmp_path)
+    made = make(unit, store, silent)
+    assert (made.trained, made.observed, made.forwards) == (True, 2, 40 * 4 + 60)
+    assert sum(silent.tasks["target: training on 20 images"]) == 2
+    assert sum(silent.tasks["target: 4 views of 40 images"]) == 40
+    again = make(unit, store, silent)
+    assert (again.trained, again.observed, again.forwards) == (False, 0, 0)
+
+
+def test_observing_an_encoder_from_the_store_gives_the_bits_of_the_one_just_trained(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
+) -> None:
+    unit, store = tiny().units[1], Store(tmp_path)
+    make(unit, store, silent)
+    fresh = {layer: np.array(load_observed(unit, store, unit.observations[0], layer).values["log_norm"])
+             for layer in ("backbone", "projector")}  # fmt: skip
+    for kind, place, _ in list(store.artifacts()):
+        if kind == "statistics":
+            (place / "counts.json").unlink()
+    made = make(unit, store, silent)
+    assert (made.trained, made.observed) == (False, 1)
+    for layer, expected in fresh.items():
+        assert np.array_equal(load_observed(unit, store, unit.observations[0], layer).values["log_norm"], expected)
+
+
+def test_a_recipe_survives_its_file_and_its_command_makes_it(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
+) -> None:
+    unit = tiny("p=inf").units[1]
+    recipe = tmp_path / "recipe.json"
+    unit.save(recipe)
+    assert Unit.load(recipe).encoder_parts == unit.encoder_parts
+    command = [sys.executable, "-m", "lpla.unit", str(recipe), str(tmp_path / "store")]
+    subprocess.run(command, check=True, timeout=300, cwd=tmp_path)
+    assert not make(unit, Store(tmp_path / "store"), silent).trained
+
+
+def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"name": "x"}')
+    for path in (tmp_path / "other.json", tmp_path / "absent.json"):
+        with pytest.raises(InputError, match="RECIPE must be a file written by an audit"):
+            Unit.load(path)
+
+
+SAME_WEIGHTS = ["p=1", "attack.likelihood=hier", "queries=2", "observe.batch_size=9", "trainer=cpu", "layer=backbone"]
+SAME_WEIGHTS += [
+    "defense=unit_norm",
+    "shadows=6",
+    "utility.images=10",
+    "dataset.query_views.jitter=0.1",
+    "permutations=9",
+]
+OTHER_WEIGHTS = ["arch=byol", "arch.temperature=0.2", "backbone.width=0.25", "members=21", "epochs=3", "seed=1"]
+OTHER_WEIGHTS += ["train.batch_size=9", "dataset.train_views.jitter=0.1", "split=disjoint"]
+
+
+@pytest.mark.parametrize("override", SAME_WEIGHTS + OTHER_WEIGHTS)
+def test_an_encoders_key_is_what_its_weights_depend_on(tiny: Callable[..., Plan], override: str) -> None:
+    keys = [[key_of(unit.encoder_parts) for unit in plan.units[:5]] for plan in (tiny(), tiny(override))]
+    assert (keys[0] == keys[1]) == (override in SAME_WEIGHTS)
+    assert len(set(keys[1])) == len(keys[1])
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        *[
+            (o, True)
+            for o in ("p=1", "queries=2", "attack.likelihood=hier", "shadows=6", "trainer=cpu", "layer=backbone")
+        ],
+        *[(o, False) for o in ("p=7", "queries=9", "defense=unit_norm", "dataset.query_views.jitter=0.1", "seed=1")],
+    ],
+)
+def test_a_statistics_key_is_what_it_depends_on(tiny: Callable[..., Plan], override: str, same: bool) -> None:
+    def key(plan: Plan) -> str:
+        return key_of(plan.units[1].statistic_parts(plan.observation, plan.observation.statistics[0]))
+
+    assert (key(tiny()) == key(tiny(override))) == same
+
+
+def test_shadows_have_seeds_of_their_own_and_a_longer_training_the_same(tiny: Callable[..., Plan]) -> None:
+    seeds = [unit.regime.seed for unit in tiny().units]
+    assert len(set(seeds)) == 5
+    assert [unit.regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
+    assert replace(tiny().untrained.regime, epochs=2) == tiny().units[0].regime
