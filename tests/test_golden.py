@@ -1,4 +1,4 @@
-"""The whole chain on real scans: an overfitted encoder is found out, the same one untrained is not, nor permuted labels."""
+"""The whole chain on real scans: an overfitted encoder is found out, an untrained one is not."""
 
 import json
 from collections.abc import Callable

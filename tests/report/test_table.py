@@ -2,12 +2,13 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from lpla.report.table import read_rows, render, show, write_csv
+from lpla.report.table import read_rows, show, write_csv
 
 ROW = {
     "arch": "simclr", "backbone": "resnet9", "dataset": "digits", "split": "balanced", "attack": "lpla",
@@ -15,42 +16,42 @@ ROW = {
     "nonmembers": 100, "epochs": 20, "seed": 0, "auc": 0.71, "auc_low": 0.61, "auc_high": 0.81, "tpr_at_5pct": 0.25,
     "tpr_at_5pct_low": 0.125, "tpr_at_5pct_high": 0.375, "tpr_at_1pct": None, "balanced_accuracy": 0.625,
     "knn_accuracy": 0.875, "linear_accuracy": None, "null_untrained_auc": 0.498, "null_permuted_auc": 0.503,
-    "blind_auc": 0.511, "notes": ["a note"],
+    "blind_auc": 0.511, "tpr_at_0_1pct": None, "target_queries": 2000, "notes": ["a note"],
 }  # fmt: skip
-FAILED = {"overrides": ["p=0"], "error": "p must be > 0"}
+FAILED = {"job": "3", "overrides": ["p=0"], "error": "p must be > 0"}
 
 
-def text(rows: list[dict], width: int = 170) -> str:
-    console = Console(width=width, record=True, quiet=False)
-    with console.capture() as captured:
-        console.print(render(rows))
-    return captured.get()
-
-
-def test_what_differs_is_a_column_and_what_is_shared_stands_in_the_title() -> None:
-    shown = text([ROW, ROW | {"seed": 1, "p": 1}])
-    title, header = shown.splitlines()[0], shown.splitlines()[2]
+def test_what_differs_is_a_column_and_what_is_shared_stands_in_the_title(capsys: pytest.CaptureFixture) -> None:
+    show([ROW, ROW | {"seed": 1, "p": 1, "auc_low": 0.3}])
+    shown = capsys.readouterr().out
+    title, header = shown.partition("  layer")[0], shown.partition("layer")[2].partition("\n")[0]
     assert "dataset=digits" in title and "seed" not in title and "queries=10" in title
     assert "seed" in header and "dataset" not in header
-    assert "0.710 [0.610, 0.810]" in shown and "0.250 [0.125, 0.375]" in shown
+    assert ".710 [.610 .810]" in shown and ".250 [.125 .375]" in shown and "TPR@5%" in header and "TPR@1%" not in header
+    assert shown.count("note: a note") == 1 and "2000 queries to the target" in " ".join(shown.split())
 
 
-def test_a_failed_job_says_why_and_leaves_the_others() -> None:
-    shown = text([FAILED, ROW])
-    assert "failed: p must be > 0" in shown and "0.710" in shown
-    assert "failed" in text([FAILED])
+@pytest.mark.parametrize("width", ["40", "80", "200"])
+def test_no_figure_is_cut_on_a_narrow_terminal(width: str, tmp_path: Path) -> None:
+    program = f"from lpla.report.table import show; show([{ROW!r}])"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env={"COLUMNS": width}, capture_output=True, text=True, check=True
+    )
+    assert ".250 [.125 .375]" in shown.stdout and ".511" in shown.stdout
 
 
-def test_without_a_terminal_no_figure_is_folded(capsys: pytest.CaptureFixture) -> None:
-    show([ROW, ROW | {"seed": 1}])
-    out = capsys.readouterr().out
-    assert "0.250 [0.125, 0.375]" in out and out.count("note: a note") == 1
+def test_a_failed_job_says_why_and_leaves_the_others(capsys: pytest.CaptureFixture) -> None:
+    show([FAILED, ROW])
+    shown = capsys.readouterr().out
+    assert "job 3 failed (p=0): p must be > 0" in shown and ".710" in shown
+    show([FAILED])
+    assert "failed" in capsys.readouterr().out
 
 
 def test_rows_come_in_the_order_of_the_jobs_and_go_to_csv(tmp_path: Path) -> None:
     for job in (10, 9, 0):
         (tmp_path / str(job)).mkdir()
-        content = [FAILED] if job == 9 else [ROW | {"seed": job}]
+        content = [{"overrides": ["p=0"], "error": "p must be > 0"}] if job == 9 else [ROW | {"seed": job}]
         (tmp_path / str(job) / "result.json").write_text(json.dumps(content))
     rows = read_rows(tmp_path)
     assert [row["job"] for row in rows] == ["0", "9", "10"]

@@ -24,7 +24,6 @@ class SweepTable(Callback):
         if not rows:
             return
         console = get_console()
-        console.rule(f"{len(rows)} rows")
         show(rows)
         write_csv(rows, folder / "table.csv")
         console.print(f"table: {folder / 'table.csv'}", soft_wrap=True, highlight=False)

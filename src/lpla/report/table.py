@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich import get_console
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -19,10 +21,10 @@ CHOICES = (
     "arch", "backbone", "dataset", "split", "attack", "likelihood", "defense", "layer", "p",
     "queries", "shadows", "members", "epochs", "seed",
 )  # fmt: skip
-ALWAYS = ("arch", "layer", "p")
-PLAIN = (
-    "balanced_accuracy", "knn_accuracy", "linear_accuracy", "null_untrained_auc", "null_permuted_auc", "blind_auc",
-)  # fmt: skip
+FIGURES = {
+    "balanced_accuracy": "bal.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
+    "null_untrained_auc": "untr.", "null_permuted_auc": "perm.", "blind_auc": "blind",
+}  # fmt: skip
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -41,60 +43,63 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def render(rows: Sequence[Row]) -> Table:
-    """The rows as a terminal table; a failed job's row says why."""
-    measured = [row for row in rows if not row.get("error")]
-    shared = {c: measured[0][c] for c in CHOICES if measured and len({str(row[c]) for row in measured}) == 1}
-    columns = [c for c in CHOICES if c not in shared or c in ALWAYS]
-    title = " ".join(f"{name}={value}" for name, value in shared.items() if name not in ALWAYS)
-    table = Table(title=title, title_justify="left", caption=_caption(measured), caption_justify="left")
+    """The rows of the jobs that were measured, as a terminal table."""
+    shared = {c: rows[0][c] for c in CHOICES if len({str(row[c]) for row in rows}) == 1 and c != "layer"}
+    columns = [c for c in CHOICES if c not in shared]
+    rates = [
+        name for name in ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct") if any(row[name] is not None for row in rows)
+    ]
+    title = " ".join(f"{name}={value}" for name, value in shared.items())
+    table = Table(title=title, title_justify="left", caption=_caption(rows), caption_justify="left", box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for column in ("AUC [95 %]", "TPR@5%", "TPR@1%", "bal. acc.", "kNN", "linear", "untrained", "permuted", "blind"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, no_wrap=True)
+    for heading in ("AUC [95 %]", *(_heading(name) for name in rates), *FIGURES.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        if row.get("error"):
-            table.add_row(*[_choice(row, c) for c in columns], Text(f"failed: {row['error']}", style="red"))
-        else:
-            table.add_row(*[_choice(row, c) for c in columns], *_figures(row))
+        auc = Text(_interval(row, "auc"), style="bold red" if row["auc_low"] > 0.5 else "")
+        figures = (_number(row[name]) for name in FIGURES)
+        table.add_row(*(str(row[c]) for c in columns), auc, *(_interval(row, name) for name in rates), *figures)
     return table
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table, and under it what its readers must know."""
-    # Without a terminal there is no width to fit: never fold a figure.
-    console = get_console() if get_console().is_terminal else Console(width=170)
-    console.print(render(rows))
-    for note in dict.fromkeys(note for row in rows for note in row.get("notes", ())):
+    """Print the table, and under it which jobs failed and what the readers of the others must know."""
+    console = get_console()
+    measured = [row for row in rows if not row.get("error")]
+    if measured:
+        table = render(measured)
+        # A terminal narrower than the table wraps its lines; no figure is ever cut.
+        width = max(console.width, Measurement.get(console, console.options.update(max_width=1000), table).maximum)
+        Console(width=width).print(table)
+    for row in rows:
+        if row.get("error"):
+            line = f"job {row.get('job', '')} failed ({' '.join(row.get('overrides', ()))}): {row['error']}"
+            console.print(line, style="red", highlight=False, soft_wrap=True)
+    for note in dict.fromkeys(note for row in measured for note in row["notes"]):
         console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
 
 
-def _figures(row: Row) -> list[str | Text]:
-    low, high = row["auc_low"], row["auc_high"]
-    auc = Text(f"{row['auc']:.3f} [{low:.3f}, {high:.3f}]", style="bold red" if low > 0.5 else "")
-    return [auc, _interval(row, "tpr_at_5pct"), _interval(row, "tpr_at_1pct"), *(_number(row[n]) for n in PLAIN)]
+def _heading(rate: str) -> str:
+    return rate.replace("tpr_at_", "TPR@").replace("_", ".").replace("pct", "%")
 
 
 def _interval(row: Row, name: str) -> str:
     if row[name] is None:
         return "-"
-    return f"{row[name]:.3f} [{row[name + '_low']:.3f}, {row[name + '_high']:.3f}]"
+    return f"{_number(row[name])} [{_number(row[name + '_low'])} {_number(row[name + '_high'])}]"
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _choice(row: Row, name: str) -> str:
-    return str(row.get(name, "-"))
+    return "-" if value is None else f"{value:.3f}".removeprefix("0")
 
 
 def _caption(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
-    first = rows[0]
+    counts = " or ".join(sorted({f"{row['members']} members against {row['nonmembers']} non-members" for row in rows}))
+    queries = " or ".join(str(count) for count in sorted({row["target_queries"] for row in rows}))
     return (
-        f"{first['members']} members against {first['nonmembers']} non-members; intervals 95 % (AUC DeLong, TPR "
-        "Clopper-Pearson); untrained, permuted and blind are null tests: 0.5 expected"
+        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal.: balanced "
+        "accuracy at the shadows' threshold. untr., perm., blind: AUC of an untrained encoder, of permuted membership "
+        "and of pixel norms; 0.5 expected of all three."
     )
 
 
