@@ -29,8 +29,9 @@ def test_a_step_is_lightlys(batch_norm: str, sides: tuple[int, ...]) -> None:
     ours = build("dino", *NARROW, *SCHEDULES, f"arch.batch_norm={batch_norm}").double()
     views, progress = fixed_views(*sides), 0.2
     with torch.no_grad():
-        for parameter in ours.get_submodule("slow_backbone").parameters():
-            parameter.mul_(1.1)  # otherwise the first move of the teacher shows nothing
+        for slow in ("slow_backbone", "slow_projector"):
+            for parameter in ours.get_submodule(slow).parameters():
+                parameter.mul_(1.1).add_(0.01)  # otherwise the first move of the teacher shows nothing
         ours.get_buffer("criterion.center").uniform_(-1, 1)
     backbone = backbone_of(ours)
     teacher_backbone = deepcopy(ours.get_submodule("slow_backbone"))

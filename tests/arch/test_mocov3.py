@@ -29,8 +29,9 @@ def test_a_step_is_the_papers(batch_norm: str, progress: float) -> None:
     ours = build("mocov3", *NARROW, f"arch.batch_norm={batch_norm}").double()
     views = fixed_views(8, 8)
     with torch.no_grad():
-        for parameter in ours.get_submodule("slow_backbone").parameters():
-            parameter.mul_(1.1)  # otherwise the first move of the slow copy shows nothing
+        for slow in ("slow_backbone", "slow_projector"):
+            for parameter in ours.get_submodule(slow).parameters():
+                parameter.mul_(1.1).add_(0.01)  # otherwise the first move of the slow copy shows nothing
     base = backbone_of(ours)
     slow_base = deepcopy(ours.get_submodule("slow_backbone"))
     head, slow_head = (
