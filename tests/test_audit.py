@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, Ran
 from hydra.errors import ConfigCompositionException
+from tiny_audit import ROOT, TINY, Ran
 
 from lpla.store import Store
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from conftest import Ran
+from tiny_audit import Ran
 
 # 40 members, 150 epochs: an overfitted regime on purpose. On other seeds the interval's lower bound was .61 to .71.
 OVERFITTED = ["members=40", "epochs=150", "train.batch_size=40", "backbone.width=0.125", "arch.hidden_dim=64"]

@@ -49,7 +49,7 @@ class Everything(Statistic):
 @pytest.fixture(scope="module")
 def arch() -> Arch:
     """A network with running statistics that are not its initial ones."""
-    from conftest import tiny_config
+    from tiny_audit import tiny_config
 
     from lpla.plan import plan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Silent
+from tiny_audit import Silent
 
 from lpla.contracts import InputError
 from lpla.plan import Plan

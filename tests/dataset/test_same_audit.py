@@ -17,6 +17,7 @@ from lpla.plan import plan
 from lpla.recipe import load_images
 from lpla.store import Store, key_of
 from lpla.unit import Progress, make
+from lpla.utility import measure_utility
 
 Settings = Callable[..., Any]
 VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), flip=0.5, jitter=0.8, brightness=0.4, hue=0.1)
@@ -93,6 +94,7 @@ def test_a_folder_without_classes_audits_without_utility(
         (flat / file.name).write_bytes(file.read_bytes())
     settings = [*overrides(photographs, "imagefolder"), f"data.root={flat}", f"data.cache={tmp_path / 'cache'}"]
     work = plan(tiny_settings(*settings, "shadows=2"))
-    assert len(work.labelled) == 0
-    assert work.units[0].observations == (work.observation,)
-    assert make(work.units[0], Store(tmp_path / "store"), silent).trained
+    store = Store(tmp_path / "store")
+    assert make(work.units[0], store, silent).trained
+    utility = measure_utility(work, store, "backbone")
+    assert utility["knn_accuracy"] is None and utility["utility_images"] == 0 and utility["embedding_spread"] > 0
