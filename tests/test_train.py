@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lpla import members
 from lpla.contracts import InputError
 from lpla.plan import Plan
 from lpla.recipe import Unit, build_arch, load_images, trainer_factory
@@ -18,7 +20,7 @@ from lpla.train import Batches, Regime, train, warmup_cosine
 def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
     index = np.asarray(unit.members)
     arch = build_arch(unit)
-    losses = train(arch, load_images(unit.dataset).pixels[index], index, unit.regime, trainer_factory(unit), [])
+    losses = train(arch, load_images(unit.dataset).pixels, index, unit.regime, trainer_factory(unit), [])
     return arch.state_dict(), losses
 
 
@@ -42,6 +44,22 @@ def test_every_part_of_the_regime_changes_the_weights(tiny: Callable[..., Plan],
     weights, _ = trained(unit)
     other, _ = trained(replace(unit, regime=replace(unit.regime, **change)))
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_streaming_from_a_memory_map_changes_no_weight(
+    tiny: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit = tiny().units[0]
+    resident, _ = trained(unit)
+    images = load_images(unit.dataset)
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=tuple(images.pixels.shape))
+    mapped[:] = images.pixels.numpy()
+    monkeypatch.setattr(members, "SHARE", 0.0)
+    monkeypatch.setattr("test_train.load_images", lambda _: replace(images, pixels=torch.from_numpy(mapped)))
+    with caplog.at_level("INFO"):
+        streamed, _ = trained(unit)
+    assert "20 members do not fit into half of the free memory of cpu: streamed" in caplog.text
+    assert all(torch.equal(resident[name], streamed[name]) for name in resident)
 
 
 def test_no_epochs_leave_the_initial_weights(tiny: Callable[..., Plan]) -> None:
@@ -71,7 +89,7 @@ def test_a_device_without_float64_is_refused(tiny: Callable[..., Plan]) -> None:
     index = np.asarray(unit.members)
     apple = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("mps")))
     with pytest.raises(InputError, match=r"trainer must use a CPU or a CUDA GPU .* got mps; set trainer=cpu"):
-        train(build_arch(unit), load_images(unit.dataset).pixels[index], index, unit.regime, lambda **_: apple, [])  # pyright: ignore[reportArgumentType]
+        train(build_arch(unit), load_images(unit.dataset).pixels, index, unit.regime, lambda **_: apple, [])  # pyright: ignore[reportArgumentType]
 
 
 def test_epochs_are_fresh_permutations_cut_into_whole_batches(tiny: Callable[..., Plan]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from lpla.augment.apply import augment
 from lpla.contracts import Arch, InputError, Views
+from lpla.members import Members, fits
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 """Raise it when a change here changes the weights."""
@@ -35,29 +39,28 @@ class Regime:
 
 
 class Pretraining(pl.LightningModule):
-    """Trains `arch` on `pixels`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
+    """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
 
-    pixels: Tensor
-    index: Tensor
-
-    def __init__(
-        self, arch: Arch, pixels: UInt8[Tensor, "N C H W"], index: Int[np.ndarray, " N"], regime: Regime
-    ) -> None:
+    def __init__(self, arch: Arch, members: Members, regime: Regime) -> None:
         super().__init__()
-        self.arch, self.regime = arch, regime
+        self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
-        self.register_buffer("pixels", pixels, persistent=False)
-        self.register_buffer("index", torch.from_numpy(np.ascontiguousarray(index)), persistent=False)
         self.epoch_loss: list[float] = []
         self._batch_losses: list[Tensor] = []
 
     def train_dataloader(self) -> Batches:
-        """Batches of positions; the pixels never leave the device."""
-        return Batches(len(self.pixels), self.regime, lambda: self.current_epoch)
+        """Batches of positions among the members."""
+        return Batches(len(self.members), self.regime, lambda: self.current_epoch)
 
-    def on_after_batch_transfer(self, batch: Int[Tensor, " B"], dataloader_idx: int) -> list[Tensor]:
-        """Positions -> one augmented batch per training view."""
-        pixels, stream = self.pixels[batch], self.index[batch]
+    def transfer_batch_to_device(
+        self, batch: Int[Tensor, " B"], device: torch.device, dataloader_idx: int
+    ) -> tuple[Tensor, Tensor]:
+        """Positions -> pixels and data-set indices on the device."""
+        return self.members(batch, device)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> list[Tensor]:
+        """Pixels -> one augmented batch per training view."""
+        pixels, stream = batch
         first = self.current_epoch * len(self.specs)
         return [augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
 
@@ -84,7 +87,7 @@ class Pretraining(pl.LightningModule):
         spec = self.arch.optimization
         scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
         optimizer = spec.optimizer((p for p in self.arch.parameters() if p.requires_grad), lr=spec.base_lr * scale)
-        per_epoch = len(self.pixels) // self.regime.batch_size
+        per_epoch = len(self.members) // self.regime.batch_size
         factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -118,28 +121,30 @@ def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
 
 def train(
     arch: Arch,
-    pixels: UInt8[Tensor, "N C H W"],
+    pixels: UInt8[Tensor, "M C H W"],
     index: Int[np.ndarray, " N"],
     regime: Regime,
     trainer: Callable[..., pl.Trainer],
     callbacks: Sequence[pl.Callback],
 ) -> list[float]:
-    """Train `arch` in place on its members (`index`: their data-set indices); returns the mean loss of each epoch.
+    """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
-    if len(pixels) < regime.batch_size:
-        raise InputError(f"train.batch_size must be at most members, {len(pixels)}, got {regime.batch_size}")
+    if len(index) < regime.batch_size:
+        raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
     if regime.epochs == 0:
         return []
-    module = Pretraining(arch, pixels, index, regime)
-    runner = trainer(
-        max_epochs=regime.epochs,
-        callbacks=list(callbacks),
-    )
-    device = runner.strategy.root_device.type
-    if device not in ("cpu", "cuda"):
+    runner = trainer(max_epochs=regime.epochs, callbacks=list(callbacks))
+    device = runner.strategy.root_device
+    if device.type not in ("cpu", "cuda"):
         raise InputError(f"trainer must use a CPU or a CUDA GPU (views need float64), got {device}; set trainer=cpu")
+    resident = fits(pixels, len(index), device)
+    if not resident:
+        log.info(
+            "%d members do not fit into half of the free memory of %s: streamed batch by batch", len(index), device
+        )
+    module = Pretraining(arch, Members(pixels, index, resident), regime)
     arch.train()
     runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:

@@ -114,7 +114,7 @@ def seconds_per_epoch(unit: Unit) -> float:
     index = np.asarray(unit.members)
     clock = Clock()
     factory = partial(trainer_factory(unit), max_steps=PROBE_STEPS)
-    train(build_arch(unit), load_images(unit.dataset).pixels[index], index, unit.regime, factory, [clock])
+    train(build_arch(unit), load_images(unit.dataset).pixels, index, unit.regime, factory, [clock])
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(index) // unit.regime.batch_size)
 
@@ -150,8 +150,7 @@ def _extraction(unit: Unit, observation: Observation, todo: list[Config], progre
 def _train(arch: Arch, unit: Unit, store: Store, extractions: list[Extraction], progress: Progress) -> None:
     _explain(unit, store)
     index = np.asarray(unit.members)
-    # The one copy that is made of the members: training keeps it on the device.
-    pixels = load_images(unit.dataset).pixels[index]
+    pixels = load_images(unit.dataset).pixels
     epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
     start = time.monotonic()
     losses = train(arch, pixels, index, unit.regime, trainer_factory(unit), [epochs, *extractions])

@@ -25,7 +25,7 @@ def test_it_trains_on_40_digits(tiny: Callable[..., Plan], name: str, batch_norm
     unit = tiny(f"arch={name}", f"arch.batch_norm={batch_norm}", "members=40", "train.batch_size=20").units[0]
     arch, index = build_arch(unit), np.asarray(unit.members)
     before = {key: tensor.clone() for key, tensor in arch.state_dict().items()}
-    losses = train(arch, load_images(unit.dataset).pixels[index], index, unit.regime, trainer_factory(unit), [])
+    losses = train(arch, load_images(unit.dataset).pixels, index, unit.regime, trainer_factory(unit), [])
     assert len(losses) == 2 and all(map(math.isfinite, losses))
     moved = {key for key, tensor in arch.state_dict().items() if not torch.equal(tensor, before[key])}
     assert moved >= {key for key in before if key.startswith(("backbone.", "slow_backbone."))}

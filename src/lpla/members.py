@@ -1,0 +1,54 @@
+"""The members' pixels in training: resident on the device where they fit, else streamed batch by batch."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+SHARE = 0.5
+"""Of the device's free memory that members may take; networks and views need the rest."""
+
+
+class Members(nn.Module):
+    """Positions -> pixels and data-set indices, on the device; the same bits whether resident or streamed."""
+
+    index: Tensor
+    pixels: Tensor | None
+
+    def __init__(self, pixels: UInt8[Tensor, "M C H W"], index: Int[np.ndarray, " N"], resident: bool) -> None:
+        """`pixels` are the whole data set's, in memory or a memory map; `index` names the members among them."""
+        super().__init__()
+        rows = torch.from_numpy(np.ascontiguousarray(index))
+        self.register_buffer("index", rows, persistent=False)
+        self.register_buffer("pixels", pixels[rows] if resident else None, persistent=False)
+        # In a tuple, which the module does not move to the device.
+        self._source = (pixels, rows)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def forward(
+        self, positions: Int[Tensor, " B"], device: torch.device
+    ) -> tuple[UInt8[Tensor, "B C H W"], Int[Tensor, " B"]]:
+        """A batch by its positions among the members (on the host)."""
+        there = positions.to(device, non_blocking=True)
+        if self.pixels is not None:
+            return self.pixels[there], self.index[there]
+        pixels, rows = self._source
+        batch = pixels[rows[positions]]
+        if device.type == "cuda":
+            batch = batch.pin_memory()
+        return batch.to(device, non_blocking=True), self.index[there]
+
+
+def fits(pixels: UInt8[Tensor, "M C H W"], members: int, device: torch.device) -> bool:
+    """Whether a copy of the members takes at most SHARE of the memory that is free on the device."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return members * pixels[0].numel() <= SHARE * free
