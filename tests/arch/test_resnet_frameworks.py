@@ -98,7 +98,7 @@ def test_it_embeds_digits_and_colour_images(name: str, channels: int, side: int)
     arch.loss((x, x.flip(0)), 0.0).backward()
     embedded = arch.eval().encode(x)
     assert tuple(embedded) == arch.layers
-    width = {"simclr": 128, "byol": 256, "moco": 128, "nnclr": 256}.get(name, 2048)
+    width = {"simclr": 128, "byol": 256, "moco": 128, "nnclr": 256, "barlowtwins": 512, "vicreg": 512}.get(name, 2048)
     assert embedded["backbone"].shape == (4, 128) and embedded["projector"].shape == (4, width)
     alone = torch.cat([arch.encode(image[None])["projector"] for image in x])
     torch.testing.assert_close(embedded["projector"], alone, rtol=1e-3, atol=1e-4)
