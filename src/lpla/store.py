@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -207,4 +208,6 @@ def _days(place: Path) -> float:
 
 
 if __name__ == "__main__":
+    # A reader that has seen enough (`list | head`) is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()
