@@ -166,7 +166,9 @@ def pixel_norm_auc(pixels: UInt8[np.ndarray, "N C H W"], member: Bool[np.ndarray
     return auc(squared_norm.astype(np.float64), member)
 
 
-def permuted(inside: Bool[np.ndarray, "K N"], candidates: Bool[np.ndarray, " N"], seed: int) -> Bool[np.ndarray, "K N"]:
+def permuted(
+    inside: Bool[np.ndarray, "K N"], candidates: Bool[np.ndarray, " N"], seed: int | list[int]
+) -> Bool[np.ndarray, "K N"]:
     """Membership without truth: every image carries the whole column of another one (a candidate that of a candidate).
 
     The layout's balance survives, so an attack is fitted as it was; only the tie between image and membership is cut.

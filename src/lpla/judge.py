@@ -95,7 +95,8 @@ def _permuted(plan: Plan, target: Seen, shadows: list[Seen]) -> float:
     """Mean AUC over refits in which every image carries another image's memberships."""
     candidates = plan.membership.candidates
     found = []
-    for seed in range(plan.permutations):
+    for permutation in range(plan.permutations):
+        seed = [plan.choices["seed"], permutation]
         inside = evaluate.permuted(plan.membership.inside, candidates, seed)
         score = _fit(plan, shadows, inside[1:]).score(target)[candidates]
         found.append(evaluate.auc(score, inside[0, candidates]).value)
