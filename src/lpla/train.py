@@ -33,10 +33,6 @@ class Regime:
     views: Views
     seed: int
 
-    def steps(self, members: int) -> int:
-        """Optimiser steps of the whole training (an incomplete last batch is left out)."""
-        return self.epochs * (members // self.batch_size)
-
 
 class Pretraining(pl.LightningModule):
     """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from math import cos, pi
 
 import torch
 from jaxtyping import Float
 from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.arch._multicrop import check_mode, forward
+from lpla.arch._slow import cosine_momentum, slow_copy
 from lpla.arch._transformer import neck
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
@@ -44,10 +43,8 @@ class MoCoV3(Arch):
         head = MoCoProjectionHead(backbone.features, hidden_dim, output_dim, projector_layers, batch_norm=True)
         self.projector = nn.Sequential(neck(backbone), head)
         self.predictor = MoCoProjectionHead(output_dim, hidden_dim, output_dim, num_layers=2, batch_norm=True)
-        self.slow_backbone = deepcopy(self.backbone)
-        self.slow_projector = deepcopy(self.projector)
-        deactivate_requires_grad(self.slow_backbone)
-        deactivate_requires_grad(self.slow_projector)
+        self.slow_backbone = slow_copy(self.backbone)
+        self.slow_projector = slow_copy(self.projector)
         self.temperature = temperature
         self.momentum, self.final_momentum = momentum, final_momentum
         self.batch_norm = check_mode(batch_norm)
@@ -59,7 +56,7 @@ class MoCoV3(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric cross-entropy of each view's query over the keys of the other; first moves the slow copies."""
-        m = self.final_momentum - (self.final_momentum - self.momentum) * (cos(pi * progress) + 1) / 2
+        m = cosine_momentum(self.momentum, self.final_momentum, progress)
         update_momentum(self.backbone, self.slow_backbone, m)
         update_momentum(self.projector, self.slow_projector, m)
         q0, q1 = forward(lambda x: self.predictor(self.projector(self.backbone(x))), views, self.batch_norm)
