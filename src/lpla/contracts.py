@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ from torch import Tensor, nn
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
+
+
+class UndefinedError(InputError):
+    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
 
 
 @dataclass(frozen=True)
@@ -160,66 +164,6 @@ class Arch(nn.Module, ABC):
     @abstractmethod
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """The embedding at each of `layers`, which may be queried."""
-
-
-class Statistic(ABC):
-    """What an attack keeps of an image's embeddings: small, computed on the device while extracting.
-
-    Implementations are frozen dataclasses: their fields identify the artifact.
-    """
-
-    version: ClassVar[int] = 1
-    name: ClassVar[str]
-
-    @abstractmethod
-    def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B ..."]:
-        """The statistic of Q views of B images, view 0 the clean image."""
-
-    @abstractmethod
-    def prefix(self, values: Float[np.ndarray, "N ..."], queries: int) -> Float[np.ndarray, "N ..."]:
-        """The values that the first `queries` views alone would have given."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What an attacker has of one encoder: statistics by name, row i for pool image `index[i]`. No membership."""
-
-    index: Int[np.ndarray, " N"]
-    values: Mapping[str, Float[np.ndarray, "N ..."]]
-
-
-@dataclass(frozen=True)
-class Labelled(Seen):
-    """The same of a shadow, whose training set the attacker chose."""
-
-    member: Bool[np.ndarray, " N"]
-
-
-class Attack(ABC):
-    """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
-
-    threshold_: float
-    """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
-
-    @abstractmethod
-    def statistics(self) -> tuple[Statistic, ...]:
-        """What it needs of every encoder."""
-
-    @abstractmethod
-    def fit(self, shadows: Sequence[Labelled]) -> Self:
-        """Learn from the shadows; raises InputError if they are too few for this attack."""
-
-    @abstractmethod
-    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """One score per image, higher = member."""
-
-    def notes(self) -> dict[str, str | int | float]:
-        """What the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
-        return {}
-
-    def remarks(self) -> list[str]:
-        """Sentences that a reader of the result must know: what was set aside, what could not be learnt."""
-        return []
 
 
 class Defense:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from lpla import evaluate
-from lpla.contracts import Attack, Labelled, Seen
+from lpla.evidence import Attack, Labelled, Seen
 from lpla.plan import Plan
 from lpla.recipe import Unit, plug_in
 from lpla.result import AuditResult

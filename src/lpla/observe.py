@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpla.augment.apply import augment, clean
-from lpla.contracts import Arch, Statistic, Views
+from lpla.contracts import Arch
+from lpla.evidence import Query, Statistic
 
 VERSION = 1
 """Raise it when a change here changes the statistics."""
@@ -35,15 +36,6 @@ class Observed:
     values: dict[str, Float[np.ndarray, "N ..."]]
     zero: int
     nonfinite: int
-
-
-@dataclass(frozen=True)
-class Query:
-    """Which views an attacker asks for: `queries` per image, the first of them the clean image."""
-
-    views: Views
-    queries: int
-    seed: int
 
 
 class Extraction(pl.Callback):

@@ -12,8 +12,8 @@ from hydra.utils import get_class
 from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
-from lpla.contracts import Attack, Images, InputError, Membership
-from lpla.observe import Query
+from lpla.contracts import Images, InputError, Membership
+from lpla.evidence import Attack, Query
 from lpla.recipe import Config, Observation, Unit, load_images, plug_in, statistic_config
 from lpla.statistic.clean import Clean
 from lpla.train import Regime

@@ -17,8 +17,8 @@ from hydra.utils import get_class, instantiate
 
 from lpla import observe, train
 from lpla.augment import apply as augmentation
-from lpla.contracts import Arch, Images, InputError, Statistic, Views
-from lpla.observe import Query
+from lpla.contracts import Arch, Images, InputError, Views
+from lpla.evidence import Query, Statistic
 from lpla.train import Regime
 
 Config = dict[str, Any]

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
 from lpla.attack.lpla import LpLA
-from lpla.contracts import InputError, Labelled, Seen
+from lpla.contracts import InputError
+from lpla.evidence import Labelled, Seen
 from lpla.likelihood.hier import Hier
 
 PS = (0.5, 1, 2, 3, math.inf)

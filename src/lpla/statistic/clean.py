@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lpla.contracts import Statistic
+from lpla.evidence import Statistic
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lpla.contracts import InputError, Statistic
+from lpla.contracts import InputError
+from lpla.evidence import Statistic
 
 
 def valid_p(p: object) -> float:

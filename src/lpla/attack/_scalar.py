@@ -1,0 +1,46 @@
+"""Attacks that look at one number per view (or per image): what they have in common is how that number is judged."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.evidence import Attack, Labelled, Seen
+from lpla.likelihood.calibrated import Calibrated
+
+
+class ScalarAttack(Attack):
+    """An attack is `scalars` (which number) and a calibration (how it is compared with the shadows')."""
+
+    calibrated: Calibrated
+
+    @abstractmethod
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
+        """The number per view, or one column where it belongs to the image; not finite where it is unknown."""
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """What `scalars` itself must learn from the shadows; nothing, unless overridden."""
+
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Learn the likelihoods and the threshold."""
+        if shadows:
+            self.learn(shadows)
+        self.calibrated.fit(shadows, [self.scalars(shadow) for shadow in shadows])
+        self.threshold_, self.shadow_scores_ = self.calibrated.threshold_, self.calibrated.shadow_scores_
+        return self
+
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """The target's scalars, judged by what the shadows taught."""
+        return self.calibrated.score(target, self.scalars(target))
+
+    def notes(self) -> dict[str, str | int | float]:
+        """Those of the calibration."""
+        return self.calibrated.notes()
+
+    def remarks(self) -> list[str]:
+        """Those of the calibration."""
+        return self.calibrated.remarks()

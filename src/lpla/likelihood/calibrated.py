@@ -1,0 +1,109 @@
+"""One scalar per view of an image -> a membership score: the same choice of likelihoods for every scalar statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.contracts import InputError
+from lpla.evidence import Labelled, Seen, ShadowScores
+from lpla.likelihood.class_conditional import ClassConditional
+from lpla.likelihood.hier import Hier
+from lpla.likelihood.leave_one_out import leave_one_out
+from lpla.likelihood.standardise import standardise
+from lpla.likelihood.threshold import balanced_cut
+
+LIKELIHOODS = ("auto", "class_conditional", "hier")
+EQUAL_LIKELIHOOD = "equal likelihood: too few shadows to leave a pair out"
+
+
+class Calibrated:
+    """Compares a target's scalars with those of shadows, standardised per encoder.
+
+    `likelihood`: `class_conditional` pools all images of all shadows, `hier` compares an image with itself under other
+    shadows, `auto` takes `hier` wherever the layout allows it. Fitted: `likelihood_`, `model_`, `member_gap_`,
+    `threshold_`, `threshold_from_`, `shadow_scores_`.
+    """
+
+    def __init__(self, *, likelihood: str, tie_variance: bool) -> None:
+        if likelihood not in LIKELIHOODS:
+            raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
+        self.likelihood, self.tie_variance = likelihood, tie_variance
+
+    def fit(self, shadows: Sequence[Labelled], raw: Sequence[Float[np.ndarray, "N Q"]]) -> Self:
+        """Learn the likelihoods and the threshold from `raw[k]`, the scalars of shadow k (one column: no views)."""
+        if not shadows:
+            raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
+        self.likelihood_ = self.likelihood
+        if self.likelihood == "auto":
+            self.likelihood_ = "hier" if _allows_hier(shadows) else "class_conditional"
+        u = [standardise(one) for one in raw]
+        if self.likelihood_ == "hier":
+            self._fit_per_sample(shadows, np.stack([one.mean(axis=1) for one in u]))
+        else:
+            self._fit_class_conditional(u, [shadow.member for shadow in shadows])
+        return self
+
+    def _fit_class_conditional(
+        self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]
+    ) -> None:
+        self.model_ = ClassConditional(self.tie_variance).fit(u, member)
+        self.member_gap_ = float(self.model_.mu_[1] - self.model_.mu_[0])
+        scores = np.concatenate([self.model_.score(one) for one in u])
+        self._learn_threshold(ShadowScores(scores, np.concatenate(member)), "best balanced accuracy on the shadows")
+
+    def _fit_per_sample(self, shadows: Sequence[Labelled], x: Float[np.ndarray, "K N"]) -> None:
+        self.index_ = shadows[0].index
+        if not _same_images(shadows):
+            raise ValueError(f"attack.likelihood={self.likelihood_} needs shadows of the same images in the same order")
+        inside = np.stack([shadow.member for shadow in shadows])
+        self.model_ = Hier().fit(x, inside)
+        self.member_gap_ = float(self.model_.D_)
+        try:
+            scores = ShadowScores(leave_one_out(x, inside).ravel(), inside.ravel())
+            self._learn_threshold(scores, "best balanced accuracy on the shadows, each left out in turn")
+        except InputError:
+            self.shadow_scores_, self.threshold_, self.threshold_from_ = None, 0.0, EQUAL_LIKELIHOOD
+
+    def _learn_threshold(self, scores: ShadowScores, origin: str) -> None:
+        self.shadow_scores_, self.threshold_from_ = scores, origin
+        self.threshold_ = balanced_cut(scores.score, scores.member)
+
+    def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
+        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
+        u = standardise(raw)
+        if isinstance(self.model_, ClassConditional):
+            return self.model_.score(u)
+        if not np.array_equal(target.index, self.index_):
+            raise ValueError(
+                f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
+            )
+        return self.model_.score(u.mean(axis=1))
+
+    def notes(self) -> dict[str, str | int | float]:
+        """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""
+        return {
+            "likelihood": self.likelihood_,
+            "member_gap": self.member_gap_,
+            "shadow_threshold": self.threshold_,
+            "threshold_from": self.threshold_from_,
+        }
+
+    def remarks(self) -> list[str]:
+        """Where the threshold does not come from the shadows' scores."""
+        return [f"threshold at {EQUAL_LIKELIHOOD}"] if self.threshold_from_ == EQUAL_LIKELIHOOD else []
+
+
+def _same_images(shadows: Sequence[Labelled]) -> bool:
+    return all(np.array_equal(shadow.index, shadows[0].index) for shadow in shadows)
+
+
+def _allows_hier(shadows: Sequence[Labelled]) -> bool:
+    """Whether every image was inside one shadow at least and outside another, and some cell holds two."""
+    if len(shadows) < 4 or not _same_images(shadows):
+        return False
+    times_inside = np.sum([shadow.member for shadow in shadows], axis=0)
+    return bool(np.all((times_inside > 0) & (times_inside < len(shadows))))
