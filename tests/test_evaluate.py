@@ -122,6 +122,13 @@ def test_tpr_uses_exactly_the_false_positives_it_may() -> None:
     assert got is not None and (got.value, got.requested_fpr, got.realised_fpr) == (0.75, 0.05, 0.05)
 
 
+def test_tpr_of_separated_groups_is_one_with_an_interval() -> None:
+    score, member = scores(0, 30, 100)
+    got = tpr_at(score + 99 * member, member, 0.05)
+    assert got is not None and (got.value, got.high) == (1, 1)
+    assert got.low == pytest.approx(beta.ppf(0.025, 30, 1))
+
+
 def test_a_threshold_never_splits_a_tie() -> None:
     score = np.concatenate([np.ones(50), np.ones(10), np.zeros(90)])
     got = tpr_at(score, np.arange(150) < 50, 0.05)

@@ -12,7 +12,7 @@ from lpla.contracts import InputError
 from lpla.evaluate import ALPHA, NORMAL_QUANTILE, Estimate, boundary, placements, sides
 
 _CHUNK = 2**21
-"""Images drawn at a time, over all resamples of a chunk; a matter of memory, not of results."""
+"""Images drawn at a time, over all resamples of a chunk: bounds the memory, and is part of what a seed means."""
 
 
 def bootstrap_auc(
