@@ -89,9 +89,10 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
         arch = build_arch(unit)
+        channels, side, _ = load_images(unit.dataset).pixels.shape[1:]
         for observation, _ in pending:
             # Before the training, which a refusal at its end would cost.
-            check_positions(arch, *load_images(unit.dataset).pixels.shape[1:3], observation.query)
+            check_positions(arch, channels, side, observation.query)
         extractions = [_extraction(unit, o, todo, progress) for o, todo in pending]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
         again = any(observation.epoch is not None for observation, _ in pending)
