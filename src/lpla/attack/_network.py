@@ -88,7 +88,7 @@ class NetworkAttack(Attack):
 
 
 def _usable(values: Float[np.ndarray, "N *T F"]) -> Bool[np.ndarray, " N"]:
-    return np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
 
 
 def _held_out(index: np.ndarray, training: Training) -> Bool[np.ndarray, " M"]:
