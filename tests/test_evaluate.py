@@ -1,27 +1,17 @@
 """The numbers of the report against double loops, scikit-learn and exact limits."""
 
 import math
-import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, norm
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from scipy.stats import beta, binomtest, nhypergeom, norm
+from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score, roc_curve
 
 from lpla.contracts import InputError
-from lpla.evaluate import (
-    auc,
-    balanced_accuracy,
-    embedding_spread,
-    knn_accuracy,
-    linear_accuracy,
-    permuted,
-    pixel_norm_auc,
-    tpr_absent,
-    tpr_at,
-)
+from lpla.evaluate import auc, balanced_accuracy, leak_p_value, lowest_fpr, precision, tpr_absent, tpr_at
 
 
 def scores(
@@ -55,11 +45,30 @@ def test_auc_and_its_interval_by_all_pairs(members: int, nonmembers: int, seed: 
         assert got.high == pytest.approx(min(value + norm.ppf(0.975) * error, 1), abs=1e-12)
 
 
-def test_interval_covers_as_it_says() -> None:
+AUDITS = 2000
+
+
+def at_least(covered: int) -> bool:
+    """Not below 95 % by more than three standard errors."""
+    return covered / AUDITS >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / AUDITS)
+
+
+def test_the_auc_interval_covers_as_it_says() -> None:
     truth = norm.cdf(0.8 / math.sqrt(2))
-    found = [auc(*scores(seed, 150, 150, digits=12)) for seed in range(400)]
+    found = [auc(*scores(seed, 200, 200, digits=12)) for seed in range(AUDITS)]
     covered = np.mean([one.low <= truth <= one.high for one in found])
-    assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 400)
+    assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / AUDITS)
+
+
+def test_the_tpr_interval_covers_the_rate_of_the_population_at_its_threshold() -> None:
+    gap, covered = 1.0, 0
+    for seed in range(AUDITS):
+        score, member = scores(seed, 200, 200, gap, digits=12)
+        got = tpr_at(score, member, 0.05)
+        assert got is not None
+        threshold = np.sort(score[~member])[-11]
+        covered += got.low <= norm.sf(threshold - gap) <= got.high
+    assert at_least(covered)
 
 
 def test_separated_scores_still_have_an_interval() -> None:
@@ -99,22 +108,31 @@ def test_tpr_is_the_best_point_of_the_curve_left_of_fpr(digits: int, fpr: float,
     expected = true_rate[false_rate <= fpr + 1e-12].max()
     got = tpr_at(score, member, fpr)
     assert got is not None and got.value == pytest.approx(expected)
-    found = round(expected * 700)
-    assert got.low == pytest.approx(beta.ppf(0.025, found, 701 - found) if found else 0)
-    assert got.high == pytest.approx(beta.ppf(0.975, found + 1, 700 - found))
+    # Of the points with that height, the one that refuses most; ties may leave less than was asked for.
+    assert got.requested_fpr == fpr and got.realised_fpr <= fpr
+    assert (got.realised_fpr, got.value) in set(zip(false_rate, true_rate, strict=True))
+    interval = binomtest(round(expected * 700), 700).proportion_ci(method="exact")
+    assert [got.low, got.high] == pytest.approx([interval.low, interval.high])
 
 
 def test_tpr_uses_exactly_the_false_positives_it_may() -> None:
     outside = np.arange(100.0)
     inside = np.array([94.5, 94.0, 95.5, 200.0])
     got = tpr_at(np.concatenate([inside, outside]), np.arange(104) < 4, 0.05)
-    assert got is not None and got.value == 0.75
+    assert got is not None and (got.value, got.requested_fpr, got.realised_fpr) == (0.75, 0.05, 0.05)
+
+
+def test_tpr_of_separated_groups_is_one_with_an_interval() -> None:
+    score, member = scores(0, 30, 100)
+    got = tpr_at(score + 99 * member, member, 0.05)
+    assert got is not None and (got.value, got.high) == (1, 1)
+    assert got.low == pytest.approx(beta.ppf(0.025, 30, 1))
 
 
 def test_a_threshold_never_splits_a_tie() -> None:
     score = np.concatenate([np.ones(50), np.ones(10), np.zeros(90)])
     got = tpr_at(score, np.arange(150) < 50, 0.05)
-    assert got is not None and (got.value, got.low) == (0, 0) and 0 < got.high < 0.1
+    assert got is not None and (got.value, got.low, got.realised_fpr) == (0, 0, 0) and 0 < got.high < 0.1
 
 
 @pytest.mark.parametrize(("fpr", "needed"), [(0.05, 100), (0.01, 1000), (0.001, 10_000)])
@@ -131,11 +149,71 @@ def test_other_false_positive_rates_are_refused() -> None:
         tpr_at(*scores(0, 5, 5), 0.5)
 
 
+@pytest.mark.parametrize(
+    ("nonmembers", "expected"), [(99, None), (100, 0.05), (999, 0.05), (1000, 0.01), (9999, 0.01), (10_000, 0.001)]
+)
+def test_the_lowest_rate_is_the_strictest_that_has_a_number(nonmembers: int, expected: float | None) -> None:
+    assert lowest_fpr(nonmembers) == expected
+
+
+def found_above(score: np.ndarray, member: np.ndarray, allowed: int) -> int:
+    """Members before the (allowed + 1)-th non-member from the top, non-members first among equals."""
+    misses = found = 0
+    for _, inside in sorted(zip(-score, member, strict=True)):
+        misses += not inside
+        if misses > allowed:
+            break
+        found += inside
+    return found
+
+
+@pytest.mark.parametrize(("members", "nonmembers"), [(1, 3), (4, 4), (5, 3), (3, 6)])
+@pytest.mark.parametrize("fpr", [0.05, 0.34, 0.67])
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_leak_p_value_by_all_ways_to_place_the_members(
+    members: int, nonmembers: int, fpr: float, ties: bool
+) -> None:
+    images, allowed = members + nonmembers, int(fpr * nonmembers)
+    placed = [np.isin(np.arange(images), chosen) for chosen in combinations(range(images), members)]
+    distinct = np.array([found_above(np.arange(images), member, allowed) for member in placed])
+    score = np.arange(images) // (2 if ties else 1)
+    p = np.array([leak_p_value(score.astype(float), member, fpr) for member in placed])
+    for one, member in zip(p, placed, strict=True):
+        assert one == pytest.approx(np.mean(distinct >= found_above(score, member, allowed)))
+    # What makes it a p-value: whatever the level, no more than that part of all placements falls below it.
+    assert all(np.mean(p <= level) <= level + 1e-9 for level in np.unique(p))
+
+
+@pytest.mark.parametrize(("members", "nonmembers", "fpr"), [(100, 100, 0.05), (2000, 10_000, 0.001), (7, 30, 0.05)])
+def test_the_leak_p_value_is_the_negative_hypergeometric_tail(members: int, nonmembers: int, fpr: float) -> None:
+    score, member = scores(5, members, nonmembers, gap=0.4, digits=12)
+    allowed = math.floor(fpr * nonmembers)
+    found = found_above(score, member, allowed)
+    expected = nhypergeom(members + nonmembers, members, allowed + 1).sf(found - 1)
+    assert leak_p_value(score, member, fpr) == pytest.approx(expected, rel=1e-6)
+    assert leak_p_value(score + 9 * member, member, fpr) < 1e-4
+    assert leak_p_value(score - 9 * member, member, fpr) == 1
+    with pytest.raises(ValueError, match="fpr must be between 0 and 1, got 1"):
+        leak_p_value(score, member, 1)
+
+
 @pytest.mark.parametrize("threshold", [-1.0, 0.3, 0.4, 9.0])
 def test_balanced_accuracy_is_sklearns(threshold: float) -> None:
     score, member = scores(3, 40, 70)
     expected = balanced_accuracy_score(member, score >= threshold)
     assert balanced_accuracy(score, member, threshold) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.3, 1.2])
+def test_precision_is_sklearns(threshold: float) -> None:
+    score, member = scores(3, 40, 70)
+    assert precision(score, member, threshold) == pytest.approx(precision_score(member, score >= threshold))
+
+
+def test_precision_needs_an_image_that_is_called_a_member() -> None:
+    score, member = scores(3, 40, 70)
+    assert precision(score, member, score.max() + 1) is None
+    assert precision(np.array([3.0, 2.0, 1.0]), np.array([False, True, False]), 3.0) == 0
 
 
 def test_scores_and_members_are_checked() -> None:
@@ -148,105 +226,3 @@ def test_scores_and_members_are_checked() -> None:
     score[[2, 5]] = np.nan
     with pytest.raises(ValueError, match="scores must be numbers, got 2 NaN of 10"):
         balanced_accuracy(score, member, 0.0)
-
-
-def clusters(seed: int, images: int, width: int = 16, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    centres = np.random.default_rng(0).normal(size=(classes, width))
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=images)
-    directions = centres[labels] + 0.3 * random.normal(size=(images, width))
-    return (directions * random.lognormal(0, 2, (images, 1))).astype(np.float32), labels
-
-
-def test_knn_looks_at_directions_alone_and_at_no_more_than_the_bank() -> None:
-    bank, test = clusters(1, 60), clusters(2, 100)
-    assert knn_accuracy(*bank, *test) == 1.0
-    assert knn_accuracy(*bank, test[0] * 1e6, test[1]) == 1.0
-    assert knn_accuracy(*bank, *bank, k=1) == 1.0
-
-
-def test_knn_weighs_votes_by_similarity() -> None:
-    random = np.random.default_rng(3)
-    bank_x, bank_y = random.normal(size=(50, 6)), random.integers(3, size=50)
-    test_x, test_y = random.normal(size=(80, 6)), random.integers(3, size=80)
-    right = []
-    for x, y in zip(test_x, test_y, strict=True):
-        similarity = bank_x @ x / np.linalg.norm(bank_x, axis=1) / np.linalg.norm(x)
-        nearest = np.argsort(-similarity)[:20]
-        votes = [sum(math.exp(similarity[i] / 0.1) for i in nearest if bank_y[i] == c) for c in range(3)]
-        right.append(np.argmax(votes) == y)
-    assert knn_accuracy(bank_x, bank_y, test_x, test_y, k=20) == pytest.approx(np.mean(right))
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e12])
-def test_linear_probe_converges_whatever_the_scale(scale: float) -> None:
-    (bank_x, bank_y), (test_x, test_y) = clusters(1, 300), clusters(2, 100)
-    bank_x, test_x = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (bank_x, test_x))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = linear_accuracy(bank_x * scale, bank_y, test_x * scale, test_y)
-    assert found > 0.97
-    assert found == linear_accuracy(bank_x * scale, bank_y, test_x * scale, test_y)
-
-
-def test_a_collapsed_encoder_has_the_utility_of_guessing() -> None:
-    (bank_x, bank_y), (test_x, test_y) = clusters(1, 100), clusters(2, 200)
-    for accuracy in (knn_accuracy, linear_accuracy):
-        assert accuracy(0 * bank_x + 1, bank_y, 0 * test_x + 1, test_y) < 0.4
-
-
-@pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])
-def test_utility_is_checked(accuracy) -> None:
-    (bank_x, bank_y), (test_x, test_y) = clusters(1, 20), clusters(2, 20)
-    with pytest.raises(ValueError, match="one label per test image and at least one, got 20 and 19"):
-        accuracy(bank_x, bank_y, test_x, test_y[:-1])
-    with pytest.raises(InputError, match="at least 2 classes in the bank, got 1"):
-        accuracy(bank_x, 0 * bank_y, test_x, test_y)
-    bank_x[3, 2] = np.inf
-    with pytest.raises(ValueError, match="finite embeddings, 1 of 20 in the bank are not"):
-        accuracy(bank_x, bank_y, test_x, test_y)
-
-
-def test_pixel_norm_does_not_overflow_and_sees_what_is_there() -> None:
-    random = np.random.default_rng(5)
-    pixels, member = random.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8), np.arange(60) % 2 == 0
-    norms = np.array([math.sqrt(sum(int(v) ** 2 for v in image.ravel())) for image in pixels])
-    assert pixel_norm_auc(pixels, member).value == pytest.approx(roc_auc_score(member, norms))
-    pixels[member] = 255
-    assert pixel_norm_auc(pixels, member).value == 1.0
-
-
-def test_permuted_moves_whole_columns_among_candidates_and_among_the_others() -> None:
-    random = np.random.default_rng(6)
-    inside = random.random((7, 2000)) < 0.5
-    inside[2::2] = ~inside[1::2]
-    candidates = random.permutation(2000) < 1200
-    before = inside.copy()
-    drawn = permuted(inside, candidates, 1)
-    np.testing.assert_array_equal(inside, before)
-    for group in (candidates, ~candidates):
-        columns, moved = (sorted(map(tuple, rows[:, group].T.tolist())) for rows in (inside, drawn))
-        assert columns == moved
-    np.testing.assert_array_equal(drawn, permuted(inside, candidates, 1))
-    assert not np.array_equal(drawn, permuted(inside, candidates, 2))
-    for truth, shuffled in zip(inside, drawn, strict=True):
-        assert abs(np.corrcoef(truth, shuffled)[0, 1]) < 4 / math.sqrt(2000)
-
-
-def test_spread_is_one_for_isotropic_and_zero_for_collapsed_embeddings() -> None:
-    isotropic = np.random.default_rng(0).normal(size=(20_000, 16))
-    assert embedding_spread(isotropic) == pytest.approx(1, abs=0.01)
-    assert embedding_spread(isotropic * np.arange(1, 20_001)[:, None]) == pytest.approx(1, abs=0.01)
-    assert embedding_spread(np.ones((50, 16)) * np.arange(1, 51)[:, None]) == pytest.approx(0, abs=1e-12)
-    assert embedding_spread(np.zeros((5, 3))) == 0
-
-
-def test_spread_equals_a_slow_loop() -> None:
-    x = np.random.default_rng(1).normal(1.0, 2.0, size=(7, 3))
-    unit = [[value / sum(v**2 for v in row) ** 0.5 for value in row] for row in x]
-    deviations = []
-    for d in range(3):
-        column = [row[d] for row in unit]
-        mean = sum(column) / 7
-        deviations.append((sum((value - mean) ** 2 for value in column) / 7) ** 0.5)
-    assert embedding_spread(x) == pytest.approx(sum(deviations) / 3 * 3**0.5)

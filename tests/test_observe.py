@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lpla.answers import FORWARD, query_views
 from lpla.contracts import Arch, Views
 from lpla.evidence import Query, Statistic
-from lpla.observe import FORWARD, Extraction, Observed, query_views
+from lpla.observe import Extraction, Observed
 from lpla.plan import Plan
 from lpla.recipe import build_arch
 from lpla.statistic.log_norm import LogNorm

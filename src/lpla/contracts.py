@@ -143,6 +143,17 @@ class Backbone(nn.Module, ABC):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """The feature vectors of a batch."""
 
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The deepest map with more than one position of images of `side` pixels, which `x` are, by rows.
+
+        Raises UndefinedError if there is none. Its width E need not be `features`.
+        """
+        raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """Parts of such images, at a size of their own: one vector each, comparable with those positions."""
+        raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
+
 
 class Arch(nn.Module, ABC):
     """A self-supervised framework around a backbone: what it wants to see, what it minimises, what it would release."""
@@ -151,6 +162,7 @@ class Arch(nn.Module, ABC):
     """Raise it when a change of the code changes the weights."""
     layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
     """What `encode` returns."""
+    backbone: Backbone
     optimization: Optimization
 
     @abstractmethod

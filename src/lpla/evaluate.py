@@ -1,4 +1,4 @@
-"""How much a score tells members from non-members, with intervals, and what the encoder is worth (our section 6)."""
+"""How much a score tells members from non-members, with intervals (our section 6)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
-from scipy.stats import binomtest, rankdata
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from jaxtyping import Bool, Float
+from scipy.special import betaincinv
+from scipy.stats import hypergeom, rankdata
 
 from lpla.contracts import InputError
 
@@ -19,9 +16,6 @@ NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
 ALPHA = 0.05
 NORMAL_QUANTILE = 1.959963984540054
-KNN_TEMPERATURE = 0.1
-UTILITY_VERSION = 1
-"""Raise it when a change here changes an accuracy."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +27,56 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True)
+class Rate:
+    """A true-positive rate with its 95 % interval, the false-positive rate asked for and the one that was possible."""
+
+    value: float
+    low: float
+    high: float
+    requested_fpr: float
+    realised_fpr: float
+
+
 def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> Estimate:
     """Area under the ROC curve with DeLong's interval (DeLong 1988, by midranks as in Sun & Xu 2014)."""
-    inside, outside = _sides(score, member)
+    by_member, by_nonmember = placements(score, member)
+    value = float(by_member.mean())
+    if (bound := boundary(value, by_member, by_nonmember)) is not None:
+        return bound
+    variance = by_member.var(ddof=1) / len(by_member) + by_nonmember.var(ddof=1) / len(by_nonmember)
+    return _clipped(value, math.sqrt(variance))
+
+
+def placements(
+    score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " n"]]:
+    """Part of the non-members below each member and of the members above each non-member; a tie counts one half."""
+    inside, outside = sides(score, member)
     m, n = len(inside), len(outside)
     ranks = rankdata(np.concatenate([inside, outside]))
-    below_member = (ranks[:m] - rankdata(inside)) / n
-    above_nonmember = 1 - (ranks[m:] - rankdata(outside)) / m
-    value = float(below_member.mean())
+    return (ranks[:m] - rankdata(inside)) / n, 1 - (ranks[m:] - rankdata(outside)) / m
+
+
+def boundary(
+    value: float, by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]
+) -> Estimate | None:
+    """The interval of an AUC whose sample shows no variance of its own; None for all others."""
+    m, n = len(by_member), len(by_nonmember)
     if value in (0.0, 1.0):
         return _separated(value, min(m, n))
-    if np.all(ranks == ranks[0]):
-        # DeLong's variance is 0 here; what is known is the spread of a rank sum without any signal.
-        return _clipped(value, math.sqrt((m + n + 1) / (12 * m * n)))
+    if np.all(by_member == 0.5) and np.all(by_nonmember == 0.5):
+        # All scores are one; what is known is the spread of a rank sum without any signal.
+        return _clipped(value, null_error(m, n))
     if min(m, n) == 1:
         # One side alone shows no variance; this bounds it for any pair of distributions (Birnbaum & Klose 1957).
         return _clipped(value, math.sqrt(value * (1 - value)))
-    variance = below_member.var(ddof=1) / m + above_nonmember.var(ddof=1) / n
-    return _clipped(value, math.sqrt(variance))
+    return None
+
+
+def null_error(members: int, nonmembers: int) -> float:
+    """Standard error of an AUC without signal and without ties."""
+    return math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
 
 
 def _separated(value: float, fewest: int) -> Estimate:
@@ -63,19 +89,27 @@ def _clipped(value: float, error: float) -> Estimate:
     return Estimate(value, max(value - NORMAL_QUANTILE * error, 0.0), min(value + NORMAL_QUANTILE * error, 1.0))
 
 
-def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Estimate | None:
+def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Rate | None:
     """True-positive rate at the largest achievable false-positive rate <= `fpr`; None where `tpr_absent` says why.
 
-    A threshold never splits a tie. The interval is Clopper and Pearson's for the members, given the threshold.
+    The threshold is the highest non-member that must be refused, and a threshold never splits a tie: members level with
+    it are refused too, so that the realised rate may be below the requested one. The interval is Clopper and
+    Pearson's; what it covers is the true-positive rate of the population AT THIS THRESHOLD, not at the false-positive
+    rate of the population, which the threshold only estimates (`leak_p_value` allows for that).
     """
-    inside, outside = _sides(score, member)
+    inside, outside = sides(score, member)
     if tpr_absent(fpr, len(outside)):
         return None
-    allowed = math.floor(fpr * len(outside) + 1e-9)
-    first_refused = np.sort(outside)[::-1][allowed]
-    found = binomtest(int(np.sum(inside > first_refused)), len(inside))
-    interval = found.proportion_ci(1 - ALPHA, method="exact")
-    return Estimate(float(found.statistic), float(interval.low), float(interval.high))
+    first_refused = _first_refused(outside, _allowed(fpr, len(outside)))
+    low, high = _clopper_pearson(int(np.sum(inside > first_refused)), len(inside))
+    realised = float(np.mean(outside > first_refused))
+    return Rate(float(np.mean(inside > first_refused)), low, high, fpr, realised)
+
+
+def _clopper_pearson(found: int, trials: int) -> tuple[float, float]:
+    low = betaincinv(found, trials - found + 1, ALPHA / 2) if found else 0.0
+    high = betaincinv(found + 1, trials - found, 1 - ALPHA / 2) if found < trials else 1.0
+    return float(low), float(high)
 
 
 def tpr_absent(fpr: float, nonmembers: int) -> str | None:
@@ -87,13 +121,53 @@ def tpr_absent(fpr: float, nonmembers: int) -> str | None:
     return f"TPR at {fpr:.1%} FPR needs at least {NEEDED_NONMEMBERS[fpr]} non-members, got {nonmembers}"
 
 
+def lowest_fpr(nonmembers: int) -> float | None:
+    """The lowest false-positive rate for which so many non-members suffice; None if they suffice for none."""
+    return min((fpr for fpr, needed in NEEDED_NONMEMBERS.items() if nonmembers >= needed), default=None)
+
+
+def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> float:
+    """Exact one-sided p-value of "no leak" from the members above the non-members that `fpr` allows, at any size.
+
+    Without a leak all orders of the m + n scores are equally likely. The number X of members above the (k+1)-th largest
+    non-member, k = floor(fpr n), is then negative hypergeometric, and X >= x exactly if the x + k largest scores hold
+    at least x members. Members level with that non-member do not count, which can only raise the p-value.
+    """
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr must be between 0 and 1, got {fpr}")
+    inside, outside = sides(score, member)
+    allowed = _allowed(fpr, len(outside))
+    found = int(np.sum(inside > _first_refused(outside, allowed)))
+    # Rounding may end an ulp above 1.
+    return min(float(hypergeom(len(score), len(inside), found + allowed).sf(found - 1)), 1.0)
+
+
+def _allowed(fpr: float, nonmembers: int) -> int:
+    """False positives that `fpr` allows; the small number undoes the rounding of, say, 0.07 x 100."""
+    return math.floor(fpr * nonmembers + 1e-9)
+
+
+def _first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
+    return float(np.sort(outside)[::-1][allowed])
+
+
 def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float:
     """Mean of the two rates of right calls; a score at or above the threshold is called a member."""
-    inside, outside = _sides(score, member)
+    inside, outside = sides(score, member)
     return float((np.mean(inside >= threshold) + np.mean(outside < threshold)) / 2)
 
 
-def _sides(
+def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float | None:
+    """Part of the images called members, score at or above the threshold, that are; None where none is called one.
+
+    It holds for the groups' own proportion of members, half in the balanced layout.
+    """
+    inside, outside = sides(score, member)
+    right, wrong = int(np.sum(inside >= threshold)), int(np.sum(outside >= threshold))
+    return right / (right + wrong) if right + wrong else None
+
+
+def sides(
     score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " n"]]:
     """Scores of members and of non-members, checked."""
@@ -104,76 +178,3 @@ def _sides(
     if not member.any() or member.all():
         raise InputError(f"at least one member and one non-member are needed, got {member.sum()} and {(~member).sum()}")
     return score[member], score[~member]
-
-
-def knn_accuracy(
-    bank_x: Float[np.ndarray, "M D"],
-    bank_y: Int[np.ndarray, " M"],
-    test_x: Float[np.ndarray, "T D"],
-    test_y: Int[np.ndarray, " T"],
-    k: int = 200,
-) -> float:
-    """Accuracy of the k nearest by cosine, votes weighted exp(similarity / 0.1) as in lightly (arXiv 1805.01978)."""
-    _check_utility(bank_x, bank_y, test_x, test_y)
-
-    def weights(distance: Float[np.ndarray, "T k"]) -> Float[np.ndarray, "T k"]:
-        return np.exp(-distance / KNN_TEMPERATURE)
-
-    model = KNeighborsClassifier(
-        min(k, len(bank_x)),
-        metric="cosine",
-        weights=weights,  # pyright: ignore[reportArgumentType]  (documented; the stub knows only the names)
-    )
-    return float(model.fit(bank_x, bank_y).score(test_x, test_y))
-
-
-def linear_accuracy(
-    bank_x: Float[np.ndarray, "M D"],
-    bank_y: Int[np.ndarray, " M"],
-    test_x: Float[np.ndarray, "T D"],
-    test_y: Int[np.ndarray, " T"],
-) -> float:
-    """Accuracy of a logistic regression on the frozen, standardised embeddings."""
-    _check_utility(bank_x, bank_y, test_x, test_y)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, random_state=0))
-    return float(model.fit(bank_x.astype(np.float64), bank_y).score(test_x.astype(np.float64), test_y))
-
-
-def _check_utility(bank_x: np.ndarray, bank_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> None:
-    for name, x, y in (("bank", bank_x, bank_y), ("test", test_x, test_y)):
-        if len(x) != len(y) or not len(x):
-            raise ValueError(f"utility needs one label per {name} image and at least one, got {len(x)} and {len(y)}")
-        if unusable := int((~np.isfinite(x).all(axis=1)).sum()):
-            raise ValueError(f"utility needs finite embeddings, {unusable} of {len(x)} in the {name} are not")
-    if len(np.unique(bank_y)) < 2:
-        raise InputError("utility needs at least 2 classes in the bank, got 1")
-
-
-def embedding_spread(x: Float[np.ndarray, "N D"]) -> float:
-    """Mean over dimensions of the deviation of unit-length embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
-
-    SimSiam's test for collapse (Chen & He, arXiv 2011.10566, section 4.1).
-    """
-    norm = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
-    unit = np.divide(x, norm, out=np.zeros(x.shape), where=norm > 0)
-    return float(unit.std(axis=0).mean() * math.sqrt(x.shape[1]))
-
-
-def pixel_norm_auc(pixels: UInt8[np.ndarray, "N C H W"], member: Bool[np.ndarray, " N"]) -> Estimate:
-    """Blind baseline: AUC of the pixels' L2 norm, without any encoder; far from 0.5 on either side = a bad split."""
-    flat = pixels.reshape(len(pixels), -1)
-    squared_norm = np.einsum("nf,nf->n", flat, flat, dtype=np.int64)
-    return auc(squared_norm.astype(np.float64), member)
-
-
-def permuted(
-    inside: Bool[np.ndarray, "K N"], candidates: Bool[np.ndarray, " N"], seed: int | list[int]
-) -> Bool[np.ndarray, "K N"]:
-    """Membership without truth: every image carries the whole column of another one (a candidate that of a candidate).
-
-    The layout's balance survives, so an attack is fitted as it was; only the tie between image and membership is cut.
-    """
-    order = np.arange(inside.shape[1])
-    for group in (candidates, ~candidates):
-        order[group] = np.random.default_rng(seed).permutation(order[group])
-    return inside[:, order]

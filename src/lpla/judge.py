@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from lpla import evaluate
+from lpla import evaluate, nulls
 from lpla.evidence import Attack, Labelled, Seen
 from lpla.plan import Plan
 from lpla.recipe import Unit, plug_in
@@ -34,7 +34,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> tuple[Au
         "likelihood": str(attack.notes().get("likelihood", "")),
         "null_untrained_auc": evaluate.auc(untrained, member).value,
         "null_permuted_auc": _permuted(plan, target, shadows),
-        "blind_auc": evaluate.pixel_norm_auc(_pixels(plan), member).value,
+        "blind_auc": nulls.blind(_pixels(plan), member).auc,
     }
     row = AuditResult(**fields, **_cost(plan, store, layer))
     return replace(row, notes=_notes(row, attack)), score
@@ -97,7 +97,7 @@ def _permuted(plan: Plan, target: Seen, shadows: list[Seen]) -> float:
     found = []
     for permutation in range(plan.permutations):
         seed = [plan.choices["seed"], permutation]
-        inside = evaluate.permuted(plan.membership.inside, candidates, seed)
+        inside = nulls.permuted(plan.membership.inside, candidates, seed)
         score = _fit(plan, shadows, inside[1:]).score(target)[candidates]
         found.append(evaluate.auc(score, inside[0, candidates]).value)
     return float(np.mean(found))

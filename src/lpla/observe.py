@@ -1,11 +1,8 @@
-"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics.
-
-View 0 is the clean image, view q > 0 is drawn from (seed, image, q): the same pixels for every encoder and batch size.
-"""
+"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +10,18 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
-from lpla.augment.apply import augment, clean
+from lpla.answers import answers
 from lpla.contracts import Arch
 from lpla.evidence import Query, Statistic
 
 VERSION = 1
-"""Raise it when a change here changes the statistics."""
-
-FORWARD = {"cpu": 64, "cuda": 1024}
-"""Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
-incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""
-
-Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B D"]]]
+"""Raise it when a change here, or of what an encoder answers, changes the statistics."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One layer's statistics by name, and how many of its embeddings were zero or not finite."""
+    """One layer's statistics by name, those that exist there, and how many embeddings were zero or not finite."""
 
     values: dict[str, Float[np.ndarray, "N ..."]]
     zero: int
@@ -82,21 +72,20 @@ class Extraction(pl.Callback):
         chunks: list[dict[str, Observed]] = []
         with torch.inference_mode():
             for index in self.index.split(self.batch_size):
-                chunks.append(self._observe_chunk(arch.encode, self.pixels[index].to(device), index))
+                chunks.append(self._observe_chunk(arch, self.pixels[index].to(device), index))
                 self.advance(len(index))
         arch.train(training)
         self.result = {layer: _join([chunk[layer] for chunk in chunks]) for layer in chunks[0]}
         return self.result
 
-    def _observe_chunk(self, encode: Encode, pixels: Tensor, index: Tensor) -> dict[str, Observed]:
-        views = query_views(pixels, index.to(pixels.device), self.query)
-        self.forwards += len(views)
+    def _observe_chunk(self, arch: Arch, pixels: Tensor, index: Tensor) -> dict[str, Observed]:
+        self.forwards += self.query.queries * len(pixels)
         found = {}
-        for layer, embedding in encode_fixed(encode, views).items():
-            released = self.release(embedding).unflatten(0, (self.query.queries, len(pixels))).transpose(0, 1)
+        for layer, embedding in answers(arch, pixels, index.to(pixels.device), self.query).items():
+            released = self.release(embedding).unflatten(0, (-1, len(pixels))).transpose(0, 1)
             finite = released.isfinite().all(dim=2)
             zero = (released == 0).all(dim=2)
-            values = {s.name: s(released).cpu().numpy() for s in self.statistics}
+            values = {s.name: s(released).cpu().numpy() for s in self.statistics if layer in s.layers}
             found[layer] = Observed(values, int(zero.sum()), int((~finite).sum()))
         return found
 
@@ -104,19 +93,3 @@ class Extraction(pl.Callback):
 def _join(chunks: Sequence[Observed]) -> Observed:
     values = {name: np.concatenate([c.values[name] for c in chunks]) for name in chunks[0].values}
     return Observed(values, sum(c.zero for c in chunks), sum(c.nonfinite for c in chunks))
-
-
-def query_views(pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query) -> Float[Tensor, "Q*B C S S"]:
-    """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on."""
-    random = [augment(pixels, query.views, query.seed, index, q) for q in range(1, query.queries)]
-    return torch.cat([clean(pixels, query.views.size), *random])
-
-
-def encode_fixed(encode: Encode, views: Float[Tensor, "M C S S"]) -> dict[str, Float[Tensor, "M D"]]:
-    """Embeddings by layer, computed in forward passes of one fixed size."""
-    size = FORWARD[views.device.type]
-    passes = []
-    for block in views.split(size):
-        full = F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
-        passes.append({layer: e[: len(block)] for layer, e in encode(full).items()})
-    return {layer: torch.cat([p[layer] for p in passes]) for layer in passes[0]}

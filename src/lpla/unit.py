@@ -20,7 +20,8 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 
-from lpla.contracts import Arch
+from lpla.answers import check_positions
+from lpla.contracts import Arch, UndefinedError
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, trainer_factory
 from lpla.store import Store, key_of
@@ -88,6 +89,10 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
         arch = build_arch(unit)
+        channels, side, _ = load_images(unit.dataset).pixels.shape[1:]
+        for observation, _ in pending:
+            # Before the training, which a refusal at its end would cost.
+            check_positions(arch, channels, side, observation.query)
         extractions = [_extraction(unit, o, todo, progress) for o, todo in pending]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
         again = any(observation.epoch is not None for observation, _ in pending)
@@ -120,11 +125,18 @@ def seconds_per_epoch(unit: Unit) -> float:
 
 
 def load_observed(unit: Unit, store: Store, observation: Observation, layer: str) -> Observed:
-    """One layer of an observation, memory-mapped; raises FileNotFoundError if the unit was not made."""
+    """One layer of an observation, memory-mapped; raises FileNotFoundError if the unit was not made.
+
+    Raises UndefinedError if one of the statistics does not exist at this layer.
+    """
     values, counts = {}, {}
     for config in observation.statistics:
+        statistic = plug_in(config)
+        if layer not in statistic.layers:
+            where = f"layer={' or '.join(statistic.layers)}"
+            raise UndefinedError(f"{statistic.name} exists at {where} alone, got {layer}")
         place = store.path("statistics", key_of(unit.statistic_parts(observation, config)))
-        values[plug_in(config).name] = np.load(place / f"{layer}.npy", mmap_mode="r", allow_pickle=False)
+        values[statistic.name] = np.load(place / f"{layer}.npy", mmap_mode="r", allow_pickle=False)
         counts = json.loads((place / "counts.json").read_text())
     return Observed(values, counts["zero"][layer], counts["nonfinite"][layer])
 
@@ -184,7 +196,8 @@ def _save_statistic(
 
     def write(folder: Path) -> None:
         for layer, observed in result.items():
-            np.save(folder / f"{layer}.npy", observed.values[name], allow_pickle=False)
+            if name in observed.values:
+                np.save(folder / f"{layer}.npy", observed.values[name], allow_pickle=False)
         (folder / "counts.json").write_text(json.dumps(counts))
 
     store.put("statistics", unit.statistic_parts(observation, config), write)

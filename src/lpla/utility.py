@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lpla import evaluate
+from lpla import probe
 from lpla.plan import Plan
 from lpla.store import Store
 from lpla.unit import load_observed
@@ -33,7 +33,7 @@ def measure_utility(plan: Plan, store: Store, layer: str, epoch: int | None = No
         "labels": labels.tolist(),
         "layer": layer,
         "k": plan.k,
-        "version": evaluate.UTILITY_VERSION,
+        "version": probe.VERSION,
     }
     with store.lock("utility", parts):
         place = store.find("utility", parts)
@@ -54,6 +54,6 @@ def _measure(values: np.ndarray, labels: np.ndarray, k: int) -> Utility:
         return found
     if len(np.unique(y[:half])) >= 2:
         sides = x[:half], y[:half], x[half:], y[half:]
-        found["knn_accuracy"] = evaluate.knn_accuracy(*sides, k=k)
-        found["linear_accuracy"] = evaluate.linear_accuracy(*sides)
-    return found | {"embedding_spread": evaluate.embedding_spread(values)}
+        found["knn_accuracy"] = probe.knn_accuracy(*sides, k=k)
+        found["linear_accuracy"] = probe.linear_accuracy(*sides)
+    return found | {"embedding_spread": probe.embedding_spread(values)}

@@ -1,14 +1,16 @@
 """The ResNets against Lightly's and torchvision's own forward on the same weights."""
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 from lightly.models import ResNetGenerator
-from torch import nn
+from torch import Tensor, nn
 
 from lpla.backbone.cifar_resnet import CifarResNet
 from lpla.backbone.imagenet_resnet import ImagenetResNet
-from lpla.contracts import InputError
+from lpla.contracts import Backbone, InputError, UndefinedError
 
 
 def lightlys(ours: CifarResNet, depth: int, width: float) -> nn.Module:
@@ -72,3 +74,74 @@ def test_other_depths_are_refused() -> None:
         CifarResNet(3, depth=20, width=1.0, stem_relu=True)
     with pytest.raises(InputError, match=r"^backbone.depth must be 18 or 50, got 9$"):
         ImagenetResNet(3, depth=9)
+
+
+def cifar(channels: int = 3, depth: int = 9) -> CifarResNet:
+    torch.manual_seed(0)
+    return CifarResNet(channels, depth=depth, width=0.125, stem_relu=True).eval()
+
+
+def imagenet(depth: int = 18) -> ImagenetResNet:
+    torch.manual_seed(0)
+    return ImagenetResNet(3, depth=depth).eval()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "side", "stage", "positions"),
+    [
+        (cifar(), 2, 1, 4),
+        (cifar(), 8, 3, 4),
+        (cifar(), 9, 4, 4),
+        (cifar(depth=18), 28, 4, 16),
+        (cifar(depth=50), 32, 4, 16),
+        (imagenet(), 8, 1, 4),
+        (imagenet(), 32, 3, 4),
+        (imagenet(), 33, 4, 4),
+        (imagenet(50), 96, 4, 9),
+    ],
+)
+def test_positions_are_the_deepest_map_that_has_more_than_one(
+    backbone: CifarResNet | ImagenetResNet, side: int, stage: int, positions: int
+) -> None:
+    net = backbone.net if isinstance(backbone, ImagenetResNet) else backbone
+    stages = (
+        [net.layer1, net.layer2, net.layer3, net.layer4] if isinstance(net, torchvision.models.ResNet) else net.stages
+    )
+    maps: list[Any] = []
+    hooks = [s.register_forward_hook(lambda _, __, output: maps.append(output)) for s in stages]
+    images, parts = torch.rand(2, 3, side, side), torch.rand(2, 3, side // 2, side // 2)
+    backbone(images)
+    expected = maps[stage - 1].clone()
+    backbone(parts)
+    mean = maps[4 + stage - 1].mean(dim=(2, 3))
+    for hook in hooks:
+        hook.remove()
+    rows = torch.stack([expected[:, :, i, j] for i in range(expected.shape[2]) for j in range(expected.shape[3])], 1)
+    got = backbone.positions(images, side)
+    assert got.shape[1] == positions
+    torch.testing.assert_close(got, rows)
+    torch.testing.assert_close(backbone.part(parts, side), mean)
+
+
+def test_the_last_maps_positions_have_the_feature_as_their_mean() -> None:
+    images = torch.rand(2, 3, 64, 64)
+    for backbone in (cifar(), imagenet()):
+        torch.testing.assert_close(backbone.positions(images, 64).mean(dim=1), backbone(images))
+        torch.testing.assert_close(backbone.part(images, 64), backbone(images))
+
+
+@pytest.mark.parametrize(("backbone", "side", "least"), [(cifar(), 1, 2), (imagenet(), 4, 5)])
+def test_images_too_small_for_a_map(backbone: Backbone, side: int, least: int) -> None:
+    for ask in (backbone.positions, backbone.part):
+        with pytest.raises(UndefinedError, match=f"needs images of at least {least} pixels .*, got {side}$"):
+            ask(torch.rand(2, 3, side, side), side)
+
+
+def test_a_backbone_without_a_map_says_so() -> None:
+    class Flat(Backbone):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    for ask in (Flat().positions, Flat().part):
+        with pytest.raises(UndefinedError, match=r"^a map of positions needs a backbone that has one, got Flat$"):
+            ask(torch.rand(2, 3, 8, 8), 8)

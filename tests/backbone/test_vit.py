@@ -1,12 +1,14 @@
 """Vision transformers: the feature before the final LayerNorm, images of any size, what cannot be built."""
 
+from typing import Any
+
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from lpla.backbone.vit import ViT
-from lpla.contracts import InputError
+from lpla.contracts import InputError, UndefinedError
 
 SMALL = {"width": 16, "depth": 2, "heads": 2, "patch_size": 2, "image_size": 8, "pooling": "token"}
 
@@ -76,3 +78,25 @@ def test_settings_that_cannot_work(changes: dict[str, object], message: str) -> 
 def test_images_that_are_no_grid_of_patches(shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=r"backbone.patch_size must divide square images into patches, got 2 for"):
         vit()(torch.rand(2, 3, *shape))
+
+
+@pytest.mark.parametrize("pooling", ["token", "mean"])
+def test_positions_are_the_patches_and_a_part_is_pooled_as_any_image(pooling: str) -> None:
+    ours = vit(pooling=pooling).eval()
+    images, parts = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 4, 4)
+    before: list[Any] = []
+    hook = ours.net.vit.blocks[-1].register_forward_hook(lambda _, __, tokens: before.append(tokens))
+    got = ours.positions(images, 8)
+    hook.remove()
+    assert got.shape == (3, 16, 16)
+    torch.testing.assert_close(got, before[0][:, 1:])
+    assert torch.equal(ours.part(parts, 8), ours(parts))
+    if pooling == "mean":
+        torch.testing.assert_close(got.mean(dim=1), ours(images))
+
+
+def test_no_map_and_no_part() -> None:
+    with pytest.raises(UndefinedError, match=r"needs images larger than patch_size, 2, got 2$"):
+        vit().positions(torch.rand(2, 3, 2, 2), 2)
+    with pytest.raises(UndefinedError, match=r"a side that patch_size, 2, divides, got 3 for images of 6$"):
+        vit().part(torch.rand(2, 3, 3, 3), 6)

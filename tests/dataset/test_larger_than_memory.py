@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from lpla.contracts import Arch, Images, Optimization, Views
-from lpla.observe import Extraction, Query
+from lpla.evidence import Query
+from lpla.observe import Extraction
 from lpla.split.balanced import Balanced
 from lpla.statistic.log_norm import LogNorm
 

@@ -60,3 +60,44 @@ def test_rows_come_in_the_order_of_the_jobs_and_go_to_csv(tmp_path: Path) -> Non
         table = list(csv.DictReader(lines))
     assert [row["seed"] for row in table] == ["0", "", "10"]
     assert table[0]["tpr_at_1pct"] == "" and table[0]["notes"] == "a note" and table[1]["error"] == "p must be > 0"
+
+
+UNDEFINED = {name: None if name.startswith(("auc", "tpr", "null", "bal")) else value for name, value in ROW.items()}
+UNDEFINED |= {"attack": "encodermi", "likelihood": None, "notes": ["queries must be at least 2, got 1"]}
+
+
+def test_an_undefined_attacks_cells_are_empty_and_its_note_says_why(capsys: pytest.CaptureFixture) -> None:
+    show([ROW, UNDEFINED])
+    shown = capsys.readouterr().out
+    (line,) = [line.split() for line in shown.splitlines() if "encodermi" in line]
+    # Attack, likelihood, layer; AUC, TPR, balanced accuracy; utility; two nulls; pixels.
+    assert line == ["encodermi", "-", "backbone", "-", "-", "-", ".875", "-", "-", ".511"]
+    assert "note: queries must be at least 2" in shown and ".710 [.610 .810]" in shown
+    show([UNDEFINED])
+    assert "AUC" in capsys.readouterr().out
+
+
+def test_every_verdict_stands_once_with_its_rows(capsys: pytest.CaptureFixture) -> None:
+    few, leaks = "no leak found at this sample size: TPR [.. ..]", "leaks: TPR 20.0%"
+    rows = [ROW | {"verdict": few}, ROW | {"verdict": few, "layer": "projector"}]
+    show(rows)
+    assert capsys.readouterr().out.count(f"all rows: {few}") == 1
+    show([*rows, ROW | {"verdict": leaks, "p": 1}])
+    shown = capsys.readouterr().out
+    assert f"backbone p=2; projector p=2: {few}" in shown and f"backbone p=1: {leaks}" in shown
+    show([rows[0], UNDEFINED | {"verdict": None}])
+    assert f"attack=lpla likelihood=hier backbone: {few}" in capsys.readouterr().out
+
+
+def test_settings_without_a_column_of_their_own_tell_rows_apart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for job, rate in enumerate(("0.1", "0.2")):
+        (tmp_path / str(job) / ".hydra").mkdir(parents=True)
+        overrides = f"- p=2\n- arch=simclr\n- arch.temperature={rate}\n- +views=[a,b]\n"
+        (tmp_path / str(job) / ".hydra" / "overrides.yaml").write_text(overrides)
+        (tmp_path / str(job) / "result.json").write_text(json.dumps([ROW]))
+    rows = read_rows(tmp_path)
+    assert [row["settings"] for row in rows] == [["+views=[a,b]", f"arch.temperature={rate}"] for rate in (0.1, 0.2)]
+    show(rows)
+    assert "+views=[a,b] arch.temperature=0.2" in capsys.readouterr().out
+    show(rows[:1])
+    assert "temperature" not in capsys.readouterr().out

@@ -5,8 +5,11 @@ from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpla.backbone._maps import STAGES, stages_with_positions
 from lpla.contracts import Backbone, InputError
 
+STEM = 1
+"""What the stem divides an image's side by."""
 DEPTHS = (9, 18, 34, 50)
 
 
@@ -32,5 +35,16 @@ class CifarResNet(Backbone):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Feature vectors: the last stage's maps, averaged."""
+        return self._map(x, STAGES).mean(dim=(2, 3))
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The last stage's map, or an earlier one's where that is a single position (images of 8 pixels: stage 3)."""
+        return self._map(x, stages_with_positions(side, STEM)).flatten(2).mT
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """The same stage's map, averaged."""
+        return self._map(x, stages_with_positions(side, STEM)).mean(dim=(2, 3))
+
+    def _map(self, x: Tensor, stages: int) -> Tensor:
         stem = self.bn1(self.conv1(x))
-        return self.stages(F.relu(stem) if self.stem_relu else stem).mean(dim=(2, 3))
+        return self.stages[:stages](F.relu(stem) if self.stem_relu else stem)

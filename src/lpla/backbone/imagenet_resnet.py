@@ -4,8 +4,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
+from lpla.backbone._maps import stages_with_positions
 from lpla.contracts import Backbone, InputError
 
+STEM = 4
+"""What the stem and its pooling divide an image's side by."""
 NETWORKS = {18: resnet18, 50: resnet50}
 
 
@@ -27,3 +30,18 @@ class ImagenetResNet(Backbone):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Feature vectors: the last stage's maps, averaged."""
         return self.net(x)
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The last stage's map, or an earlier one's where that is a single position (images of 32 pixels: stage 3)."""
+        return self._map(x, side).flatten(2).mT
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """The same stage's map, averaged."""
+        return self._map(x, side).mean(dim=(2, 3))
+
+    def _map(self, x: Tensor, side: int) -> Tensor:
+        net = self.net
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4)[: stages_with_positions(side, STEM)]:
+            x = stage(x)
+        return x

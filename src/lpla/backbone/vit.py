@@ -8,7 +8,7 @@ from lightly.models.modules import MaskedVisionTransformerTIMM
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from lpla.contracts import Backbone, InputError
+from lpla.contracts import Backbone, InputError, UndefinedError
 
 POOLING = ("token", "mean")
 
@@ -47,12 +47,26 @@ class ViT(Backbone):
         # Tokens are left out, never replaced: a trainable mask token would be a parameter without a gradient.
         unused = nn.Parameter(torch.zeros(1, 1, width), requires_grad=False)
         self.net = MaskedVisionTransformerTIMM(vit, mask_token=unused)
-        self.pooling, self.features = pooling, width
+        self.pooling, self.features, self.patch_size = pooling, width, patch_size
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Feature vectors: the last block's class token, or the mean of its patches."""
         tokens = self.net.encode(x)
         return tokens[:, 0] if self.pooling == "token" else tokens[:, 1:].mean(dim=1)
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T F"]:
+        """The last block's patches."""
+        if side <= self.patch_size:
+            needs = f"a map of more than one position needs images larger than patch_size, {self.patch_size}"
+            raise UndefinedError(f"{needs}, got {side}")
+        return self.net.encode(x)[:, 1:]
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B F"]:
+        """The feature of the part alone, pooled as any image's."""
+        if x.shape[-1] % self.patch_size:
+            needs = f"parts of an image need a side that patch_size, {self.patch_size}, divides"
+            raise UndefinedError(f"{needs}, got {x.shape[-1]} for images of {side}")
+        return self(x)
 
 
 def _check_size(patches: nn.Module, images: tuple[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""At the end of a sweep: one table of all its jobs, on the terminal and as `table.csv`; exit code 1 if one failed."""
+"""At the end of a sweep: its tables on the terminal and as CSV (rows, seeds, pairs); exit code 1 if a job failed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from omegaconf import DictConfig
 
 
 class SweepTable(Callback):
-    """A Hydra callback: what lies in the job folders becomes the sweep's table."""
+    """A Hydra callback: what lies in the job folders becomes the sweep's tables."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print and write the table of every row that the jobs left."""
+        """Print and write every row that the jobs left, their seeds together, and the attacks against the best."""
         from rich import get_console
 
-        from lpla.report.table import read_rows, show, write_csv
+        from lpla.report import pairs, seeds
+        from lpla.report.table import print_whole, read_rows, show, write_csv
 
         folder = Path(config.hydra.sweep.dir)
         rows = read_rows(folder)
@@ -26,7 +27,13 @@ class SweepTable(Callback):
         console = get_console()
         show(rows)
         write_csv(rows, folder / "table.csv")
-        console.print(f"table: {folder / 'table.csv'}", soft_wrap=True, highlight=False)
+        written = [folder / "table.csv"]
+        for part, found in {seeds: seeds.aggregate(rows), pairs: pairs.compare(rows, folder)}.items():
+            if found:
+                print_whole(part.render(found))
+                written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
+                write_csv(found, written[-1])
+        console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
         jobs = {row["job"] for row in rows}
         failed = {row["job"] for row in rows if row.get("error")}
         if failed:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,19 +19,35 @@ from rich.text import Text
 Row = Mapping[str, Any]
 
 CHOICES = (
-    "arch", "backbone", "dataset", "split", "attack", "likelihood", "defense", "layer", "p",
-    "queries", "shadows", "members", "epochs", "seed",
+    "arch", "backbone", "dataset", "split", "attack", "likelihood", "knowledge", "defense", "layer", "p", "norms",
+    "queries", "shadows", "members", "epochs", "seed", "settings",
 )  # fmt: skip
+"""What a row may differ in from another; `settings` are a sweep's other overrides."""
+RATES = ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct")
 FIGURES = {
-    "balanced_accuracy": "bal.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
-    "null_untrained_auc": "untr.", "null_permuted_auc": "perm.", "blind_auc": "blind",
+    "balanced_accuracy": "bal.", "precision": "prec.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
+    "null_untrained_auc": "untr.", "null_permuted_auc": "perm.", "null_nonmembers_auc": "halves",
+    "blind_auc": "blind", "null_parity_auc": "views",
 }  # fmt: skip
+STYLES = {"leaks": "bold red", "invalid": "yellow"}
 
 
 def read_rows(folder: Path) -> list[Row]:
     """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs."""
-    files = sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent))
-    return [{"job": file.parent.name} | row for file in files for row in json.loads(file.read_text())]
+    rows = []
+    for file in sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent)):
+        job = {"job": file.parent.name, "settings": _settings(file.parent)}
+        rows += [job | row for row in json.loads(file.read_text())]
+    return rows
+
+
+def _settings(job: Path) -> list[str]:
+    """What was set for a job beside the choices that are columns of their own."""
+    file = job / ".hydra" / "overrides.yaml"
+    if not file.exists():
+        return []
+    overrides = map(str, OmegaConf.load(file))
+    return sorted(one for one in overrides if one.partition("=")[0].lstrip("+~") not in CHOICES)
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -39,67 +56,112 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="") as out:
         writer = csv.DictWriter(out, columns)
         writer.writeheader()
-        writer.writerows({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
+        writer.writerows({k: "; ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()}
+                         for row in rows)  # fmt: skip
+
+
+def differing(rows: Sequence[Row], choices: Sequence[str] = CHOICES) -> list[str]:
+    """The choices in which the rows differ."""
+    return [c for c in choices if len({cell(row.get(c)) for row in rows}) > 1]
+
+
+def cell(value: object) -> str:
+    """A choice as it is printed."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "-" if value is None or value == "" else str(value)
+
+
+def number(value: float | None) -> str:
+    """A figure in three decimals, without the leading zero."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A figure and its bounds."""
+    return "-" if value is None else f"{number(value)} [{number(low)} {number(high)}]"
 
 
 def render(rows: Sequence[Row]) -> Table:
-    """The rows of the jobs that were measured, as a terminal table."""
-    shared = {c: rows[0][c] for c in CHOICES if len({str(row[c]) for row in rows}) == 1 and c != "layer"}
-    columns = [c for c in CHOICES if c not in shared]
-    rates = [
-        name for name in ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct") if any(row[name] is not None for row in rows)
-    ]
-    title = " ".join(f"{name}={value}" for name, value in shared.items())
+    """The rows of the jobs that were measured, as a terminal table; an undefined attack's cells are empty."""
+    columns = _columns(rows)
+    shown = [c for c in CHOICES if c not in (*columns, "settings") and rows[0].get(c) not in (None, "")]
+    rates = [name for name in RATES if any(row.get(name) is not None for row in rows)]
+    figures = [name for name in FIGURES if any(row.get(name) is not None for row in rows)]
+    title = " ".join(f"{name}={cell(rows[0][name])}" for name in shown)
     table = Table(title=title, title_justify="left", caption=_caption(rows), caption_justify="left", box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, no_wrap=True)
-    for heading in ("AUC [95 %]", *(_heading(name) for name in rates), *FIGURES.values()):
+    for heading in ("AUC [95 %]", *map(_heading, rates), *(FIGURES[name] for name in figures)):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        auc = Text(_interval(row, "auc"), style="bold red" if row["auc_low"] > 0.5 else "")
-        figures = (_number(row[name]) for name in FIGURES)
-        table.add_row(*(str(row[c]) for c in columns), auc, *(_interval(row, name) for name in rates), *figures)
+        style = _style(row.get("verdict"))
+        intervals = [interval(*(row.get(name + end) for end in ("", "_low", "_high"))) for name in ("auc", *rates)]
+        numbers = (number(row.get(name)) for name in figures)
+        table.add_row(
+            *(Text(cell(row.get(c))) for c in columns), Text(intervals[0], style=style), *intervals[1:], *numbers
+        )
     return table
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table, and under it which jobs failed and what the readers of the others must know."""
+    """Print the table, and under it the verdicts, which jobs failed and what readers of the others must know."""
     console = get_console()
     measured = [row for row in rows if not row.get("error")]
     if measured:
-        table = render(measured)
-        # A terminal narrower than the table wraps its lines; no figure is ever cut.
-        width = max(console.width, Measurement.get(console, console.options.update(max_width=1000), table).maximum)
-        Console(width=width).print(table)
+        print_whole(render(measured))
+    for verdict, labels in _verdicts(measured).items():
+        line = Text(f"{labels}: {verdict}", style=_style(verdict))
+        console.print(line, highlight=False, soft_wrap=True)
     for row in rows:
         if row.get("error"):
             line = f"job {row.get('job', '')} failed ({' '.join(row.get('overrides', ()))}): {row['error']}"
-            console.print(line, style="red", highlight=False, soft_wrap=True)
+            console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     for note in dict.fromkeys(note for row in measured for note in row["notes"]):
-        console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table; a terminal narrower than it wraps its lines, no figure is ever cut."""
+    console = get_console()
+    width = max(console.width, Measurement.get(console, console.options.update(max_width=1000), table).maximum)
+    Console(width=width).print(table)
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    different = differing(rows)
+    return [c for c in CHOICES if c in different or c == "layer"]
+
+
+def _verdicts(rows: Sequence[Row]) -> dict[str, str]:
+    """Every verdict once, with the rows that it is passed on."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("verdict"):
+            label = " ".join(cell(row.get(c)) if c == "layer" else f"{c}={cell(row.get(c))}" for c in _columns(rows))
+            found.setdefault(row["verdict"], []).append(label)
+    everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
+    return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
+
+
+def _style(verdict: str | None) -> str:
+    return STYLES.get((verdict or "").partition(":")[0], "")
 
 
 def _heading(rate: str) -> str:
     return rate.replace("tpr_at_", "TPR@").replace("_", ".").replace("pct", "%")
 
 
-def _interval(row: Row, name: str) -> str:
-    if row[name] is None:
-        return "-"
-    return f"{_number(row[name])} [{_number(row[name + '_low'])} {_number(row[name + '_high'])}]"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}".removeprefix("0")
-
-
 def _caption(rows: Sequence[Row]) -> str:
     counts = " or ".join(sorted({f"{row['members']} members against {row['nonmembers']} non-members" for row in rows}))
     queries = " or ".join(str(count) for count in sorted({row["target_queries"] for row in rows}))
     return (
-        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal.: balanced "
-        "accuracy at the shadows' threshold. untr., perm., blind: AUC of an untrained encoder, of permuted membership "
-        "and of pixel norms; 0.5 expected of all three."
+        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal., prec.: "
+        "balanced accuracy and precision at the shadows' threshold. AUCs of which 0.5 is expected: untr.: an untrained "
+        "encoder, perm.: permuted membership, halves: two halves of the non-members; blind, views: the farthest from "
+        "0.5 of several summaries of the pixels and of the views."
     )
 
 

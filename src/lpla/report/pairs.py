@@ -1,0 +1,93 @@
+"""Whether the best attack of a sweep is better than the others on the same target, by DeLong's paired test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from lpla.compare import paired_auc
+from lpla.report.table import CHOICES, Row, cell, differing, interval
+
+TARGET = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed", "target_settings")
+ATTACK = (*(c for c in CHOICES if c not in (*TARGET, "settings")), "attack_settings")
+CAPTION = (
+    "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
+    "these same scores, so the differences and their intervals lie too high; corrected: p times the number of all "
+    "pairs of attacks on this target (Bonferroni), which holds although the best was chosen. Several targets are not "
+    "corrected for."
+)
+
+
+def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """The best attack of every target against each other one, from the `scores.npz` of the jobs in `folder`.
+
+    Rows have the same target if they agree in `TARGET`, in every other setting that is not the attack's, and in the
+    candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no part, nor do targets
+    with a single member or non-member.
+    """
+    targets: dict[tuple[Any, ...], list[tuple[Row, np.ndarray, np.ndarray]]] = {}
+    for row in map(_split_settings, rows):
+        if row.get("auc") is not None:
+            index, member, score = _scores(folder / row["job"], row["layer"])
+            key = (*(cell(row.get(c)) for c in TARGET), index.tobytes(), member.tobytes())
+            if min(member.sum(), (~member).sum()) > 1:
+                targets.setdefault(key, []).append((row, member, score))
+    return [pair for attacks in targets.values() for pair in _against_best(attacks)]
+
+
+def _split_settings(row: Row) -> Row:
+    settings = row.get("settings", ())
+    ours = [one for one in settings if one.lstrip("+~").startswith("attack.")]
+    return {**row, "attack_settings": ours, "target_settings": [one for one in settings if one not in ours]}
+
+
+def _scores(job: Path, layer: str) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, " N"]]:
+    with np.load(job / "scores.npz", allow_pickle=False) as held:
+        place = held["layer"].tolist().index(layer)
+        return held["index"], held["member"], held["score"][place]
+
+
+def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list[Row]:
+    columns = differing([row for row, _, _ in attacks], ATTACK)
+    best, member, best_score = max(attacks, key=lambda attack: attack[0]["auc"])
+    pairs = len(attacks) * (len(attacks) - 1) // 2
+    found = []
+    for row, _, score in attacks:
+        if row is best:
+            continue
+        difference, p = paired_auc(best_score, score, member)
+        found.append(
+            {c: cell(best.get(c)) for c in TARGET if c in best}
+            | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}
+            | {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
+            | {"p": p, "p_corrected": min(p * pairs, 1.0)}
+        )
+    return found
+
+
+def _label(row: Row, columns: Sequence[str]) -> str:
+    words = (cell(row.get(c)) if c in ("attack", "attack_settings") else f"{c}={cell(row.get(c))}" for c in columns)
+    return " ".join(word for word in words if word) or f"job {row['job']}"
+
+
+def render(rows: Sequence[Row]) -> Table:
+    """The comparisons as a terminal table."""
+    columns = differing(rows, TARGET)
+    title = "best attack against the others"
+    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=SIMPLE_HEAD)
+    for column in (*columns, "best", "other"):
+        table.add_column(column, no_wrap=True)
+    for heading in ("difference [95 %]", "p", "corrected"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        difference = interval(*(row[f"difference{end}"] for end in ("", "_low", "_high")))
+        p = (f"{row[name]:.2g}" for name in ("p", "p_corrected"))
+        table.add_row(*(Text(row[c]) for c in (*columns, "best", "other")), difference, *p)
+    return table

@@ -1,0 +1,85 @@
+"""Attacks on one target, compared by their scores; other targets, undefined attacks and failed jobs stay apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpla.compare import paired_auc
+from lpla.evaluate import auc
+from lpla.report.pairs import compare, render
+from lpla.report.table import print_whole
+
+LAYERS = ("backbone", "projector")
+MEMBER = np.random.default_rng(0).permutation(120) < 60
+GAPS = {"0": 0.2, "1": 2.5, "2": 0.6}
+
+
+def swept(folder: Path, seed: int = 0, jobs: tuple[str, ...] = ("0", "1", "2"), **choices: object) -> list[dict]:
+    """Rows and scores of three attacks on both layers of one target."""
+    random = np.random.default_rng(seed)
+    shared = random.normal(size=(2, 120))
+    rows = []
+    for job, gap in zip(jobs, GAPS.values(), strict=True):
+        score = shared + random.normal(gap * MEMBER, size=(2, 120))
+        (folder / job).mkdir()
+        np.savez(folder / job / "scores.npz", index=np.arange(120), member=MEMBER, layer=np.array(LAYERS), score=score)
+        for layer, one in zip(LAYERS, score, strict=True):
+            row = {"job": job, "arch": "simclr", "attack": f"attack{gap}", "p": 2, "seed": seed, "layer": layer}
+            rows.append(row | {"settings": [], "auc": auc(one, MEMBER).value} | choices)
+    return rows
+
+
+def test_every_attack_is_tested_against_the_best(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = compare(swept(tmp_path), tmp_path)
+    assert [(row["layer"], row["best_job"], row["job"]) for row in found] == [
+        (layer, "1", other) for layer in LAYERS for other in ("0", "2")
+    ]
+    for row in found:
+        best, other = (np.load(tmp_path / job / "scores.npz")["score"] for job in ("1", row["job"]))
+        place = LAYERS.index(row["layer"])
+        difference, p = paired_auc(best[place], other[place], MEMBER)
+        got = row["difference"], row["difference_low"], row["difference_high"], row["p"]
+        assert got == (difference.value, difference.low, difference.high, p)
+        assert row["p_corrected"] == pytest.approx(min(3 * p, 1)) and row["best"] == "attack2.5"
+    print_whole(render(found))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "attack2.5 attack0.6" in shown and "The best was chosen on these same scores" in shown
+
+
+def test_other_targets_are_not_compared(tmp_path: Path) -> None:
+    rows = swept(tmp_path) + swept(tmp_path, 1, ("3", "4", "5"))
+    assert {(row["best_job"], row["job"]) for row in compare(rows, tmp_path)} == {
+        ("1", "0"), ("1", "2"), ("4", "3"), ("4", "5"),
+    }  # fmt: skip
+    for job, row in enumerate(rows[::2]):
+        row["settings"] = [f"arch.temperature={job}"]
+    assert {row["layer"] for row in compare(rows, tmp_path)} == {"projector"}
+
+
+def test_the_same_choices_on_other_members_are_another_target(tmp_path: Path) -> None:
+    rows = swept(tmp_path)
+    held = dict(np.load(tmp_path / "2" / "scores.npz"))
+    np.savez(tmp_path / "2" / "scores.npz", **held | {"member": ~MEMBER})
+    assert {(row["best_job"], row["job"]) for row in compare(rows, tmp_path)} == {("1", "0")}
+
+
+def test_undefined_attacks_failed_jobs_and_single_members_take_no_part(tmp_path: Path) -> None:
+    rows = swept(tmp_path)
+    undefined = {"job": "8", "layer": "backbone", "attack": "encodermi", "auc": None, "settings": []}
+    failed = {"job": "9", "error": "p must be > 0", "settings": []}
+    assert compare([*rows, undefined, failed], tmp_path) == compare(rows, tmp_path)
+    assert compare(rows[:2], tmp_path) == []
+    for job in GAPS:
+        held = dict(np.load(tmp_path / job / "scores.npz"))
+        np.savez(tmp_path / job / "scores.npz", **held | {"member": np.arange(120) < 1})
+    assert compare(rows, tmp_path) == []
+
+
+def test_an_attacks_own_settings_tell_it_apart_on_the_same_target(tmp_path: Path) -> None:
+    rows = swept(tmp_path, attack="lpla")
+    assert {(row["best"], row["other"]) for row in compare(rows, tmp_path)} == {("job 1", "job 0"), ("job 1", "job 2")}
+    rows = [row | {"p": row["job"], "settings": [f"attack.tie_variance={row['job']}", "b=1"]} for row in rows]
+    assert ("p=1 attack.tie_variance=1", "p=2 attack.tie_variance=2") in {
+        (row["best"], row["other"]) for row in compare(rows, tmp_path)
+    }
