@@ -19,7 +19,7 @@ IMAGES, QUERIES, WIDTH = 400, 4, 16
 
 
 def attack(likelihood: str = "auto", p: float = 2) -> LpLA:
-    return LpLA(p=p, ps=PS, likelihood=likelihood, tie_variance=True)
+    return LpLA(p=p, ps=PS, likelihood=likelihood, tie_variance=True, no_shadow="d1", tail="both")
 
 
 def embeddings(seed: int, inside: np.ndarray, gap: float = 0.5) -> list[torch.Tensor]:
@@ -195,7 +195,8 @@ def test_one_query_is_enough() -> None:
 
 
 def test_statistic_holds_every_p_once() -> None:
-    method = LpLA(p=7, ps=OmegaConf.create([2, 0.5, 2.0, math.inf]), likelihood="auto", tie_variance=True)  # pyright: ignore
+    ps = OmegaConf.create([2, 0.5, 2.0, math.inf])
+    method = LpLA(p=7, ps=ps, likelihood="auto", tie_variance=True, no_shadow="d1", tail="both")  # pyright: ignore
     (statistic,) = method.statistics()
     assert statistic.ps == (0.5, 2.0, 7.0, math.inf)
     assert attack(p=2).statistics() == attack(p=1).statistics()

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attack._no_shadow import NoShadow
 from lpla.attack._scalar import ScalarAttack
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
@@ -17,9 +18,14 @@ from lpla.statistic.log_norm import LogNorm, count_unusable, valid_p
 class LpLA(ScalarAttack):
     """Likelihood ratio of "in" and "out" for the log-norms of an image's views; `likelihood` as in `Calibrated`."""
 
-    def __init__(self, *, p: float, ps: Sequence[float], likelihood: str, tie_variance: bool) -> None:
+    looks_at_pixels = True  # no_shadow=d2 conditions on thumbnails
+
+    def __init__(
+        self, *, p: float, ps: Sequence[float], likelihood: str, tie_variance: bool, no_shadow: str, tail: str
+    ) -> None:
         self.p = valid_p(p)
         self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
+        self.no_shadow = NoShadow(no_shadow=no_shadow, tail=tail)
         self._statistic = LogNorm(tuple(sorted({valid_p(one) for one in ps} | {self.p})))
 
     def statistics(self) -> tuple[LogNorm]:
@@ -32,6 +38,11 @@ class LpLA(ScalarAttack):
         unusable = np.array([count_unusable(self._log_norms(shadow)) for shadow in shadows]).sum(axis=0)
         self.zero_views_, self.nonfinite_views_ = (int(count) for count in unusable)
         return self
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+        self.zero_views_ = self.nonfinite_views_ = 0
+        return super().fit_nonmembers(known)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
         """The log-norms for p."""
