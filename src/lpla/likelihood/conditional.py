@@ -14,8 +14,8 @@ from jaxtyping import Float
 from lpla.likelihood.nonmembers import NonMembers, cut_above, in_tail, known_means
 
 FOLDS = 5
-PENALTIES = np.append(np.logspace(-3, 3, 13), np.inf)
-"""Per known image, for columns of variance 1; with the last of them the features are not used at all."""
+PENALTIES = np.append(np.inf, np.logspace(3, -3, 13))
+"""Per known image, for columns of variance 1; with the first of them the features are not used at all."""
 
 
 class Conditional(NonMembers):

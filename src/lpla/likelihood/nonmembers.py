@@ -62,7 +62,7 @@ def in_tail(z: Float[np.ndarray, " N"], tail: str) -> Float[np.ndarray, " N"]:
 def cut_above(score: Float[np.ndarray, " n"]) -> float:
     """The lowest cut at or above which a further non-member falls in at most 5 % of all cases (a conformal bound).
 
-    Of n + 1 exchangeable scores, one that exceeds k of the other n in rank is as likely as any other: so the cut lies
-    just above the score that (n + 1) / 20 - 1 of the n exceed.
+    The stranger is as likely to take any of the n + 1 places among the n known ones; it passes where fewer than
+    (n + 1) / 20 of them exceed it, so the cut lies just above the highest score that so many do not.
     """
     return float(np.nextafter(np.sort(score)[len(score) - (len(score) + 1) // ONE_IN], np.inf))
