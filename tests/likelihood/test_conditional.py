@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from test_nonmembers import auc
+from sklearn.metrics import roc_auc_score
 
 from lpla.likelihood.conditional import FOLDS, PENALTIES, Conditional
 from lpla.likelihood.empirical import Empirical
@@ -51,7 +51,7 @@ def test_residuals_find_what_levels_hide() -> None:
     residual = Conditional("upper").fit(known, of_known).score(u, features)
     level = Empirical("upper").fit(known).score(u)
     # Phi(.5 / sqrt(2 (.35^2 + .1^2 / 3))) = .84 of the residual, Phi(.5 / sqrt(2 (.9 + .12))) = .64 of the level
-    assert auc(residual, member) > 0.78 and auc(level, member) < 0.7
+    assert roc_auc_score(member, residual) > 0.78 and roc_auc_score(member, level) < 0.7
 
 
 @pytest.mark.parametrize("images", [20, 100])

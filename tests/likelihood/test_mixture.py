@@ -26,6 +26,7 @@ def test_is_em_written_out(weight: float, shift: float) -> None:
     known, candidates, _ = planted(0, weight, shift, images=300)
     x, mu, s = candidates[:, 0].tolist(), float(known.mean()), float(known.std(ddof=1))
     w, d = 0.4, math.copysign(4.0, shift)
+    share: list[float] = []
     for _ in range(600):
         share = []
         for one in x:
