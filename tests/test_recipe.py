@@ -8,12 +8,12 @@ from lpla.contracts import InputError
 from lpla.recipe import plug_in, statistic_config
 from lpla.statistic.log_norm import LogNorm
 
-LPLA = {"_target_": "lpla.attack.lpla.LpLA", "ps": [1], "likelihood": "auto", "tie_variance": True}
-LPLA |= {"no_shadow": "d1", "tail": "both"}
+LPLA = {"_target_": "lpla.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
+LPLA |= {"likelihood": "auto", "density": "gaussian", "tie_variance": True, "no_shadow": "d1", "tail": "both"}
 
 
 def test_a_plug_in_is_built_from_plain_data() -> None:
-    attack = plug_in(LPLA | {"p": 2})
+    attack = plug_in(LPLA)
     assert isinstance(attack, LpLA)
     assert attack.statistics() == (LogNorm((1.0, 2.0)),)
 

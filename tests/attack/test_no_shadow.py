@@ -19,8 +19,9 @@ MODELS = ("d1", "d2", "d3")
 MEMBER = np.arange(IMAGES) % 2 == 0
 
 
-def attack(no_shadow: str, tail: str = "upper", likelihood: str = "auto") -> LpLA:
-    return LpLA(p=2, ps=(1, 2, math.inf), likelihood=likelihood, tie_variance=True, no_shadow=no_shadow, tail=tail)
+def attack(no_shadow: str, tail: str = "upper", likelihood: str = "auto", norms: str = "single", p: float = 2) -> LpLA:
+    shadowed = {"likelihood": likelihood, "density": "gaussian", "tie_variance": True}
+    return LpLA(p=p, ps=(1, 2, math.inf), norms=norms, **shadowed, no_shadow=no_shadow, tail=tail)
 
 
 def embedded(seed: int, gap: float, images: int = IMAGES) -> tuple[torch.Tensor, np.ndarray]:
@@ -152,6 +153,22 @@ def test_wrong_settings_say_what_was_expected() -> None:
     with pytest.raises(ValueError, match="seen through 4 views, the target through 3"):
         method.fit_nonmembers(known).score(shorter)
     assert method.looks_at_pixels
+
+
+@pytest.mark.parametrize("norms", ["select", "joint", "contrast"])
+def test_several_norms_need_shadows(norms: str) -> None:
+    method = attack("d1", norms=norms)
+    with pytest.raises(InputError, match=rf"^attack.norms must be single without shadows, .* got {norms}$"):
+        method.fit_nonmembers(seen(method, embedded(100, 0.0, KNOWN)))
+
+
+def test_p_selects_its_own_norm() -> None:
+    for column, p in enumerate((1, 2, math.inf)):
+        method = attack("d1", p=p)
+        known, target = seen(method, embedded(100, 0.0, KNOWN)), seen(method, embedded(0, 0.4))
+        of_known, s = (one.values["log_norm"][..., column].mean(axis=1) for one in (known, target))
+        expected = [-(sum(of_known >= one) + 1) / (KNOWN + 1) for one in s]
+        np.testing.assert_allclose(method.fit_nonmembers(known).score(target), expected)
 
 
 def test_the_row_says_how_it_learnt() -> None:
