@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from lpla.contracts import Views
+from lpla.contracts import UndefinedError, Views
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,15 @@ class Attack(ABC):
     @abstractmethod
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Learn from the shadows; raises InputError if they are too few for this attack."""
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from images known not to be members, seen through the target, where there are no shadows.
+
+        Raises UndefinedError by default, and InputError where the images are too few.
+        """
+        raise UndefinedError(
+            f"attack={type(self).__name__} needs shadows: it cannot learn from known non-members alone"
+        )
 
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:

@@ -46,3 +46,19 @@ def test_moments_of_the_views() -> None:
     for i in range(5):
         assert mean[i] == pytest.approx(sum(u[i]) / 4)
         assert within[i] == pytest.approx(sum((value - sum(u[i]) / 4) ** 2 for value in u[i]) / 4)
+
+
+def test_a_reference_gives_the_scale_in_place_of_the_images() -> None:
+    s, known = sample(), 5 * sample(1)[:50] + 2
+    known[0], known[1, 1] = np.nan, -np.inf
+    usable = known[np.isfinite(known)]
+    spread = 1.4826 * np.median(np.abs(usable - np.median(usable)))
+    np.testing.assert_allclose(standardise(s, known), (s - np.median(usable)) / spread, rtol=1e-12)
+    np.testing.assert_array_equal(standardise(s, s), standardise(s))
+    s[3] = np.nan
+    assert not standardise(s, known)[3].any()
+
+
+def test_without_a_usable_reference_all_is_middle() -> None:
+    assert not standardise(sample(), np.full((4, 4), np.nan)).any()
+    assert not standardise(sample(), np.ones((4, 4))).any()

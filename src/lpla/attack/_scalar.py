@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attack._no_shadow import NoShadow
 from lpla.evidence import Attack, Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
 
@@ -17,6 +18,10 @@ class ScalarAttack(Attack):
     """An attack is `scalars` (which number) and a calibration (how it is compared with the shadows')."""
 
     calibrated: Calibrated
+    no_shadow: NoShadow | None = None
+    """What it does without shadows, if anything."""
+    learnt_: Calibrated | NoShadow
+    """The one of the two that learnt last."""
 
     @abstractmethod
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
@@ -29,18 +34,26 @@ class ScalarAttack(Attack):
         """Learn the likelihoods and the threshold."""
         if shadows:
             self.learn(shadows)
-        self.calibrated.fit(shadows, [self.scalars(shadow) for shadow in shadows])
+        self.learnt_ = self.calibrated.fit(shadows, [self.scalars(shadow) for shadow in shadows])
         self.threshold_, self.shadow_scores_ = self.calibrated.threshold_, self.calibrated.shadow_scores_
         return self
 
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn what is ordinary, and the threshold, from the target's scalars of known non-members."""
+        if self.no_shadow is None:
+            return super().fit_nonmembers(known)
+        self.learnt_ = self.no_shadow.fit(known, self.scalars(known))
+        self.threshold_, self.shadow_scores_ = self.learnt_.threshold_, None
+        return self
+
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """The target's scalars, judged by what the shadows taught."""
-        return self.calibrated.score(target, self.scalars(target))
+        """The target's scalars, judged by what the shadows or the known non-members taught."""
+        return self.learnt_.score(target, self.scalars(target))
 
     def notes(self) -> dict[str, str | int | float]:
-        """Those of the calibration."""
-        return self.calibrated.notes()
+        """Those of whichever learnt."""
+        return self.learnt_.notes()
 
     def remarks(self) -> list[str]:
-        """Those of the calibration."""
-        return self.calibrated.remarks()
+        """Those of whichever learnt."""
+        return self.learnt_.remarks()

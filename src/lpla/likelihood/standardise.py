@@ -11,17 +11,22 @@ TIE = 1e-6
 """Spread, in log units, below which all values are one: a unit-normalised encoder has only rounding noise."""
 
 
-def standardise(s: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
+def standardise(
+    s: Float[np.ndarray, "N Q"], reference: Float[np.ndarray, "n Q"] | None = None
+) -> Float[np.ndarray, "N Q"]:
     """u = (s - median) / (1.4826 MAD) over all images and views of one encoder and one p.
 
-    The reference is every image, members and non-members alike, so nothing of the membership enters. Unusable views
+    The reference is every image, members and non-members alike, so nothing of the membership enters; without shadows,
+    where the candidates may be anything, it is `reference`: the same encoder's known non-members. Unusable views
     (s not finite) get u = 0, the middle: they say nothing, and their image stays in the table.
     """
     usable = np.isfinite(s)
-    if not usable.any():
+    known = s[usable] if reference is None else reference[np.isfinite(reference)]
+    if not known.size:
         return np.zeros_like(s)
-    centred = np.where(usable, s, 0.0) - np.median(s[usable])
-    spread = NORMAL_MAD * np.median(np.abs(centred[usable]))
+    middle = np.median(known)
+    centred = np.where(usable, s, 0.0) - middle
+    spread = NORMAL_MAD * np.median(np.abs(known - middle))
     if spread < TIE:
         return np.zeros_like(s)
     return np.where(usable, centred / spread, 0.0)
