@@ -3,7 +3,7 @@
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,13 @@ from omegaconf import DictConfig
 from tiny_audit import ROOT, Ran, Silent, tiny_config
 
 from lpla.plan import Plan, plan
+
+
+@pytest.fixture(autouse=True)
+def no_hydra_left() -> Iterator[None]:
+    """Every test composes its own configuration."""
+    yield
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Queries for positions: what the backbone is asked, by hand; the same bits in every chunk; early refusals."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import Silent
+from tiny_audit import TINY, Ran, Silent
 from torch import Tensor
 
 from lpla.answers import check_positions
@@ -101,17 +102,17 @@ def test_zero_and_nonfinite_vectors_are_counted(arch: Arch) -> None:
 def test_a_check_asks_without_a_trace(arch: Arch) -> None:
     arch.train()
     before = {name: tensor.clone() for name, tensor in arch.state_dict().items()}
-    check_positions(arch, 1, 8, QUERY)
-    check_positions(arch, 1, 1, replace(QUERY, positions=False))
+    check_positions(arch.backbone, 1, 8, QUERY)
     assert arch.training
     assert all(torch.equal(before[name], tensor) for name, tensor in arch.state_dict().items())
 
 
 def with_energies(plan: Plan) -> tuple[Unit, Observation]:
     energy = PartEnergy(5, 0)
-    query = energy.query(plan.pool.query, 8)
-    observation = replace(plan.pool, query=query, statistics=(statistic_config(energy),))
-    return replace(plan.units[1], observations=(plan.pool, observation)), observation
+    (pool,) = plan.encoders.target.observations
+    query = energy.query(pool.query, 8)
+    observation = replace(pool, query=query, statistics=(statistic_config(energy),))
+    return replace(plan.units[1], observations=(pool, observation)), observation
 
 
 def test_a_statistic_of_one_layer_is_stored_and_loaded_at_that_layer(
@@ -122,7 +123,7 @@ def test_a_statistic_of_one_layer_is_stored_and_loaded_at_that_layer(
     unit.save(path)
     assert Unit.load(path).observations[1].query.positions
     made = make(unit, store, silent)
-    assert (made.observed, made.forwards) == (2, 40 * 4 + 40 * 6)
+    assert (made.observed, made.forwards) == (3, 40 * 4 + 40 * 6)
     found = load_observed(unit, store, observation, "backbone")
     assert found.values["part_energy"].shape == (40, 10) and np.isfinite(found.values["part_energy"]).all()
     with pytest.raises(UndefinedError, match=r"^part_energy exists at layer=backbone alone, got projector$"):
@@ -136,16 +137,17 @@ def test_a_statistic_of_one_layer_beside_others_of_the_same_views(
 ) -> None:
     monkeypatch.setattr(LogNorm, "layers", ("projector",))
     plan, store = tiny("epochs=0"), Store(tmp_path)
-    make(plan.untrained, store, silent)
-    assert load_observed(plan.untrained, store, plan.pool, "projector").values["log_norm"].shape[1] == 4
+    unit, (pool,) = plan.encoders.untrained.unit, plan.encoders.target.observations
+    make(unit, store, silent)
+    assert load_observed(unit, store, pool, "projector").values["log_norm"].shape[1] == 4
     with pytest.raises(UndefinedError, match=r"^log_norm exists at layer=projector alone, got backbone$"):
-        load_observed(plan.untrained, store, plan.pool, "backbone")
+        load_observed(unit, store, pool, "backbone")
 
 
-def test_positions_that_do_not_exist_are_refused_before_the_training(
-    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
-) -> None:
-    unit, _ = with_energies(tiny("backbone=vit_micro", "backbone.width=16", "backbone.patch_size=8"))
-    with pytest.raises(UndefinedError, match=r"^a map of more than one position needs images larger than patch_size"):
-        make(unit, Store(tmp_path), silent)
-    assert not [task for task in silent.tasks if "training" in task]
+def test_positions_that_do_not_exist_are_not_asked_for_and_leave_an_empty_row(cli: Callable[..., Ran]) -> None:
+    transformer = ["backbone=vit_micro", "backbone.width=16", "backbone.patch_size=8"]
+    ran = cli(*TINY[:3], *TINY[4:], *transformer, "attack=partcrop", "layer=backbone")
+    assert ran.code == 0, ran.out
+    (row,) = json.loads((ran.folder / "result.json").read_text())
+    assert row["auc"] is None and row["verdict"] == "" and row["knn_accuracy"] is not None
+    assert "part_energy needs positions and parts that this backbone does not have here" in row["notes"][0]

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_class, get_object
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+
+from lpla.contracts import Views
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 SAME_NAMED = ("arch", "dataset", "split", "attack", "defense")
 PRESETS = ("backbone",)
+VIEWS = sorted(file.stem for file in (CONF / "views").glob("*.yaml"))
 THIRD_PARTY = ("trainer",)
 GROUPS = (*SAME_NAMED, *PRESETS, *THIRD_PARTY)
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
@@ -59,6 +62,12 @@ def differences(node: object) -> list[str]:
     expected = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY or not plug_in}
     given = {str(key) for key in node} - {"_target_", "_partial_"}
     return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_every_augmentation_of_the_shadows_is_one(views: str) -> None:
+    config = composed(f"+views@shadow_views={views}").shadow_views
+    assert isinstance(instantiate(config), Views)
 
 
 def test_a_typo_in_a_config_would_be_found() -> None:

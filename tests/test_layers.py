@@ -35,14 +35,37 @@ MAY_IMPORT = {
     "answers": {"contracts", "evidence", "augment"},
     "observe": {"contracts", "evidence", "answers"},
     "recipe": {"contracts", "evidence", "augment", "train", "observe"},
-    "unit": {"contracts", "train", "answers", "observe", "store", "recipe", "report"},
-    "plan": {"contracts", "evidence", "train", "observe", "statistic", "recipe"},
+    "unit": {"contracts", "train", "observe", "store", "recipe", "report"},
+    "subject": {"contracts", "evidence", "recipe", "store", "unit"},
+    "knowledge": {"contracts", "recipe"},
+    "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
+    "plan": {"contracts", "evidence", "recipe", "knowledge", "lineup"},
     "utility": {"probe", "store", "unit", "plan"},
-    "judge": {"contracts", "evidence", "evaluate", "nulls", "store", "recipe", "unit", "plan", "result", "utility"},
+    "trial": {"evidence", "nulls", "plan", "recipe", "store", "subject"},
+    "notes": {"evidence", "evaluate", "result", "utility"},
+    # Everything that is said of one layer comes together here.
+    "judge": {
+        "contracts",
+        "evidence",
+        "plan",
+        "recipe",
+        "result",
+        "store",
+        "answers",
+        "subject",
+        "trial",
+        "utility",
+        "evaluate",
+        "compare",
+        "nulls",
+        "posterior",
+        "verdict",
+        "notes",
+    },
     "report": {"compare"},
-    "audit": {"contracts", "result", "store", "unit", "plan", "judge", "report"},
+    "audit": {"contracts", "result", "recipe", "store", "unit", "plan", "judge", "report"},
 }
-KNOW_HYDRA = {"recipe", "plan", "audit", "report"}
+KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
 
 
 def imports(file: Path) -> set[str]:

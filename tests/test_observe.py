@@ -139,5 +139,5 @@ def test_observing_leaves_the_encoder_in_its_mode(arch: Arch) -> None:
 
 
 def test_plans_observe_as_many_views_as_the_largest_budget(tiny: Callable[..., Plan]) -> None:
-    assert tiny("queries=3").pool.query.queries == 4
-    assert tiny("queries=9").pool.query.queries == 9
+    assert tiny("queries=3").encoders.target.observations[0].query.queries == 4
+    assert tiny("queries=9").encoders.target.observations[0].query.queries == 9

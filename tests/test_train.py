@@ -64,7 +64,7 @@ def test_streaming_from_a_memory_map_changes_no_weight(
 
 def test_no_epochs_leave_the_initial_weights(tiny: Callable[..., Plan]) -> None:
     plan = tiny()
-    weights, losses = trained(plan.untrained)
+    weights, losses = trained(plan.encoders.untrained.unit)
     assert losses == []
     initial = build_arch(plan.units[0]).state_dict()
     assert all(torch.equal(weights[name], initial[name]) for name in weights)

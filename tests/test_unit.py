@@ -93,7 +93,7 @@ def test_an_encoders_key_is_what_its_weights_depend_on(tiny: Callable[..., Plan]
 )
 def test_a_statistics_key_is_what_it_depends_on(tiny: Callable[..., Plan], override: str, same: bool) -> None:
     def key(plan: Plan) -> str:
-        return key_of(plan.units[1].statistic_parts(plan.pool, plan.pool.statistics[0]))
+        return key_of(plan.units[1].statistic_parts(pool := plan.encoders.target.observations[0], pool.statistics[0]))
 
     assert (key(tiny()) == key(tiny(override))) == same
 
@@ -102,4 +102,4 @@ def test_shadows_have_seeds_of_their_own_and_a_longer_training_the_same(tiny: Ca
     seeds = [unit.regime.seed for unit in tiny().units]
     assert len(set(seeds)) == 5
     assert [unit.regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
-    assert replace(tiny().untrained.regime, epochs=2) == tiny().units[0].regime
+    assert replace(tiny().encoders.untrained.unit.regime, epochs=2) == tiny().units[0].regime

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpla.augment.apply import augment, clean
-from lpla.contracts import Arch
+from lpla.contracts import Arch, Backbone
 from lpla.evidence import Query
 
 FORWARD = {"cpu": 64, "cuda": 1024}
@@ -38,16 +38,14 @@ def answers(
     return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), parts["backbone"]])}
 
 
-def check_positions(arch: Arch, channels: int, side: int, query: Query) -> None:
-    """Raises UndefinedError if `query` asks for positions, or for parts of a size, that the backbone does not have."""
-    if not query.positions:
-        return
-    training = arch.training
-    arch.eval()
+def check_positions(backbone: Backbone, channels: int, side: int, query: Query) -> None:
+    """Raises UndefinedError if the backbone has no positions, or no parts of the size that `query` asks for."""
+    training = backbone.training
+    backbone.eval()
     with torch.inference_mode():
-        arch.backbone.positions(torch.zeros(1, channels, side, side), side)
-        arch.backbone.part(torch.zeros(1, channels, *2 * (query.views.size or side,)), side)
-    arch.train(training)
+        backbone.positions(torch.zeros(1, channels, side, side), side)
+        backbone.part(torch.zeros(1, channels, *2 * (query.views.size or side,)), side)
+    backbone.train(training)
 
 
 def query_views(pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query) -> Float[Tensor, "Q*B C S S"]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from omegaconf import DictConfig
 from lpla.contracts import InputError
 from lpla.judge import judge, judge_epoch
 from lpla.plan import Plan, plan
+from lpla.recipe import Unit
 from lpla.report.progress import Bars
 from lpla.report.table import show, write_csv
 from lpla.result import AuditResult
@@ -55,22 +57,23 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     work = plan(config)
     store = Store(config.store)
     _make_all(work, store)
-    rows, scores = [], []
+    found = []
     for layer in work.layers:
         seconds = time.monotonic() - start
-        row, score = judge(work, store, layer, {"git_revision": _git_revision(), "seconds": round(seconds, 2)})
-        rows.append(row)
-        scores.append(score)
+        run = {"git_revision": _git_revision(), "seconds": round(seconds, 2)}
+        found.append(judge(work, store, layer, run))
+    rows = [one.row for one in found]
     if work.epochs:
         _write_curve(work, store, folder)
-    candidates = work.membership.candidates
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     np.savez(
         folder / "scores.npz",
-        index=work.membership.index[candidates],
-        member=work.membership.inside[0, candidates],
+        index=work.membership.index[work.judged],
+        member=work.encoders.target.inside[work.judged],
         layer=np.array(work.layers),
-        score=np.stack(scores),
+        score=np.stack([one.score for one in found]),
+        posterior=np.stack([one.posterior for one in found]),
+        prior=work.prior,
     )
     return rows
 
@@ -79,7 +82,7 @@ def _write_curve(work: Plan, store: Store, folder: Path) -> None:
     """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
     rows = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
     write_csv(rows, folder / "curve.csv")
-    views = len(work.epochs) * len(work.units) * len(work.pool.index) * work.pool.query.queries
+    views = sum(len(o.index) * o.query.queries for unit in work.units for o in unit.observations if o.epoch is not None)
     log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
 
 
@@ -90,8 +93,8 @@ def _quieten_lightning() -> None:
 
 
 def _make_all(work: Plan, store: Store) -> None:
-    units = (*work.units, work.untrained)
-    _estimate(work, store)
+    units = (*work.units, work.encoders.untrained.unit)
+    _estimate(work.units, store)
     with Bars() as bars:
         advance = bars.begin("encoders", len(units))
         for unit in units:
@@ -99,13 +102,13 @@ def _make_all(work: Plan, store: Store) -> None:
             advance(1)
 
 
-def _estimate(work: Plan, store: Store) -> None:
+def _estimate(units: Sequence[Unit], store: Store) -> None:
     """Say how many trainings lie ahead and about how long they take, from a few timed steps."""
-    ahead = [unit for unit in work.units if not is_trained(unit, store)]
+    ahead = [unit for unit in units if not is_trained(unit, store)]
     if not ahead or not ahead[0].regime.epochs:
         return
     seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
-    log.info("%d of %d encoders to train, about %s", len(ahead), len(work.units), _duration(seconds))
+    log.info("%d of %d encoders to train, about %s", len(ahead), len(units), _duration(seconds))
 
 
 def _describe(made: Made) -> str:

@@ -49,6 +49,11 @@ class Views:
     size: int | None = None
     """Side of the square output in pixels; None keeps the image's own size."""
 
+    def __post_init__(self) -> None:
+        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
+            # A yaml's range is a list; a value that can be compared and hashed is a tuple.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
 
 @dataclass(frozen=True)
 class Images:

@@ -80,7 +80,8 @@ class ShadowScores:
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
-    looks_at_pixels: ClassVar[bool] = False
+    looks_at_pixels: bool = False
+    """Whether `Seen.pixels` must be given."""
 
     threshold_: float
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""

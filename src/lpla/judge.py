@@ -1,132 +1,164 @@
-"""The verdict on one layer: fit the attack on the shadows, score the target, and put the nulls beside the leak."""
+"""The verdict on one layer: let the attack learn, score the target, and put the nulls beside the leak."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+import torch
+from jaxtyping import Bool, Float
 
-from lpla import evaluate, nulls
-from lpla.evidence import Attack, Labelled, Seen
+from lpla import evaluate
+from lpla.answers import query_views
+from lpla.compare import bootstrap_auc
+from lpla.contracts import UndefinedError
+from lpla.evidence import Attack
+from lpla.notes import notes
+from lpla.nulls import BlindResult, blind, nonmember_auc, parity_auc
 from lpla.plan import Plan
-from lpla.recipe import Unit, plug_in
+from lpla.posterior import posterior
+from lpla.recipe import plug_in
 from lpla.result import AuditResult
 from lpla.store import Store
-from lpla.unit import load_observed
-from lpla.utility import COLLAPSED, measure_utility
+from lpla.subject import count_unusable, queries_of
+from lpla.trial import Trial
+from lpla.utility import measure_utility
+from lpla.verdict import Nulls, verdict
 
 Scores = Float[np.ndarray, " n"]
+Member = Bool[np.ndarray, " n"]
+RATES = {"5pct": 0.05, "1pct": 0.01, "0_1pct": 0.001}
+PARITY_IMAGES, PARITY_VIEWS = 2000, 5
+"""Judged images, and views of each, at most, that the check of equal transforms makes again to look at them."""
 
 
-def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> tuple[AuditResult, Scores]:
-    """One row and the candidates' scores; `run` carries what only the job knows (git revision, seconds)."""
-    target, *shadows = (_seen(plan, store, unit, layer) for unit in plan.units)
-    candidates = plan.membership.candidates
-    member = plan.membership.inside[0, candidates]
-    attack = _fit(plan, shadows, plan.membership.inside[1:])
-    score = attack.score(target)[candidates]
-    untrained = attack.score(_seen(plan, store, plan.untrained, layer))[candidates]
-    fields = plan.choices | run | _leak(score, member, attack.threshold_) | measure_utility(plan, store, layer)
-    fields |= {
-        "layer": layer,
-        "likelihood": str(attack.notes().get("likelihood", "")),
-        "null_untrained_auc": evaluate.auc(untrained, member).value,
-        "null_permuted_auc": _permuted(plan, target, shadows),
-        "blind_auc": nulls.blind(_pixels(plan), member).auc,
-    }
-    row = AuditResult(**fields, **_cost(plan, store, layer))
-    return replace(row, notes=_notes(row, attack)), score
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of one layer, and the probabilities behind it, image by image."""
+
+    row: AuditResult
+    score: Scores
+    posterior: Scores
+
+
+def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgement:
+    """One row, and scores of the judged images; `run` carries what only the job knows.
+
+    An attack that does not exist under these settings has an empty row that says why, and nan for scores.
+    """
+    fixed: dict[str, Any] = (
+        plan.choices | run | {"layer": layer} | measure_utility(plan, store, layer) | _cost(plan, store, layer)
+    )
+    try:
+        trial = Trial(plan, store, layer)
+        attack = trial.fit()
+        score = trial.score(attack)
+    except UndefinedError as undefined:
+        nothing = np.full(int(plan.judged.sum()), np.nan)
+        row = AuditResult(**fixed, notes=(f"attack={plan.choices['attack']}, {layer}: {undefined}",))
+        return Judgement(row, nothing, nothing)
+    member = trial.member()
+    found: dict[str, Any] = _leak(score, member, attack.threshold_) | _interval(score, member, plan.choices["seed"])
+    row = AuditResult(**fixed, **found, likelihood=str(attack.notes().get("likelihood", "")))
+    row = _with_nulls(row, plan, store, trial, attack, score)
+    row = replace(row, notes=notes(row, attack))
+    return Judgement(row, score, posterior(score, attack.shadow_scores_, plan.prior))
 
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
     """One row of the curve: leak and utility of the encoders as they were after `epoch`, attacked by their likes."""
-    target, *shadows = (_seen(plan, store, unit, layer, epoch) for unit in plan.units)
-    candidates = plan.membership.candidates
-    attack = _fit(plan, shadows, plan.membership.inside[1:])
-    member = plan.membership.inside[0, candidates]
-    leak = _leak(attack.score(target)[candidates], member, attack.threshold_)
-    return {"epoch": epoch, "layer": layer} | leak | measure_utility(plan, store, layer, epoch)
+    found = {"epoch": epoch, "layer": layer} | measure_utility(plan, store, layer, epoch)
+    try:
+        trial = Trial(plan, store, layer, epoch)
+        attack = trial.fit()
+        score = trial.score(attack)
+    except UndefinedError:
+        return found
+    return found | _leak(score, trial.member(), attack.threshold_)
 
 
-def _leak(score: Scores, member: Bool[np.ndarray, " n"], threshold: float) -> dict[str, Any]:
+def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
     auc = evaluate.auc(score, member)
     fields: dict[str, Any] = {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
-    for name, fpr in {"tpr_at_5pct": 0.05, "tpr_at_1pct": 0.01, "tpr_at_0_1pct": 0.001}.items():
+    for name, fpr in RATES.items():
         rate = evaluate.tpr_at(score, member, fpr)
-        fields |= {name: rate and rate.value, f"{name}_low": rate and rate.low, f"{name}_high": rate and rate.high}
+        fields |= {f"tpr_at_{name}": rate and rate.value, f"fpr_at_{name}": rate and rate.realised_fpr}
+        fields |= {f"tpr_at_{name}_low": rate and rate.low, f"tpr_at_{name}_high": rate and rate.high}
     return fields | {
         "balanced_accuracy": evaluate.balanced_accuracy(score, member, threshold),
-        "members": int(member.sum()),
-        "nonmembers": int((~member).sum()),
+        "precision": evaluate.precision(score, member, threshold),
     }
+
+
+def _interval(score: Scores, member: Member, seed: int) -> dict[str, float]:
+    bootstrap = bootstrap_auc(score, member, seed)
+    return {"auc_boot_low": bootstrap.low, "auc_boot_high": bootstrap.high}
+
+
+def _with_nulls(row: AuditResult, plan: Plan, store: Store, trial: Trial, attack: Attack, score: Scores) -> AuditResult:
+    """The row with what must come out at 0.5 where nothing but membership is told, and the verdict of both."""
+    member = trial.member()
+    blank = Trial(plan, store, trial.layer, untrained=True)
+    # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
+    untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
+    nulls = Nulls(evaluate.auc(untrained, member).value, _blind(plan, member), _parity(plan, member))
+    fpr = evaluate.lowest_fpr(row.nonmembers)
+    rate = evaluate.tpr_at(score, member, fpr) if fpr else None
+    leak_p = evaluate.leak_p_value(score, member, fpr) if fpr else None
+    return replace(
+        row,
+        leak_p=leak_p,
+        null_untrained_auc=nulls.untrained_auc,
+        null_permuted_auc=float(np.mean([_permuted(trial, one) for one in range(plan.permutations)])),
+        null_nonmembers_auc=nonmember_auc(score, member, plan.choices["seed"]).value,
+        **_named("blind", nulls.blind),
+        **_named("null_parity", nulls.parity),
+        verdict=verdict(rate, leak_p, nulls, row.members, row.nonmembers),
+    )
+
+
+def _named(prefix: str, found: BlindResult | None) -> dict[str, Any]:
+    return {f"{prefix}_{name}": value for name, value in asdict(found).items() if name != "distrust"} if found else {}
+
+
+def _permuted(trial: Trial, permutation: int) -> float:
+    """AUC of an attack that learnt from, and is judged by, memberships without truth."""
+    return evaluate.auc(trial.score(trial.fit(permutation)), trial.member(permutation)).value
+
+
+def _blind(plan: Plan, member: Member) -> BlindResult:
+    return blind(plan.images.pixels[plan.membership.index[plan.judged]].numpy(), member)
+
+
+def _parity(plan: Plan, member: Member) -> BlindResult:
+    """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
+    chosen = np.sort(np.random.default_rng([plan.choices["seed"], 6]).permutation(len(member))[:PARITY_IMAGES])
+    index = torch.from_numpy(plan.membership.index[plan.judged][chosen])
+    observations = plan.encoders.target.observations
+    sent = observations[0].query if observations else plan.asked
+    query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
+    made = [
+        query_views(plan.images.pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
+        for part in index.split(256)
+    ]
+    return parity_auc(torch.cat(made).numpy(), member[chosen])
 
 
 def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
-    observed = load_observed(plan.units[0], store, plan.pool, layer)
+    per_image = queries_of(plug_in(plan.attack), plan.asked, plan.queries, plan.images.pixels.shape[-1])
+    known = plan.encoders.known
+    asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
+    zero, nonfinite = count_unusable(plan.encoders.target, store, layer)
+    members = plan.encoders.target.inside[plan.judged]
     return {
+        "members": int(members.sum()),
+        "nonmembers": int((~members).sum()),
         # Every view counts, references included; views beyond the budget were made but are not looked at.
-        "target_queries": len(plan.pool.index) * plan.queries,
-        "shadow_image_epochs": sum(len(unit.members) * unit.regime.epochs for unit in plan.units[1:]),
-        "zero_embeddings": observed.zero,
-        "nonfinite_embeddings": observed.nonfinite,
+        "target_queries": asked_about * per_image,
+        "shadow_image_epochs": sum(len(s.unit.members) * s.unit.regime.epochs for s in plan.encoders.shadows),
+        "zero_embeddings": zero,
+        "nonfinite_embeddings": nonfinite,
         "duplicate_groups": plan.membership.duplicate_groups,
         "duplicates_aside": len(plan.membership.aside),
     }
-
-
-def _pixels(plan: Plan) -> UInt8[np.ndarray, "n C H W"]:
-    return plan.images.pixels.numpy()[plan.membership.index[plan.membership.candidates]]
-
-
-def _seen(plan: Plan, store: Store, unit: Unit, layer: str, epoch: int | None = None) -> Seen:
-    values = load_observed(unit, store, replace(plan.pool, epoch=epoch), layer).values
-    prefixes = {s.name: s.prefix(values[s.name], plan.queries) for s in plug_in(plan.attack).statistics()}
-    return Seen(plan.membership.index, prefixes)
-
-
-def _fit(plan: Plan, shadows: list[Seen], inside: Bool[np.ndarray, "K N"]) -> Attack:
-    labelled = [Labelled(s.index, s.values, member) for s, member in zip(shadows, inside, strict=True)]
-    return plug_in(plan.attack).fit(labelled)
-
-
-def _permuted(plan: Plan, target: Seen, shadows: list[Seen]) -> float:
-    """Mean AUC over refits in which every image carries another image's memberships."""
-    candidates = plan.membership.candidates
-    found = []
-    for permutation in range(plan.permutations):
-        seed = [plan.choices["seed"], permutation]
-        inside = nulls.permuted(plan.membership.inside, candidates, seed)
-        score = _fit(plan, shadows, inside[1:]).score(target)[candidates]
-        found.append(evaluate.auc(score, inside[0, candidates]).value)
-    return float(np.mean(found))
-
-
-def _notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
-    """Sentences on what a reader of this row must know."""
-    notes = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in (0.05, 0.01, 0.001)]
-    # Standard error of an AUC without signal, for groups of m and n images.
-    error = float(np.sqrt((row.members + row.nonmembers + 1) / (12 * row.members * row.nonmembers)))
-    for name, value in {"untrained encoder": row.null_untrained_auc, "blind pixel norm": row.blind_auc}.items():
-        if abs(value - 0.5) > 3 * error:
-            where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
-            notes.append(f"distrust {where}: the null of the {name} is {value:.3f}, not 0.5 +- {3 * error:.3f}")
-    if row.duplicate_groups is None:
-        notes.append(f"near-duplicates in {row.dataset} were not looked for: members and non-members may be the same")
-    elif row.duplicate_groups:
-        groups = f"{row.duplicate_groups} groups of near-duplicates in {row.dataset}"
-        notes.append(f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside")
-    if row.knn_accuracy is None:
-        needs = "labelled images of 2 classes outside the pool and finite embeddings"
-        notes.append(f"utility needs {needs}, got {row.utility_images} labelled images")
-    if row.embedding_spread is not None and row.embedding_spread < COLLAPSED:
-        where = f"{row.arch}, {row.layer}, seed={row.seed}"
-        notes.append(
-            f"{where}: collapsed, embedding spread {row.embedding_spread:.4f} < {COLLAPSED}; its norms say little"
-        )
-    if row.zero_embeddings or row.nonfinite_embeddings:
-        counts = f"{row.zero_embeddings} zero and {row.nonfinite_embeddings} non-finite"
-        notes.append(f"{row.layer} of the target: {counts} embeddings, scored as uninformative")
-    notes += [f"{row.layer}: {sentence}" for sentence in attack.remarks()]
-    return tuple(note for note in notes if note)

@@ -20,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 
-from lpla.answers import check_positions
 from lpla.contracts import Arch, UndefinedError
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, trainer_factory
@@ -89,10 +88,6 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
         arch = build_arch(unit)
-        channels, side, _ = load_images(unit.dataset).pixels.shape[1:]
-        for observation, _ in pending:
-            # Before the training, which a refusal at its end would cost.
-            check_positions(arch, channels, side, observation.query)
         extractions = [_extraction(unit, o, todo, progress) for o, todo in pending]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
         again = any(observation.epoch is not None for observation, _ in pending)

@@ -24,9 +24,9 @@ def measure_utility(plan: Plan, store: Store, layer: str, epoch: int | None = No
 
     None where there are no images outside the pool, their labels are not of two classes, or embeddings are not finite.
     """
-    if plan.outside is None:
+    if plan.encoders.outside is None:
         return {"knn_accuracy": None, "linear_accuracy": None, "embedding_spread": None, "utility_images": 0}
-    target, observation = plan.units[0], replace(plan.outside, epoch=epoch)
+    target, observation = plan.encoders.target.unit, replace(plan.encoders.outside, epoch=epoch)
     labels = plan.images.labels.numpy()[np.asarray(observation.index)]
     parts = {
         "embeddings": target.statistic_parts(observation, observation.statistics[0]),

@@ -29,8 +29,6 @@ class LpLA(ScalarAttack):
     Without shadows `no_shadow` and `tail` as in `NoShadow`, and p alone.
     """
 
-    looks_at_pixels = True  # no_shadow=d2 conditions on thumbnails
-
     def __init__(
         self,
         *,
@@ -53,6 +51,7 @@ class LpLA(ScalarAttack):
         self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
         self.calibrated = self._calibration()
         self.no_shadow = NoShadow(no_shadow=no_shadow, tail=tail)
+        self.looks_at_pixels = no_shadow == "d2"
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""

@@ -1,0 +1,79 @@
+"""An encoder as an attacker meets it: what is asked of it, and which of the images it is asked about were inside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from lpla.contracts import UndefinedError
+from lpla.evidence import Attack, Labelled, Query, Seen
+from lpla.recipe import Observation, Unit, load_images, statistic_config
+from lpla.store import Store
+from lpla.unit import load_observed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`inside[i]` says whether the encoder of `unit` was trained on image `index[i]` of its data set."""
+
+    unit: Unit
+    index: Int[np.ndarray, " N"]
+    inside: Bool[np.ndarray, " N"]
+    observations: tuple[Observation, ...]
+    """One for every distinct query that the attack's statistics need."""
+
+
+def see(subject: Subject, store: Store, attack: Attack, layer: str, queries: int, epoch: int | None = None) -> Seen:
+    """What the attack gets of the encoder under a budget of `queries` views; raises UndefinedError if it gets none."""
+    values = {}
+    for statistic in attack.statistics():
+        if layer not in statistic.layers:
+            raise UndefinedError(f"{statistic.name} exists at layer={' or '.join(statistic.layers)} alone, got {layer}")
+        config = statistic_config(statistic)
+        observation = next((o for o in subject.observations if config in o.statistics), None)
+        if observation is None:
+            raise UndefinedError(f"{statistic.name} needs positions and parts that this backbone does not have here")
+        only = replace(observation, statistics=(config,), epoch=epoch)
+        found = load_observed(subject.unit, store, only, layer).values[statistic.name]
+        values[statistic.name] = statistic.prefix(found, queries)
+    pixels = _pixels(subject) if attack.looks_at_pixels else None
+    return Seen(subject.index, values, pixels=pixels)
+
+
+def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:
+    """The same with the attacker's knowledge of who was inside."""
+    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels)
+
+
+def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
+    """Some of the images alone."""
+    values = {name: value[rows] for name, value in seen.values.items()}
+    return Seen(seen.index[rows], values, pixels=None if seen.pixels is None else seen.pixels[rows])
+
+
+def count_unusable(subject: Subject, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
+    """Zero and non-finite embeddings among the views that were made; None if none were."""
+    if not subject.observations:
+        return None, None
+    found = load_observed(subject.unit, store, subject.observations[0], layer)
+    return found.zero, found.nonfinite
+
+
+def queries_of(attack: Attack, asked: Query, budget: int, side: int) -> int:
+    """Views of one image that the attack looks at, references included: what a target would count."""
+    needed = {statistic.query(asked, side) for statistic in attack.statistics()}
+    return sum(min(budget, query.queries) if query == asked else query.queries for query in needed)
+
+
+def _pixels(subject: Subject) -> UInt8[np.ndarray, "N C H W"]:
+    return _pixels_of(json.dumps(subject.unit.dataset, sort_keys=True), tuple(subject.index.tolist()))
+
+
+@lru_cache(maxsize=4)
+def _pixels_of(dataset: str, index: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
+    """Kept, as the target and its shadows are asked about the same images."""
+    return load_images(json.loads(dataset)).pixels[list(index)].numpy()

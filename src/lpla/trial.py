@@ -1,0 +1,64 @@
+"""One attack on one encoder at one layer: what it sees, what it learns from, how it scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.evidence import Attack, Seen
+from lpla.nulls import permuted
+from lpla.plan import Plan
+from lpla.recipe import plug_in
+from lpla.store import Store
+from lpla.subject import Subject, label, restrict, see
+
+Scores = Float[np.ndarray, " n"]
+
+
+class Trial:
+    """Raises UndefinedError, at its beginning or in `fit`, where the attack does not exist under these settings."""
+
+    def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
+        """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
+        attack, encoders = plug_in(plan.attack), plan.encoders
+
+        def look(subject: Subject) -> Seen:
+            return see(subject, store, attack, layer, plan.queries, epoch)
+
+        self.plan, self.layer = plan, layer
+        self.subject = encoders.untrained if untrained else encoders.target
+        self.target = look(self.subject)
+        self.shadows = [look(shadow) for shadow in encoders.shadows]
+        self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
+
+    def fit(self, permutation: int | None = None) -> Attack:
+        """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
+        attack = plug_in(self.plan.attack)
+        if self.known:
+            return attack.fit_nonmembers(self.known)
+        if self.plan.knowledge.kind == "few_labels":
+            told = self.plan.labelled
+            return attack.fit([label(restrict(self.target, told), self.membership(self.subject, permutation)[told])])
+        pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
+        return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
+
+    def membership(self, subject: Subject, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
+        """Who was inside; with a `permutation`, every image carries another one's in all encoders."""
+        if permutation is None:
+            return subject.inside
+        candidates = self.plan.membership.candidates
+        if not np.array_equal(subject.index, self.target.index):
+            candidates = np.ones(len(subject.index), dtype=bool)
+        return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], permutation])[0]
+
+    def member(self, permutation: int | None = None) -> Bool[np.ndarray, " n"]:
+        """Whether each image on which the attack is judged was inside the target."""
+        return self.membership(self.subject, permutation)[self.plan.judged]
+
+    def score(self, attack: Attack) -> Scores:
+        """Scores of the images on which the attack is judged; sees them alone where it was told about others."""
+        if self.plan.knowledge.has_shadows:
+            return attack.score(self.target)[self.plan.judged]
+        return attack.score(restrict(self.target, self.plan.judged))

@@ -1,0 +1,125 @@
+"""What the attacker knows: which encoders are trained for it, what they differ in, and who is judged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_audit import TINY, Ran
+
+from lpla.contracts import InputError
+from lpla.plan import Plan
+from lpla.recipe import load_images
+
+Tiny = Callable[..., Plan]
+
+
+def test_shadows_like_the_target_are_the_default(tiny: Tiny) -> None:
+    plan = tiny()
+    target, *shadows = plan.units
+    assert plan.choices["knowledge"] == "shadows" and len(shadows) == 4
+    for unit in shadows:
+        assert (unit.arch, unit.dataset, unit.regime.views) == (target.arch, target.dataset, target.regime.views)
+
+
+@pytest.mark.parametrize("arch", ["byol", "mae"])
+def test_shadows_of_another_framework(tiny: Tiny, arch: str) -> None:
+    plan = tiny(f"knowledge.arch={arch}")
+    target, *shadows = plan.units
+    assert plan.choices["knowledge"] == f"shadows arch={arch}"
+    assert plan.layers == (("backbone",) if arch == "mae" else ("backbone", "projector"))
+    for row, unit in enumerate(shadows, 1):
+        assert unit.arch["_target_"].startswith(f"lpla.arch.{arch}.") and target.arch["_target_"].endswith("SimCLR")
+        assert (unit.backbone == target.backbone) == (arch != "mae")
+        assert unit.members == tiny().units[row].members
+
+
+def test_shadows_on_other_data(tiny: Tiny, cifar100_root: Path) -> None:
+    plan = tiny("knowledge.dataset=cifar100", f"data.root={cifar100_root}")
+    target, *shadows = plan.encoders.target, *plan.encoders.shadows
+    assert load_images(shadows[0].unit.dataset).name == "cifar100" != load_images(target.unit.dataset).name
+    for shadow in shadows:
+        assert set(shadow.unit.members) == set(shadow.index[shadow.inside].tolist()) and shadow.inside.sum() == 20
+        assert shadow.unit.regime.views.hue > 0 == target.unit.regime.views.hue
+        assert shadow.observations[0].query == target.observations[0].query
+        assert shadow.observations[0].index == tuple(shadow.index.tolist())
+
+
+def test_shadows_under_another_augmentation(tiny: Tiny) -> None:
+    target, *shadows = tiny("knowledge.views=crops").units
+    assert target.regime.views.jitter > 0
+    assert all(unit.regime.views.jitter == 0 and unit.regime.views.flip == 0.5 for unit in shadows)
+
+
+def test_known_nonmembers_are_outside_the_pool_and_need_no_shadow(tiny: Tiny) -> None:
+    plan = tiny("knowledge.kind=known_nonmembers", "knowledge.images=30")
+    known, (target,) = plan.encoders.known, plan.units
+    assert known is not None and len(known.index) == 30 and not known.inside.any()
+    assert not set(known.index.tolist()) & set(plan.membership.index.tolist())
+    assert known.observations[0] in target.observations
+    assert plan.choices["shadows"] == 0 and plan.judged.sum() == 40
+
+
+def test_candidates_with_known_labels_are_not_judged(tiny: Tiny) -> None:
+    plan = tiny("knowledge.kind=few_labels", "knowledge.images=10")
+    assert plan.labelled.sum() == 10 and plan.judged.sum() == 30 and not (plan.labelled & plan.judged).any()
+    assert len(plan.units) == 1
+    assert np.array_equal(plan.labelled, tiny("knowledge.kind=few_labels", "knowledge.images=10", "p=1").labelled)
+
+
+def test_one_shadow_is_the_first_of_many(tiny: Tiny) -> None:
+    plan = tiny("knowledge.kind=one_shadow")
+    assert plan.units[1] == tiny().units[1] and len(plan.units) == 2 and plan.choices["shadows"] == 1
+
+
+MISTAKES = {
+    "knowledge.kind=all": "knowledge.kind must be one of shadows, one_shadow, known_nonmembers, few_labels, got all",
+    "knowledge.images=0": "knowledge.images must be an integer >= 1, got 0",
+    "knowledge.arch=simclrr": "knowledge.arch must be one of same, barlowtwins, byol, .* got simclrr",
+    "knowledge.dataset=mnist": "knowledge.dataset must be one of same, cifar10, .* got mnist",
+    "knowledge.views=none": "knowledge.views must be one of same, crops, simclr, got none",
+    "prior=1.5": "prior must be a probability between 0 and 1, got 1.5",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_sentence(tiny: Tiny, mistake: str) -> None:
+    with pytest.raises(InputError, match=MISTAKES[mistake]):
+        tiny(mistake)
+
+
+def test_what_does_not_go_together_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(InputError, match=r"knowledge.arch needs shadows, but knowledge.kind is few_labels"):
+        tiny("knowledge.kind=few_labels", "knowledge.arch=byol")
+    with pytest.raises(InputError, match="must be at most 1757, the images outside the pool, got 2000"):
+        tiny("knowledge.kind=known_nonmembers", "knowledge.images=2000")
+    with pytest.raises(InputError, match=r"knowledge.images must be from 4 to 20, half of the candidates, got 30"):
+        tiny("knowledge.kind=few_labels", "knowledge.images=30")
+
+
+@pytest.mark.parametrize(
+    "knowledge",
+    [
+        ["knowledge.kind=one_shadow"],
+        ["knowledge.kind=known_nonmembers", "knowledge.images=40"],
+        ["knowledge.kind=few_labels", "knowledge.images=12"],
+        ["knowledge.arch=byol", "knowledge.views=crops"],
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_knowledge_audits(cli: Callable[..., Ran], knowledge: list[str]) -> None:
+    ran = cli(*TINY, *knowledge)
+    assert ran.code == 0, ran.out
+    for row in json.loads((ran.folder / "result.json").read_text()):
+        assert 0 <= row["auc_low"] <= row["auc"] <= 1 and row["null_untrained_auc"] is not None
+        assert row["members"] + row["nonmembers"] == (28 if "few_labels" in knowledge[0] else 40)
+    scores = np.load(ran.folder / "scores.npz")
+    assert np.isfinite(scores["score"]).all() and ((scores["posterior"] >= 0) & (scores["posterior"] <= 1)).all()
+
+
+def test_shadows_on_other_data_audit(cli: Callable[..., Ran], cifar100_root: Path) -> None:
+    ran = cli(*TINY, "knowledge.dataset=cifar100", f"data.root={cifar100_root}")
+    assert ran.code == 0, ran.out
+    (row, _) = json.loads((ran.folder / "result.json").read_text())
+    assert row["likelihood"] == "class_conditional" and row["knowledge"] == "shadows dataset=cifar100"
