@@ -26,9 +26,12 @@ def leave_one_out(
     little less certain than those of candidates.
     """
     held = inside.any(axis=0) & ~inside.all(axis=0)
-    scores = np.full(x.shape, np.nan)
+    scores, models = np.full(x.shape, np.nan), {}
     for k, row in enumerate(inside):
         others = (inside[:, held] != ~row[held]).any(axis=1)
         others[k] = False
-        scores[k, held] = make_model().fit(x[others], inside[others]).score(x[k])[held]
+        jury = others.tobytes()  # a shadow and its complement have the same one
+        if jury not in models:
+            models[jury] = make_model().fit(x[others], inside[others])
+        scores[k, held] = models[jury].score(x[k])[held]
     return scores
