@@ -47,9 +47,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
 
     An attack that does not exist under these settings has an empty row that says why, and nan for scores.
     """
-    fixed: dict[str, Any] = (
-        plan.choices | run | {"layer": layer} | measure_utility(plan, store, layer) | _cost(plan, store, layer)
-    )
+    fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
+    fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer)
     try:
         trial = Trial(plan, store, layer)
         attack = trial.fit()

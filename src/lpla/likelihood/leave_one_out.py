@@ -22,13 +22,16 @@ def leave_one_out(
     Images that no shadow held, or that all did, mean nothing: they could come out as one side alone. In the disjoint
     layout these are the target's candidates. There the threshold comes from the shadows' own part of the pool, whose
     images differ from the candidates in what they are judged by: K - 2 shadows, half of them inside, instead of K
-    shadows outside. For likelihood ratios that is no matter; the deviations of `offline` are scaled by what is known of
-    each image, and of `rmia` the shares are the more certain ones for candidates.
+    shadows outside. `hier` and `offline` scale every score by what is known of its image; the shares of `rmia` are a
+    little less certain than those of candidates.
     """
     held = inside.any(axis=0) & ~inside.all(axis=0)
-    scores = np.full(x.shape, np.nan)
+    scores, models = np.full(x.shape, np.nan), {}
     for k, row in enumerate(inside):
         others = (inside[:, held] != ~row[held]).any(axis=1)
         others[k] = False
-        scores[k, held] = make_model().fit(x[others], inside[others]).score(x[k])[held]
+        jury = others.tobytes()  # a shadow and its complement have the same one
+        if jury not in models:
+            models[jury] = make_model().fit(x[others], inside[others])
+        scores[k, held] = models[jury].score(x[k])[held]
     return scores

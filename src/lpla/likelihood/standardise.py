@@ -24,9 +24,10 @@ def standardise(
     known = s[usable] if reference is None else reference[np.isfinite(reference)]
     if not known.size:
         return np.zeros_like(s)
-    middle = np.median(known)
+    # Indexing by a mask made a copy, whose order no longer matters.
+    middle = np.median(known, overwrite_input=True)
     centred = np.where(usable, s, 0.0) - middle
-    spread = NORMAL_MAD * np.median(np.abs(known - middle))
+    spread = NORMAL_MAD * np.median(np.abs(known - middle), overwrite_input=True)
     if spread < TIE:
         return np.zeros_like(s)
     return np.where(usable, centred / spread, 0.0)
