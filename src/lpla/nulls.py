@@ -60,8 +60,8 @@ def parity_auc(
 ) -> BlindResult:
     """Whether the views sent to the target tell the groups apart: then their transforms differ, and are what is seen.
 
-    A published attack cropped and flipped members but only resized non-members; it measured that. Views too many for the
-    memory are summarised in pieces by `view_summaries`, whose rows go to `farthest`.
+    A published attack cropped and flipped members but only resized non-members; it measured that. Views too many
+    for the memory are summarised in pieces by `view_summaries`, whose rows go to `farthest`.
     """
     return farthest(view_summaries(views), VIEW_SUMMARIES, member)
 
