@@ -67,7 +67,7 @@ def test_the_tpr_interval_covers_the_rate_of_the_population_at_its_threshold() -
         got = tpr_at(score, member, 0.05)
         assert got is not None
         threshold = np.sort(score[~member])[-11]
-        covered += got.low <= norm.sf(threshold - gap) <= got.high
+        covered += int(got.low <= norm.sf(threshold - gap) <= got.high)
     assert at_least(covered)
 
 

@@ -52,7 +52,7 @@ def nonmember_auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
 
 def blind(pixels: UInt8[np.ndarray, "N C H W"], member: Bool[np.ndarray, " N"]) -> BlindResult:
     """Whether a summary of the images alone tells the groups apart: then the split is broken, whatever leaks."""
-    return _farthest(summaries(pixels), SUMMARIES, member)
+    return farthest(summaries(pixels), SUMMARIES, member)
 
 
 def parity_auc(
@@ -60,9 +60,10 @@ def parity_auc(
 ) -> BlindResult:
     """Whether the views sent to the target tell the groups apart: then their transforms differ, and are what is seen.
 
-    A published attack cropped and flipped members but only resized non-members; it measured that.
+    A published attack cropped and flipped members but only resized non-members; it measured that. Views too many
+    for the memory are summarised in pieces by `view_summaries`, whose rows go to `farthest`.
     """
-    return _farthest(view_summaries(views), VIEW_SUMMARIES, member)
+    return farthest(view_summaries(views), VIEW_SUMMARIES, member)
 
 
 def view_summaries(
@@ -83,7 +84,7 @@ def _one_image(views: Float[np.ndarray, "Q C S S"]) -> Float[np.ndarray, " 4"]:
     return np.array([norms.mean(), flat.std(axis=1).mean(), flat.std(axis=0).mean(), sum(steps)])
 
 
-def _farthest(features: Float[np.ndarray, "N F"], names: Sequence[str], member: Bool[np.ndarray, " N"]) -> BlindResult:
+def farthest(features: Float[np.ndarray, "N F"], names: Sequence[str], member: Bool[np.ndarray, " N"]) -> BlindResult:
     """The summary farthest from 0.5 on either side, in standard errors of an AUC without signal."""
     found = [auc(column, member).value for column in features.T]
     z = [_standard_errors(value, column, member) for value, column in zip(found, features.T, strict=True)]

@@ -50,7 +50,7 @@ def _evidence(
     curve = LogisticRegression(C=WEAK, solver="newton-cholesky", max_iter=1000)
     labels = np.repeat([True, False], len(x))
     curve.fit(np.tile(x, 2)[:, None], labels, sample_weight=np.concatenate([soft, 1 - soft]))
-    slope, base = float(curve.coef_[0, 0]), float(curve.intercept_[0])
+    slope, base = float(np.ravel(curve.coef_)[0]), float(np.ravel(curve.intercept_)[0])
     if slope <= 0:
         return np.zeros(len(score))
     return slope * (score - centre) / scale + base - logit(inside / len(member))

@@ -30,6 +30,13 @@ def swept(folder: Path, seed: int = 0, jobs: tuple[str, ...] = ("0", "1", "2"), 
     return rows
 
 
+def with_members(file: Path, member: np.ndarray) -> None:
+    """The same scores, said to be of another membership."""
+    with np.load(file) as held:
+        kept = {name: held[name] for name in ("index", "layer", "score")}
+    np.savez(file, index=kept["index"], member=member, layer=kept["layer"], score=kept["score"])
+
+
 def test_every_attack_is_tested_against_the_best(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     found = compare(swept(tmp_path), tmp_path)
     assert [(row["layer"], row["best_job"], row["job"]) for row in found] == [
@@ -59,8 +66,7 @@ def test_other_targets_are_not_compared(tmp_path: Path) -> None:
 
 def test_the_same_choices_on_other_members_are_another_target(tmp_path: Path) -> None:
     rows = swept(tmp_path)
-    held = dict(np.load(tmp_path / "2" / "scores.npz"))
-    np.savez(tmp_path / "2" / "scores.npz", **held | {"member": ~MEMBER})
+    with_members(tmp_path / "2" / "scores.npz", ~MEMBER)
     assert {(row["best_job"], row["job"]) for row in compare(rows, tmp_path)} == {("1", "0")}
 
 
@@ -71,8 +77,7 @@ def test_undefined_attacks_failed_jobs_and_single_members_take_no_part(tmp_path:
     assert compare([*rows, undefined, failed], tmp_path) == compare(rows, tmp_path)
     assert compare(rows[:2], tmp_path) == []
     for job in GAPS:
-        held = dict(np.load(tmp_path / job / "scores.npz"))
-        np.savez(tmp_path / job / "scores.npz", **held | {"member": np.arange(120) < 1})
+        with_members(tmp_path / job / "scores.npz", np.arange(120) < 1)
     assert compare(rows, tmp_path) == []
 
 

@@ -42,4 +42,4 @@ def test_the_table_shows_them(capsys: pytest.CaptureFixture) -> None:
     rows = [ROW | {"p": p, "seed": seed, "auc": auc} for seed, auc in enumerate(AUCS) for p in (1, 2)]
     print_whole(render(aggregate(rows)))
     shown = capsys.readouterr().out
-    assert shown.count(".675 [.500 .900]") == 2 and "seeds" in shown and "p " in shown
+    assert shown.count(".675 [.500 .900]") == 2 and "median [lowest highest]" in shown and "layer" in shown

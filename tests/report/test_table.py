@@ -92,12 +92,13 @@ def test_every_verdict_stands_once_with_its_rows(capsys: pytest.CaptureFixture) 
 def test_settings_without_a_column_of_their_own_tell_rows_apart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for job, rate in enumerate(("0.1", "0.2")):
         (tmp_path / str(job) / ".hydra").mkdir(parents=True)
-        overrides = f"- p=2\n- arch=simclr\n- arch.temperature={rate}\n- +views=[a,b]\n"
+        overrides = f"- p=2\n- store=s\n- arch=simclr\n- arch.temperature={rate}\n- +views=[a,'{rate}']\n"
         (tmp_path / str(job) / ".hydra" / "overrides.yaml").write_text(overrides)
         (tmp_path / str(job) / "result.json").write_text(json.dumps([ROW]))
     rows = read_rows(tmp_path)
-    assert [row["settings"] for row in rows] == [["+views=[a,b]", f"arch.temperature={rate}"] for rate in (0.1, 0.2)]
+    expected = [[f"+views=[a,'{rate}']", f"arch.temperature={rate}"] for rate in (0.1, 0.2)]
+    assert [row["settings"] for row in rows] == expected
     show(rows)
-    assert "+views=[a,b] arch.temperature=0.2" in capsys.readouterr().out
+    assert "+views=[a,'0.2'] arch.temperature=0.2" in capsys.readouterr().out
     show(rows[:1])
     assert "temperature" not in capsys.readouterr().out

@@ -46,7 +46,7 @@ def render(rows: Sequence[Row]) -> Table:
     """The aggregated rows as a terminal table."""
     different = differing(rows, SAME)
     columns = [c for c in SAME if c in different or c == "layer"]
-    table = Table(title="over the seeds: median [lowest highest]", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=Text("over the seeds: median [lowest highest]"), title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, no_wrap=True)
     for heading in ("seeds", *FIGURES.values()):

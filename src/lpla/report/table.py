@@ -22,7 +22,7 @@ CHOICES = (
     "arch", "backbone", "dataset", "split", "attack", "likelihood", "knowledge", "defense", "layer", "p", "norms",
     "queries", "shadows", "members", "epochs", "seed", "settings",
 )  # fmt: skip
-"""What a row may differ in from another; `settings` are a sweep's other overrides."""
+"""What a row may differ in from another; `settings`: see `read_rows`."""
 RATES = ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct")
 FIGURES = {
     "balanced_accuracy": "bal.", "precision": "prec.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
@@ -33,16 +33,19 @@ STYLES = {"leaks": "bold red", "invalid": "yellow"}
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs."""
+    """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs.
+
+    `settings` are a job's overrides that are no column of their own, less those that all jobs share.
+    """
     rows = []
     for file in sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent)):
         job = {"job": file.parent.name, "settings": _settings(file.parent)}
         rows += [job | row for row in json.loads(file.read_text())]
-    return rows
+    shared = set[str]().union(*(row["settings"] for row in rows)).intersection(*(row["settings"] for row in rows))
+    return [row | {"settings": [one for one in row["settings"] if one not in shared]} for row in rows]
 
 
 def _settings(job: Path) -> list[str]:
-    """What was set for a job beside the choices that are columns of their own."""
     file = job / ".hydra" / "overrides.yaml"
     if not file.exists():
         return []
@@ -138,9 +141,12 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 def _verdicts(rows: Sequence[Row]) -> dict[str, str]:
     """Every verdict once, with the rows that it is passed on."""
     found: dict[str, list[str]] = {}
+    columns = _columns(rows) if rows else []
     for row in rows:
         if row.get("verdict"):
-            label = " ".join(cell(row.get(c)) if c == "layer" else f"{c}={cell(row.get(c))}" for c in _columns(rows))
+            label = " ".join(
+                cell(row.get(c)) if c in ("layer", "settings") else f"{c}={cell(row.get(c))}" for c in columns
+            )
             found.setdefault(row["verdict"], []).append(label)
     everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
