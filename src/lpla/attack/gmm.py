@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from lpla.attack._aligned import rotation_onto, usable_rows, whiten
 from lpla.attack._unusable import set_aside
+from lpla.attack._whitening import Whitening, rotation_onto
 from lpla.contracts import InputError, UndefinedError
 from lpla.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.likelihood.calibrated import EQUAL_LIKELIHOOD
@@ -29,7 +29,7 @@ MOST = 20_000
 
 
 class GMM(Attack):
-    """Mixtures of `components` axis-parallel Gaussians over the first `dimensions` principal axes of the clean image's vector.
+    """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
     Fitted: `out_` and `in_` (the mixtures), `alignment_` (how well the shadows agree, 1 = up to a linear map).
     """
@@ -92,8 +92,8 @@ class GMM(Attack):
                 "attack=gmm needs the same images of every encoder to align them, got different ones (split)"
             )
         x = seen.values[Clean.name]
-        usable = usable_rows(x)
-        z = whiten(x, usable, self.dimensions)
+        usable = np.isfinite(x).all(axis=1) & x.any(axis=1)
+        z = Whitening(self.dimensions).fit(x, usable).project(x, usable)
         if self._reference is None:
             self._reference = z
         # An unusable row is 0 and so says nothing on the rotation.
