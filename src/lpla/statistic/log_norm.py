@@ -1,7 +1,6 @@
 """Log of the power-mean p-norm of every view, all p at once: the statistic of LpLA (arXiv 2506.05743, our section 3).
 
-A view's bits depend on nothing but that view: torch's `pow` and `sum` round differently according to where an element
-lies in the batch (measured, 2.14 on a CPU), so they are avoided; `exp`, `log` and element-wise addition do not.
+A view's bits depend on nothing but that view: powers are made of `exp` and `log`, sums have a fixed order.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from lpla.contracts import InputError
 from lpla.evidence import Statistic
+from lpla.statistic.fixed_order import sum_in_fixed_order
 
 
 def valid_p(p: object) -> float:
@@ -63,13 +63,4 @@ class LogNorm(Statistic):
 
 def _log_mean_power(log_ratio: Float[Tensor, "B Q D"], p: float) -> Float[Tensor, "B Q"]:
     """(1/p) log mean_j ratio_j^p, the ratios given by their logarithms."""
-    return (_sum_in_fixed_order((p * log_ratio).exp()) / log_ratio.shape[-1]).log() / p
-
-
-def _sum_in_fixed_order(x: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q"]:
-    """Sum over the last axis by folding it in half until one element is left."""
-    while (width := x.shape[-1]) > 1:
-        half = width // 2
-        folded = x[..., :half] + x[..., half : 2 * half]
-        x = torch.cat([folded, x[..., 2 * half :]], dim=-1)
-    return x.squeeze(-1)
+    return (sum_in_fixed_order((p * log_ratio).exp()) / log_ratio.shape[-1]).log() / p
