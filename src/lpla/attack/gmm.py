@@ -1,8 +1,8 @@
 """Likelihood ratio of the whole vector under mixtures of members' and non-members' vectors.
 
 After Dziedzic et al., "Dataset Inference for Self-Supervised Models" (arXiv 2209.09024), whose mixture tells whether an
-encoder was trained on a data set; here it tells whether it was trained on an image. Ours: shadows, the frame they share,
-and that both mixtures start from that of all vectors, so that they differ by membership, not by where EM ended.
+encoder was trained on a data set; here it tells whether it was trained on an image. Ours: shadows, the frame they
+share, and that both mixtures start from that of all vectors, so that they differ by membership, not by where EM ended.
 """
 
 from __future__ import annotations

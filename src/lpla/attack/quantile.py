@@ -1,4 +1,4 @@
-"""Quantile regression (Bertran et al., arXiv 2307.03694) on the log-norm: is it large for an image that looks like this?
+"""Quantile regression (Bertran et al., arXiv 2307.03694) on the log-norm: is it unusual for images that look alike?
 
 Ours: the statistic, the features (a thumbnail's principal axes: no second network) and cross-fitting over images.
 """

@@ -27,7 +27,7 @@ class GaussianHead:
         floor = SMALLEST * squared[known].mean() or 1.0
         self.log_spread_ = _ridge(f, np.log(np.maximum(squared, floor)), known)
         ratio = squared / np.exp(self.log_spread_.predict(f))
-        # A squared residual's mean log is not the log of its mean: the level is set where the residuals have variance 1.
+        # The mean of a logarithm is not the logarithm of the mean: set the level where the residuals have variance 1.
         self.scale_ = float(np.sqrt(ratio[known].mean())) or 1.0
         return self
 
