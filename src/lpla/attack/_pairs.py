@@ -17,7 +17,7 @@ def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:
 
 
 def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
-    """Mean distance of the unit vectors of the views to that of the clean image; nan if none has one (arXiv 2401.12233).
+    """Mean distance of the views' unit vectors to the clean image's; nan if none has one (SSLMem, arXiv 2401.12233).
 
     ||a - b|| = sqrt(2 - 2 cos) for unit vectors; the pairs (0, q) stand at q (q - 1) / 2.
     """

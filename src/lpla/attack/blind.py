@@ -17,6 +17,7 @@ from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
 from lpla.likelihood.combine import LinearRatio
+from lpla.likelihood.standardise import TIE
 from lpla.statistic.pixel import summaries
 
 
@@ -37,10 +38,18 @@ class Blind(ScalarAttack):
         """The weights of the summaries."""
         x = np.stack([self._summaries(shadow) for shadow in shadows])
         self._ratio = LinearRatio(per_sample=False).fit(x, np.stack([shadow.member for shadow in shadows]))
+        self._learnt = bool(np.ptp(self._ratio.project(x)) > TIE)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """The weighted sum of an image's summaries."""
         return self._ratio.project(self._summaries(seen))[:, None]
+
+    def remarks(self) -> list[str]:
+        """Those of the calibration; where the shadows could teach nothing."""
+        alike = (
+            "the shadows' members and non-members have the same pixels, so no summary could be weighed: scores are ties"
+        )
+        return super().remarks() + ([] if self._learnt else [alike])
 
     def _summaries(self, seen: Seen) -> Float[np.ndarray, "N F"]:
         """Of the images; shadows and target hold the same array, which is looked at once."""

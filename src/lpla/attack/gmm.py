@@ -31,7 +31,7 @@ MOST = 20_000
 class GMM(Attack):
     """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
-    Fitted: `out_` and `in_` (the mixtures), `alignment_` (how well the shadows agree, 1 = up to a linear map).
+    Fitted: `out_` and `in_` (the mixtures), `reference_` (the first shadow's coordinates), `alignment_` (how well the shadows agree, 1 = up to a linear map).
     """
 
     def __init__(self, *, dimensions: int, components: int) -> None:
@@ -48,7 +48,7 @@ class GMM(Attack):
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
-        self._index, self._reference = shadows[0].index, None
+        self._index, self.reference_ = shadows[0].index, None
         aligned = [self._align(shadow) for shadow in shadows]
         z, usable = np.stack([one for one, _, _ in aligned]), np.stack([one for _, one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
@@ -94,10 +94,10 @@ class GMM(Attack):
         x = seen.values[Clean.name]
         usable = np.isfinite(x).all(axis=1) & x.any(axis=1)
         z = Whitening(self.dimensions).fit(x, usable).project(x, usable)
-        if self._reference is None:
-            self._reference = z
+        if self.reference_ is None:
+            self.reference_ = z
         # An unusable row is 0 and so says nothing on the rotation.
-        rotation, agreement = rotation_onto(self._reference, z)
+        rotation, agreement = rotation_onto(self.reference_, z)
         return z @ rotation, usable, agreement
 
     def _sides(
