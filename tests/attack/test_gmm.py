@@ -170,7 +170,7 @@ def test_wrong_settings_say_what_was_expected() -> None:
     with pytest.raises(InputError, match="attack=gmm needs at least 1 shadow, got 0"):
         attack().fit([])
     few = [replace(one, member=np.arange(IMAGES) < 1) for one in shadows]
-    with pytest.raises(InputError, match="attack.components=5 needs .* got 4"):
+    with pytest.raises(InputError, match=r"attack.components=5 needs .* got 4"):
         attack(5).fit(few)
 
 

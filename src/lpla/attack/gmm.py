@@ -31,7 +31,8 @@ MOST = 20_000
 class GMM(Attack):
     """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
-    Fitted: `out_` and `in_` (the mixtures), `reference_` (the first shadow's coordinates), `alignment_` (how well the shadows agree, 1 = up to a linear map).
+    Fitted: `out_` and `in_` (the mixtures), `reference_` (the first shadow's coordinates), `alignment_` (how well the
+    shadows agree, 1 = up to a linear map).
     """
 
     def __init__(self, *, dimensions: int, components: int) -> None:
