@@ -8,11 +8,12 @@ from lpla.contracts import InputError
 from lpla.recipe import plug_in, statistic_config
 from lpla.statistic.log_norm import LogNorm
 
+LPLA = {"_target_": "lpla.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
+LPLA |= {"likelihood": "auto", "density": "gaussian", "tie_variance": True}
+
 
 def test_a_plug_in_is_built_from_plain_data() -> None:
-    attack = plug_in(
-        {"_target_": "lpla.attack.lpla.LpLA", "p": 2, "ps": [1], "likelihood": "auto", "tie_variance": True}
-    )
+    attack = plug_in(LPLA)
     assert isinstance(attack, LpLA)
     assert attack.statistics() == (LogNorm((1.0, 2.0)),)
 
@@ -23,9 +24,8 @@ def test_a_statistic_survives_its_config() -> None:
 
 
 def test_mistakes_found_by_a_constructor_stay_what_they_are() -> None:
-    config = {"_target_": "lpla.attack.lpla.LpLA", "p": 0, "ps": [1], "likelihood": "auto", "tie_variance": True}
     with pytest.raises(InputError, match=r"^p must be a number > 0 or inf, got 0$"):
-        plug_in(config)
+        plug_in(LPLA | {"p": 0})
 
 
 def test_a_library_that_refuses_its_settings_is_quoted() -> None:

@@ -18,8 +18,8 @@ PS = (0.5, 1, 2, 3, math.inf)
 IMAGES, QUERIES, WIDTH = 400, 4, 16
 
 
-def attack(likelihood: str = "auto", p: float = 2) -> LpLA:
-    return LpLA(p=p, ps=PS, likelihood=likelihood, tie_variance=True)
+def attack(likelihood: str = "auto", p: float = 2, norms: str = "single", density: str = "gaussian") -> LpLA:
+    return LpLA(p=p, ps=PS, norms=norms, likelihood=likelihood, density=density, tie_variance=True)
 
 
 def embeddings(seed: int, inside: np.ndarray, gap: float = 0.5) -> list[torch.Tensor]:
@@ -195,7 +195,8 @@ def test_one_query_is_enough() -> None:
 
 
 def test_statistic_holds_every_p_once() -> None:
-    method = LpLA(p=7, ps=OmegaConf.create([2, 0.5, 2.0, math.inf]), likelihood="auto", tie_variance=True)  # pyright: ignore
+    ps = OmegaConf.create([2, 0.5, 2.0, math.inf])
+    method = LpLA(p=7, ps=ps, norms="single", likelihood="auto", density="gaussian", tie_variance=True)  # pyright: ignore
     (statistic,) = method.statistics()
     assert statistic.ps == (0.5, 2.0, 7.0, math.inf)
     assert attack(p=2).statistics() == attack(p=1).statistics()
@@ -213,8 +214,8 @@ def test_p_selects_its_own_norm() -> None:
 
 
 def test_wrong_settings_say_what_was_expected() -> None:
-    with pytest.raises(InputError, match="must be one of auto, class_conditional, hier, got 'lira'"):
-        attack("lira")
+    with pytest.raises(InputError, match=r"must be one of auto, class_conditional, lira, .*, rmia, got 'gmm'"):
+        attack("gmm")
     with pytest.raises(InputError, match="p must be a number > 0 or inf, got -1"):
         attack(p=-1)
     with pytest.raises(InputError, match=r"attack.likelihood=auto needs at least 1 shadow, got 0"):

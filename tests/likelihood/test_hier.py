@@ -205,9 +205,9 @@ def test_too_few_shadows_are_named() -> None:
 def test_a_shadow_is_left_out_with_its_complement() -> None:
     x, inside = planted(9, 6, 100)
     x, inside = x[1:], inside[1:]
-    scores = leave_one_out(x, inside)
+    scores = leave_one_out(Hier, x, inside)
     for k, pair in ((0, (0, 1)), (3, (2, 3))):
         others = [j for j in range(6) if j not in pair]
         np.testing.assert_array_equal(scores[k], Hier().fit(x[others], inside[others]).score(x[k]))
     with pytest.raises(InputError):
-        leave_one_out(x[:4], inside[:4])
+        leave_one_out(Hier, x[:4], inside[:4])

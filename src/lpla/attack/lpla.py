@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attack._norms import CombinedNorms, LogNorms, best_column
 from lpla.attack._scalar import ScalarAttack
+from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
+from lpla.likelihood.per_sample import PER_SAMPLE
 from lpla.statistic.log_norm import LogNorm, count_unusable, valid_p
+
+NORMS = ("single", "select", "joint", "contrast")
 
 
 class LpLA(ScalarAttack):
-    """Likelihood ratio of "in" and "out" for the log-norms of an image's views; `likelihood` as in `Calibrated`."""
+    """Likelihood ratio of "in" and "out" for the log-norms of an image's views.
 
-    def __init__(self, *, p: float, ps: Sequence[float], likelihood: str, tie_variance: bool) -> None:
+    `likelihood`, `density` and `tie_variance` as in `Calibrated`. `norms`: `single` looks at p, `select` at that p of
+    `ps` which tells the shadows' members best, `joint` at all of them together, `contrast` at their differences alone.
+    """
+
+    def __init__(
+        self, *, p: float, ps: Sequence[float], norms: str, likelihood: str, density: str, tie_variance: bool
+    ) -> None:
         self.p = valid_p(p)
-        self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
         self._statistic = LogNorm(tuple(sorted({valid_p(one) for one in ps} | {self.p})))
+        if norms not in NORMS:
+            raise InputError(f"attack.norms must be one of {', '.join(NORMS)}, got {norms!r}")
+        if norms == "contrast" and len(self._statistic.ps) < 2:
+            raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {self._statistic.ps}")
+        self.norms, self.p_, self.combined_ = norms, self.p, None
+        self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
+        self.calibrated = self._calibration()
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""
         return (self._statistic,)
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """Which p to look at, or how to weigh them all."""
+        log_norms = [self._log_norms(shadow) for shadow in shadows]
+        if self.norms == "select":
+            self.p_ = self._statistic.ps[best_column(self._calibration, shadows, log_norms)]
+        elif self.norms != "single":
+            per_sample = self.calibrated.chosen(shadows) in PER_SAMPLE
+            member = [shadow.member for shadow in shadows]
+            self.combined_ = CombinedNorms(self.norms == "contrast").fit(log_norms, member, per_sample)
 
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Learn the likelihoods and the threshold."""
@@ -34,8 +62,15 @@ class LpLA(ScalarAttack):
         return self
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
-        """The log-norms for p."""
-        return self._log_norms(seen)[..., self._statistic.ps.index(self.p)]
+        """The log-norms for one p, or one combination of all."""
+        log_norms = self._log_norms(seen)
+        if self.combined_ is not None:
+            return self.combined_.scalars(log_norms)
+        return log_norms[..., self._statistic.ps.index(self.p_)]
+
+    def notes(self) -> dict[str, str | int | float]:
+        """Those of the calibration, and the p that was selected."""
+        return super().notes() | ({"p": self.p_} if self.norms == "select" else {})
 
     def remarks(self) -> list[str]:
         """Where the threshold does not come from the shadows' scores; views of the shadows that were set aside."""
@@ -45,7 +80,7 @@ class LpLA(ScalarAttack):
             found.append(f"{counts} embeddings among the shadows' views, scored as uninformative")
         return found
 
-    def _log_norms(self, seen: Seen) -> Float[np.ndarray, "N Q P"]:
+    def _log_norms(self, seen: Seen) -> LogNorms:
         values = seen.values[LogNorm.name]
         if values.ndim != 3 or values.shape[2] != len(self._statistic.ps):
             raise ValueError(f"log_norm must be [N, Q, {len(self._statistic.ps)}], got {values.shape}")

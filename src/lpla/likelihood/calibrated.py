@@ -11,38 +11,45 @@ from jaxtyping import Bool, Float
 from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen, ShadowScores
 from lpla.likelihood.class_conditional import ClassConditional
-from lpla.likelihood.hier import Hier
 from lpla.likelihood.leave_one_out import leave_one_out
+from lpla.likelihood.per_sample import PER_SAMPLE
 from lpla.likelihood.standardise import standardise
 from lpla.likelihood.threshold import balanced_cut
 
-LIKELIHOODS = ("auto", "class_conditional", "hier")
-EQUAL_LIKELIHOOD = "equal likelihood: too few shadows to leave a pair out"
+LIKELIHOODS = ("auto", "class_conditional", *PER_SAMPLE)
+NEITHER_SIDE = "the score that favours neither side: too few shadows to leave a pair out"
 
 
 class Calibrated:
     """Compares a target's scalars with those of shadows, standardised per encoder.
 
-    `likelihood`: `class_conditional` pools all images of all shadows, `hier` compares an image with itself under other
-    shadows, `auto` takes `hier` wherever the layout allows it. Fitted: `likelihood_`, `model_`, `member_gap_`,
-    `threshold_`, `threshold_from_`, `shadow_scores_`.
+    `likelihood`: `class_conditional` pools all images of all shadows (`tie_variance` and `density` are its), those of
+    `PER_SAMPLE` compare an image with itself under other shadows, `auto` takes `hier` wherever the layout allows it.
+    Fitted: `likelihood_`, `model_`, `member_gap_`, `threshold_`, `threshold_from_`, `shadow_scores_`.
     """
 
-    def __init__(self, *, likelihood: str, tie_variance: bool) -> None:
+    def __init__(self, *, likelihood: str, tie_variance: bool, density: str = "gaussian") -> None:
         if likelihood not in LIKELIHOODS:
             raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
-        self.likelihood, self.tie_variance = likelihood, tie_variance
+        self.likelihood = likelihood
+        self._pooled = ClassConditional(tie_variance, density)
+
+    def chosen(self, shadows: Sequence[Labelled]) -> str:
+        """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
+        if not shadows:
+            raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
+        if self.likelihood == "auto":
+            return "hier" if _allows_hier(shadows) else "class_conditional"
+        if self.likelihood in PER_SAMPLE and not _same_images(shadows):
+            raise ValueError(f"attack.likelihood={self.likelihood} needs shadows of the same images in the same order")
+        return self.likelihood
 
     def fit(self, shadows: Sequence[Labelled], raw: Sequence[Float[np.ndarray, "N Q"]]) -> Self:
         """Learn the likelihoods and the threshold from `raw[k]`, the scalars of shadow k (one column: no views)."""
-        if not shadows:
-            raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
-        self.likelihood_ = self.likelihood
-        if self.likelihood == "auto":
-            self.likelihood_ = "hier" if _allows_hier(shadows) else "class_conditional"
+        self.likelihood_ = self.chosen(shadows)
         u = [standardise(one) for one in raw]
-        if self.likelihood_ == "hier":
-            self._fit_per_sample(shadows, np.stack([one.mean(axis=1) for one in u]))
+        if self.likelihood_ in PER_SAMPLE:
+            self._fit_per_sample(shadows, u)
         else:
             self._fit_class_conditional(u, [shadow.member for shadow in shadows])
         return self
@@ -50,23 +57,26 @@ class Calibrated:
     def _fit_class_conditional(
         self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]
     ) -> None:
-        self.model_ = ClassConditional(self.tie_variance).fit(u, member)
+        self.model_ = self._pooled.fit(u, member)
         self.member_gap_ = float(self.model_.mu_[1] - self.model_.mu_[0])
         scores = np.concatenate([self.model_.score(one) for one in u])
         self._learn_threshold(ShadowScores(scores, np.concatenate(member)), "best balanced accuracy on the shadows")
 
-    def _fit_per_sample(self, shadows: Sequence[Labelled], x: Float[np.ndarray, "K N"]) -> None:
+    def _fit_per_sample(self, shadows: Sequence[Labelled], u: Sequence[Float[np.ndarray, "N Q"]]) -> None:
         self.index_ = shadows[0].index
-        if not _same_images(shadows):
-            raise ValueError(f"attack.likelihood={self.likelihood_} needs shadows of the same images in the same order")
-        inside = np.stack([shadow.member for shadow in shadows])
-        self.model_ = Hier().fit(x, inside)
+        make_model = PER_SAMPLE[self.likelihood_]
+        x, inside = np.stack([one.mean(axis=1) for one in u]), np.stack([shadow.member for shadow in shadows])
+        self.model_ = make_model().fit(x, inside)
         self.member_gap_ = float(self.model_.D_)
         try:
-            scores = ShadowScores(leave_one_out(x, inside).ravel(), inside.ravel())
-            self._learn_threshold(scores, "best balanced accuracy on the shadows, each left out in turn")
+            scores = leave_one_out(make_model, x, inside)
         except InputError:
-            self.shadow_scores_, self.threshold_, self.threshold_from_ = None, 0.0, EQUAL_LIKELIHOOD
+            self.shadow_scores_, self.threshold_from_ = None, NEITHER_SIDE
+            self.threshold_ = self.model_.neutral_
+            return
+        judged = ~np.isnan(scores)
+        origin = "best balanced accuracy on the shadows, each left out in turn"
+        self._learn_threshold(ShadowScores(scores[judged], inside[judged]), origin)
 
     def _learn_threshold(self, scores: ShadowScores, origin: str) -> None:
         self.shadow_scores_, self.threshold_from_ = scores, origin
@@ -94,7 +104,7 @@ class Calibrated:
 
     def remarks(self) -> list[str]:
         """Where the threshold does not come from the shadows' scores."""
-        return [f"threshold at {EQUAL_LIKELIHOOD}"] if self.threshold_from_ == EQUAL_LIKELIHOOD else []
+        return [f"threshold at {NEITHER_SIDE}"] if self.threshold_from_ == NEITHER_SIDE else []
 
 
 def _same_images(shadows: Sequence[Labelled]) -> bool:

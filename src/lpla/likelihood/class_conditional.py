@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.contracts import InputError
+from lpla.likelihood.density import DENSITIES
 from lpla.likelihood.standardise import view_moments
 
 FLOOR = 1e-6
@@ -19,11 +20,14 @@ class ClassConditional:
     """m_i ~ N(mu_y, tau_y^2) and u_iq | m_i ~ N(m_i, sig_y^2), y = 0 (out) or 1 (in); one shadow is enough.
 
     Fitted, each indexed by y: `mu_`, `tau2_`, `sig2_`. With one view the two variances cannot be told apart: `tau2_` is
-    the variance of u and `sig2_` is 0.
+    the variance of u and `sig2_` is 0. Another `density` than `gaussian` replaces the normal law of an image's mean
+    over its views, N(mu_y, tau_y^2 + sig_y^2/Q), and leaves the views' law around it.
     """
 
-    def __init__(self, tie_variance: bool) -> None:
-        self.tie_variance = tie_variance
+    def __init__(self, tie_variance: bool, density: str = "gaussian") -> None:
+        if density not in ("gaussian", *DENSITIES):
+            raise InputError(f"attack.density must be one of gaussian, {', '.join(DENSITIES)}, got {density!r}")
+        self.tie_variance, self.density = tie_variance, density
 
     def fit(self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]) -> Self:
         """Learn from one array of standardised views per shadow and that shadow's members."""
@@ -45,6 +49,8 @@ class ClassConditional:
         if self.queries_ > 1:
             self.sig2_ = np.maximum(self._variance(within_squares, counts * (self.queries_ - 1)), floor)
         self.tau2_ = np.maximum(self._variance(between_squares, counts - 1) - self.sig2_ / self.queries_, floor)
+        if self.density != "gaussian":
+            self.density_ = DENSITIES[self.density]().fit([mean[side] for side in sides], self.tie_variance)
         return self
 
     def _variance(self, squares: Float[np.ndarray, " 2"], dof: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
@@ -55,15 +61,17 @@ class ClassConditional:
         if u.shape[1] != self.queries_:
             raise ValueError(f"the shadows were seen through {self.queries_} views, the target through {u.shape[1]}")
         mean, within = view_moments(u)
-        return self._log_density(mean, within, 1) - self._log_density(mean, within, 0)
+        of_mean = self._gaussian(mean, 1) - self._gaussian(mean, 0)
+        if self.density != "gaussian":
+            of_mean = self.density_.log_ratio(mean)
+        return of_mean + self._log_around(within, 1) - self._log_around(within, 0)
 
-    def _log_density(
-        self, mean: Float[np.ndarray, " N"], within: Float[np.ndarray, " N"], y: int
-    ) -> Float[np.ndarray, " N"]:
-        """log p(u_i | y) without the constant Q/2 log 2 pi, which the ratio cancels."""
+    def _gaussian(self, mean: Float[np.ndarray, " N"], y: int) -> Float[np.ndarray, " N"]:
+        """log p(m_i | y) without the constant log(2 pi / Q) / 2, which the ratio cancels."""
+        marginal = self.sig2_[y] + self.queries_ * self.tau2_[y]
+        return -0.5 * (np.log(marginal) + self.queries_ * (mean - self.mu_[y]) ** 2 / marginal)
+
+    def _log_around(self, within: Float[np.ndarray, " N"], y: int) -> Float[np.ndarray, " N"]:
+        """log p(u_i | m_i, y), without what the ratio cancels."""
         q, sig2 = self.queries_, self.sig2_[y]
-        marginal = sig2 + q * self.tau2_[y]
-        deviance = np.log(marginal) + q * (mean - self.mu_[y]) ** 2 / marginal
-        if q > 1:
-            deviance += (q - 1) * np.log(sig2) + q * within / sig2
-        return -0.5 * deviance
+        return np.zeros_like(within) if q == 1 else -0.5 * ((q - 1) * np.log(sig2) + q * within / sig2)

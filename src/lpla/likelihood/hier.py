@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.contracts import InputError
-from lpla.likelihood.variance_prior import fit_variance_prior
+from lpla.likelihood.cells import Cells
+from lpla.likelihood.variance_prior import fit_variance_prior, moderate
 
 LARGEST_CORRELATION = 0.95
 
@@ -20,31 +21,28 @@ LARGEST_CORRELATION = 0.95
 class Hier:
     """Fitted: the prior `b0_`, `D_`, `t2_`, `w2_`, `c_`, `d0_`, `s02_` and, per image, what its shadows add to it."""
 
+    neutral_ = 0.0
+
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
         """Learn from the standardised mean of image i under shadow k, which was trained on it or not."""
-        self.n_in_, self.n_out_ = inside.sum(axis=0), (~inside).sum(axis=0)
-        self.xin_, squares_in = _cell(x, inside, self.n_in_)
-        self.xout_, squares_out = _cell(x, ~inside, self.n_out_)
-        squares = squares_in + squares_out
-        dof = np.maximum(self.n_in_ - 1, 0) + np.maximum(self.n_out_ - 1, 0)
-        paired = (self.n_in_ > 0) & (self.n_out_ > 0)
-        _check(len(x), dof, paired)
+        cells = Cells.of(x, inside)
+        (self.n_out_, self.n_in_), (self.xout_, self.xin_) = cells.n, cells.mean
+        squares, dof = cells.squares.sum(axis=0), cells.dof.sum(axis=0)
+        _check(len(x), dof, cells.paired)
         self.d0_, self.s02_ = fit_variance_prior(squares[dof > 0], dof[dof > 0])
-        self._fit_effects(squares.sum() / dof.sum(), paired)
+        self._fit_effects(squares.sum() / dof.sum(), cells)
         self.nu_ = self.d0_ + dof
-        self.s2_ = np.full(len(dof), self.s02_)
-        if np.isfinite(self.d0_):
-            self.s2_ = (self.d0_ * self.s02_ + squares) / self.nu_
+        self.s2_ = moderate(squares, dof, self.d0_, self.s02_)
         return self
 
-    def _fit_effects(self, s2: float, paired: Bool[np.ndarray, " N"]) -> None:
+    def _fit_effects(self, s2: float, cells: Cells) -> None:
         """Moments of (b_i, d_i): what the cell means vary by beyond their sampling noise s2/n."""
-        outside = self.n_out_ > 0
+        outside, paired = self.n_out_ > 0, cells.paired
         xout, n_out = self.xout_[paired], self.n_out_[paired]
         gap = self.xin_[paired] - xout
         noise = 1 / self.n_in_[paired] + 1 / n_out
         self.b0_ = self.xout_[outside].mean()
-        self.D_ = np.average(gap, weights=1 / noise)
+        self.D_ = cells.gap()
         self.w2_ = max(gap.var(ddof=1) - s2 * noise.mean(), 0.0)
         self.t2_ = max(self.xout_[outside].var(ddof=1) - s2 * (1 / self.n_out_[outside]).mean(), 0.0)
         covariance = np.cov(xout, gap)[0, 1] + s2 * (1 / n_out).mean()
@@ -86,14 +84,6 @@ class Hier:
         if np.isinf(self.d0_):
             return -0.5 * (np.log(scale2) + ratio)
         return -0.5 * (np.log(scale2) + (self.nu_ + 1) * np.log1p(ratio / self.nu_))
-
-
-def _cell(
-    x: Float[np.ndarray, "K N"], side: Bool[np.ndarray, "K N"], n: np.ndarray
-) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Mean and sum of squares about it of each image's values on one side; both 0 where there are none."""
-    mean = np.where(side, x, 0.0).sum(axis=0) / np.maximum(n, 1)
-    return mean, np.where(side, (x - mean) ** 2, 0.0).sum(axis=0)
 
 
 def _check(shadows: int, dof: np.ndarray, paired: Bool[np.ndarray, " N"]) -> None:

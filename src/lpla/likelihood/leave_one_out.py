@@ -1,23 +1,34 @@
-"""Scores of shadows that each play the target once: where `hier` learns its threshold (our section 6)."""
+"""Scores of shadows that each play the target once: where per-sample models learn their threshold (our section 6)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lpla.likelihood.hier import Hier
+from lpla.likelihood.per_sample import PerSample
 
 
-def leave_one_out(x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Float[np.ndarray, "K N"]:
-    """Score of every shadow by the others; raises InputError where the others are too few for `hier`.
+def leave_one_out(
+    make_model: Callable[[], PerSample], x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]
+) -> Float[np.ndarray, "K N"]:
+    """Score of every shadow by the others, nan where it means nothing; InputError where the others are too few.
 
-    A shadow's complement (trained on exactly the images it was not) sits out with it. The target has no complement
-    among the shadows; a stand-in that had one would be judged by counts that give its members away, reversed (AUC .47
-    instead of .50 at 4 shadows without any signal).
+    A shadow's complement sits out with it. The target has no complement among the shadows; a stand-in that had one
+    would be judged by counts that give its members away, reversed (AUC .47 instead of .50 at 4 shadows without any
+    signal). A complement is trained on exactly the images that the shadow was not, of those that any shadow held.
+
+    Images that no shadow held, or that all did, mean nothing: they could come out as one side alone. In the disjoint
+    layout these are the target's candidates. There the threshold comes from the shadows' own part of the pool, whose
+    images differ from the candidates in what they are judged by: K - 2 shadows, half of them inside, instead of K
+    shadows outside. For likelihood ratios that is no matter; the deviations of `offline` are scaled by what is known of
+    each image, and of `rmia` the shares are the more certain ones for candidates.
     """
-    scores = np.empty(x.shape)
+    held = inside.any(axis=0) & ~inside.all(axis=0)
+    scores = np.full(x.shape, np.nan)
     for k, row in enumerate(inside):
-        others = (inside != ~row).any(axis=1)
+        others = (inside[:, held] != ~row[held]).any(axis=1)
         others[k] = False
-        scores[k] = Hier().fit(x[others], inside[others]).score(x[k])
+        scores[k, held] = make_model().fit(x[others], inside[others]).score(x[k])[held]
     return scores

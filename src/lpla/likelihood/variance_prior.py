@@ -30,6 +30,13 @@ def fit_variance_prior(squares: Float[np.ndarray, " N"], dof: Int[np.ndarray, " 
     return d0, math.exp(centred.mean() + digamma(d0 / 2) - math.log(d0 / 2))
 
 
+def moderate(
+    squares: Float[np.ndarray, " N"], dof: Int[np.ndarray, " N"], d0: float, s02: float
+) -> Float[np.ndarray, " N"]:
+    """Variances between each image's own estimate and the prior's: (d0 s0^2 + SS_i) / (d0 + dof_i)."""
+    return np.full(len(dof), s02) if math.isinf(d0) else (d0 * s02 + squares) / (d0 + dof)
+
+
 def _trigamma_inverse(x: float) -> float:
     """y > 0 with trigamma(y) = x, by Newton's method on 1/trigamma, which is convex and nearly linear."""
     if x > 1e7:
