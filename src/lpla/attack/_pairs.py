@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attack._known import mean_of_known
 from lpla.evidence import Seen
 from lpla.statistic.cosine import Cosine
 
 
 def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:
     """Mean over all pairs of views that have a cosine; nan if none has (EncoderMI-T, arXiv 2108.11023)."""
-    return _mean_of_known(seen.values[Cosine.name])
+    cosines = seen.values[Cosine.name]
+    return mean_of_known(cosines, ~np.isnan(cosines))
 
 
 def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
@@ -25,7 +27,7 @@ def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
     q = np.arange(1, cosines.shape[1] + 1)
     start = q * (q - 1) // 2
     with_clean = cosines[:, start[start < cosines.shape[1]]]
-    return _mean_of_known(np.sqrt(np.maximum(2 - 2 * with_clean, 0.0)))
+    return mean_of_known(np.sqrt(np.maximum(2 - 2 * with_clean, 0.0)), ~np.isnan(with_clean))
 
 
 def set_aside(shadows: Sequence[Seen]) -> list[str]:
@@ -33,10 +35,3 @@ def set_aside(shadows: Sequence[Seen]) -> list[str]:
     unknown = sum(int(np.isnan(shadow.values[Cosine.name]).sum()) for shadow in shadows)
     what = "pairs of the shadows' views without a cosine (a zero or non-finite embedding), scored as uninformative"
     return [f"{unknown} {what}"] if unknown else []
-
-
-def _mean_of_known(x: Float[np.ndarray, "N P"]) -> Float[np.ndarray, " N"]:
-    known = ~np.isnan(x)
-    count = known.sum(axis=1)
-    total = np.where(known, x, 0.0).sum(axis=1, dtype=np.float64)
-    return np.divide(total, count, out=np.full(len(x), np.nan), where=count > 0)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attack import _pairs
+from lpla.attack._known import mean_of_known
 from lpla.attack._log_norms import LogNorms
 from lpla.attack._scalar import ScalarAttack
 from lpla.contracts import InputError
@@ -18,12 +19,12 @@ from lpla.evidence import Labelled, Seen, Statistic
 from lpla.likelihood.calibrated import Calibrated
 from lpla.likelihood.combine import LinearRatio
 from lpla.likelihood.per_sample import PER_SAMPLE
-from lpla.likelihood.standardise import standardise
+from lpla.likelihood.standardise import TIE, standardise
 from lpla.statistic.cosine import Cosine
 
 
 class Ensemble(ScalarAttack):
-    """Mean log-norm for each p, its spread over the views, mean cosine and alignment, weighed by `LinearRatio`.
+    """Mean log-norm for each p, how much they vary over the views, mean cosine and alignment, weighed by `LinearRatio`.
 
     `likelihood` as in `Calibrated`; the weights are those for it (pooled over images, or within them). `queries` is the
     budget: with one view there is no pair and no spread, and the log-norms are left. Fitted: `parts_`, `ratio_`.
@@ -65,16 +66,19 @@ class Ensemble(ScalarAttack):
         return np.concatenate([standardise(part[:, None]) for part in self._parts(seen).values()], axis=1)
 
     def _parts(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
+        """By name; nan where an image has none. Means are over the usable views."""
         log_norms = self._norms.all(seen)
-        u = np.stack([standardise(log_norms[..., p]) for p in range(log_norms.shape[2])], axis=2)
-        unusable = ~np.isfinite(log_norms).any(axis=(1, 2))
-        parts = {f"norm {p:g}": mean for p, mean in zip(self._norms.statistic.ps, u.mean(axis=1).T, strict=True)}
+        usable = np.isfinite(log_norms).all(axis=2)
+        mean = mean_of_known(log_norms, usable[..., None])
+        parts = {f"norm {p:g}": one for p, one in zip(self._norms.statistic.ps, mean.T, strict=True)}
         if self.queries > 1:
-            parts["spread"] = _log(u.std(axis=1).mean(axis=1))
+            level = log_norms.mean(axis=2)
+            centred = np.subtract(level, mean.mean(axis=1)[:, None], out=np.zeros(level.shape), where=usable)
+            parts["spread"] = _log(np.sqrt(mean_of_known(centred**2, usable)))
             parts |= {"cosine": _pairs.mean_cosine(seen), "alignment": _pairs.mean_distance(seen)}
-        return {name: np.where(unusable, np.nan, part) for name, part in parts.items()}
+        return parts
 
 
-def _log(x: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-    """log x; nan where views do not differ at all."""
-    return np.log(x, out=np.full(len(x), np.nan), where=x > 0)
+def _log(spread: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Its logarithm; nan where views differ by rounding alone."""
+    return np.log(spread, out=np.full(len(spread), np.nan), where=spread > TIE)

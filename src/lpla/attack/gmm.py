@@ -20,7 +20,8 @@ from lpla.attack._unusable import set_aside
 from lpla.attack._whitening import Whitening, rotation_onto
 from lpla.contracts import InputError, UndefinedError
 from lpla.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.likelihood.calibrated import EQUAL_LIKELIHOOD
+from lpla.likelihood.calibrated import NEITHER_SIDE
+from lpla.likelihood.leave_one_out import held_by_some, judges
 from lpla.likelihood.threshold import balanced_cut
 from lpla.statistic.clean import Clean
 
@@ -81,7 +82,7 @@ class GMM(Attack):
 
     def remarks(self) -> list[str]:
         """Where the threshold is not learnt, where EM did not settle, what was set aside."""
-        found = [f"threshold at {EQUAL_LIKELIHOOD}"] if self.shadow_scores_ is None else []
+        found = [f"threshold at {NEITHER_SIDE}"] if self.shadow_scores_ is None else []
         if not (self.out_.converged_ and self.in_.converged_):
             found.append(f"the mixtures were still moving after {self.in_.max_iter} steps of EM")
         return found + self._set_aside
@@ -123,20 +124,18 @@ class GMM(Attack):
     ) -> None:
         """Every shadow is scored by the others without its complement, as in `likelihood.leave_one_out`."""
         fitted: dict[bytes, tuple[GaussianMixture, GaussianMixture]] = {}
-        scores = np.empty(inside.shape)
-        for k, row in enumerate(inside):
-            others = (inside != ~row).any(axis=1)
-            others[k] = False
+        scores, judged = np.empty(inside.shape), held_by_some(inside)
+        for k, others in enumerate(judges(inside)):
             sides = [(side & usable)[others].sum() for side in (inside, ~inside)]
             if min(sides) < max(self.components, 2):
-                self.shadow_scores_, self.threshold_, self.threshold_from_ = None, 0.0, EQUAL_LIKELIHOOD
+                self.shadow_scores_, self.threshold_, self.threshold_from_ = None, 0.0, NEITHER_SIDE
                 return
             # A shadow and its complement are judged by the same others.
             if others.tobytes() not in fitted:
                 fitted[others.tobytes()] = self._sides(z[others], inside[others], usable[others])
             scores[k] = _ratio(*fitted[others.tobytes()], z[k], usable[k])
-        self.shadow_scores_ = ShadowScores(scores.ravel(), inside.ravel())
-        self.threshold_ = balanced_cut(scores.ravel(), inside.ravel())
+        self.shadow_scores_ = ShadowScores(scores[:, judged].ravel(), inside[:, judged].ravel())
+        self.threshold_ = balanced_cut(self.shadow_scores_.score, self.shadow_scores_.member)
         self.threshold_from_ = "best balanced accuracy on the shadows, each left out in turn"
 
 

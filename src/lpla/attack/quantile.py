@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from lpla.attack._known import mean_of_known
 from lpla.attack._log_norms import LogNorms
 from lpla.attack._whitening import Whitening
 from lpla.contracts import InputError
@@ -92,8 +93,8 @@ class Quantile(Attack):
     def _means(self, seen: Seen) -> tuple[Float[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
         """Mean of the standardised log-norms of every image's usable views, and whether it has any."""
         s = self._norms.of(seen, self.p)
-        count = np.isfinite(s).sum(axis=1)
-        return standardise(s).sum(axis=1) / np.maximum(count, 1), count > 0
+        mean = mean_of_known(standardise(s), np.isfinite(s))
+        return np.nan_to_num(mean), ~np.isnan(mean)
 
     def _fit_heads(
         self, index: Int[np.ndarray, " N"], x: Float[np.ndarray, "K N"], out: Bool[np.ndarray, "K N"]

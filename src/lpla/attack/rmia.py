@@ -14,6 +14,7 @@ from lpla.attack._log_norms import LogNorms
 from lpla.attack._scalar import ScalarAttack
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
+from lpla.likelihood.per_sample import PER_SAMPLE
 from lpla.likelihood.rmia import Rmia
 from lpla.statistic.log_norm import LogNorm, valid_p
 
@@ -23,8 +24,9 @@ class RMIA(ScalarAttack):
 
     def __init__(self, *, p: float, ps: Sequence[float], a: float, gamma: float) -> None:
         self.p, self._norms = valid_p(p), LogNorms([*ps, p])
-        self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models={"rmia": lambda: Rmia(a, gamma)})
         Rmia(a, gamma)  # refuses what it cannot use now, not after the encoders are trained
+        models = {**PER_SAMPLE, "rmia": lambda: Rmia(a, gamma)}
+        self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models=models)
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""

@@ -25,10 +25,18 @@ def leave_one_out(
     shadows outside. For likelihood ratios that is no matter; the deviations of `offline` are scaled by what is known of
     each image, and of `rmia` the shares are the more certain ones for candidates.
     """
-    held = inside.any(axis=0) & ~inside.all(axis=0)
-    scores = np.full(x.shape, np.nan)
-    for k, row in enumerate(inside):
-        others = (inside[:, held] != ~row[held]).any(axis=1)
-        others[k] = False
-        scores[k, held] = make_model().fit(x[others], inside[others]).score(x[k])[held]
+    judged, scores = held_by_some(inside), np.full(x.shape, np.nan)
+    for k, others in enumerate(judges(inside)):
+        scores[k, judged] = make_model().fit(x[others], inside[others]).score(x[k])[judged]
     return scores
+
+
+def held_by_some(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, " N"]:
+    """Whether some shadow held each image and some did not."""
+    return inside.any(axis=0) & ~inside.all(axis=0)
+
+
+def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
+    """Row k: the shadows that judge shadow k, all but itself and its complement."""
+    held = inside[:, held_by_some(inside)]
+    return np.stack([(held != ~row).any(axis=1) for row in held]) & ~np.eye(len(held), dtype=bool)
