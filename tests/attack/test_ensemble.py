@@ -40,6 +40,29 @@ def parts_alone(target: Seen, shadows: list, likelihood: str, member: np.ndarray
     return aucs
 
 
+@pytest.mark.parametrize("queries", [2, 5])
+def test_the_parts_are_what_they_say(queries: int) -> None:
+    inside = layout(0, 0, IMAGES)
+    (embedded,) = answers(50, inside, queries)
+    embedded[0, 0] = torch.nan
+    target, _, _ = given(attack(), [embedded], inside)
+    parts = attack()._parts(target)
+    assert list(parts) == ["norm 1", "norm 2", "norm inf", "spread", "cosine", "alignment"]
+    for i, views in enumerate(embedded[:20].double().numpy()):
+        usable = [view for view in views if np.isfinite(view).all()]
+        log_norms = np.array(
+            [[np.log(np.mean(np.abs(v) ** p)) / p for p in (1, 2)] + [np.log(np.abs(v).max())] for v in usable]
+        )
+        np.testing.assert_allclose(
+            [parts[f"norm {p}"][i] for p in ("1", "2", "inf")], log_norms.mean(axis=0), atol=1e-9
+        )
+        spread = np.std(log_norms.mean(axis=1))
+        if len(usable) == 1:
+            assert np.isnan(parts["spread"][i])
+        else:
+            assert parts["spread"][i] == pytest.approx(np.log(spread), abs=1e-6)
+
+
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1)])
 def test_beats_every_part_where_the_leak_is_split(signs: tuple[int, int]) -> None:
     margins, error = [], 0.0

@@ -20,7 +20,8 @@ from lpla.recipe import plug_in
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(file.stem for file in (CONF / "attack").glob("*.yaml"))
 IMAGES, SHADOWS, QUERIES = 600, 8, 4
-LEAK = {"length": 0.6, "steady": 0.4, "shift": 1.0}
+LEAK = (0.6, 0.4, 1.0)
+"""Of length, steadiness and place, as in `planted.answers`."""
 
 
 def configured(name: str, queries: int = QUERIES) -> Attack:
@@ -38,7 +39,8 @@ def setting(attack: Attack, seed: int, leak: bool, queries: int = QUERIES) -> tu
     pixels, inside = pixels_of(seed, IMAGES), layout(seed, SHADOWS, IMAGES)
     if not attack.statistics():
         inside = bright_rows(seed + 10, SHADOWS + 1, pixels, strength=1.0 if leak else 0.0)
-    embedded = answers(seed + 50, inside, queries, **(LEAK if leak else {}))
+    length, steady, shift = LEAK if leak else (0.0, 0.0, 0.0)
+    embedded = answers(seed + 50, inside, queries, length, steady, shift)
     return given(attack, embedded, inside, pixels if attack.looks_at_pixels else None)
 
 

@@ -71,10 +71,9 @@ def test_score_is_the_ratio_of_the_mixtures_written_out() -> None:
     for vector in z[:40]:
         sides = []
         for mixture in (method.in_, method.out_):
-            terms = [
-                np.log(weight) + norm.logpdf(vector, mean, np.sqrt(variance)).sum()
-                for weight, mean, variance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
-            ]
+            weights, means = np.array(mixture.weights_), np.array(mixture.means_)
+            deviations = np.sqrt(np.array(mixture.covariances_))
+            terms = [np.log(weights[c]) + norm.logpdf(vector, means[c], deviations[c]).sum() for c in range(3)]
             sides.append(logsumexp(terms))
         expected.append(sides[0] - sides[1])
     np.testing.assert_allclose(method.score(target)[:40], expected, rtol=1e-3, atol=1e-3)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import eigh
 
-SAMPLE = 5_000
+SAMPLE = 4_000
 """Vectors from which the axes are taken, at most; of more, some are drawn by a fixed seed."""
 EMPTY = 1e-8
 """Part of the largest variance below which an axis is empty: it gives 0, not its magnified rounding noise."""
@@ -41,8 +41,9 @@ class Whitening:
 
     def project(self, x: Float[np.ndarray, "N D"], usable: Bool[np.ndarray, " N"]) -> Float[np.ndarray, "N d"]:
         """The coordinates, computed in the precision of x; 0 for a row that is not usable."""
-        mean = self.mean_.astype(x.dtype)
-        return ((np.where(usable[:, None], x, mean) - mean) @ self.axes_.astype(x.dtype)).astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            z = (x - self.mean_.astype(x.dtype)) @ self.axes_.astype(x.dtype)
+        return np.where(usable[:, None], z, 0.0).astype(np.float64)
 
 
 def rotation_onto(

@@ -68,7 +68,7 @@ class Ensemble(ScalarAttack):
     def _parts(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name; nan where an image has none. Means are over the usable views."""
         log_norms = self._norms.all(seen)
-        usable = np.isfinite(log_norms).all(axis=2)
+        usable = np.asarray(np.isfinite(log_norms).all(axis=2))
         mean = mean_of_known(log_norms, usable[..., None])
         parts = {f"norm {p:g}": one for p, one in zip(self._norms.statistic.ps, mean.T, strict=True)}
         if self.queries > 1:

@@ -51,10 +51,13 @@ class GMM(Attack):
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
         self._index, self.reference_ = shadows[0].index, None
-        aligned = [self._align(shadow) for shadow in shadows]
-        z, usable = np.stack([one for one, _, _ in aligned]), np.stack([one for _, one, _ in aligned])
-        self.alignment_ = float(np.mean([agreement for _, _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
-        self._set_aside = set_aside(*_count_unusable(shadows), "embeddings among the shadows' images")
+        largest = np.stack([_largest(self._vectors(shadow)) for shadow in shadows])
+        zero, nonfinite = int((largest == 0).sum()), int((~np.isfinite(largest)).sum())
+        self._set_aside = set_aside(zero, nonfinite, "embeddings among the shadows' images")
+        usable = _usable(largest)
+        aligned = [self._align(shadow, one) for shadow, one in zip(shadows, usable, strict=True)]
+        z = np.stack([one for one, _ in aligned])
+        self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
         fewest = min((inside & usable).sum(), (~inside & usable).sum())
         if fewest < max(self.components, 2):
@@ -69,7 +72,8 @@ class GMM(Attack):
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """log p(vector | in) - log p(vector | out); 0 for a zero or non-finite vector."""
-        z, usable, _ = self._align(target)
+        usable = _usable(_largest(self._vectors(target)))
+        z, _ = self._align(target, usable)
         return _ratio(self.out_, self.in_, z, usable)
 
     def notes(self) -> dict[str, str | int | float]:
@@ -87,20 +91,22 @@ class GMM(Attack):
             found.append(f"the mixtures were still moving after {self.in_.max_iter} steps of EM")
         return found + self._set_aside
 
-    def _align(self, seen: Seen) -> tuple[Float[np.ndarray, "N d"], Bool[np.ndarray, " N"], float]:
-        """Coordinates in the first shadow's frame, which of them are usable, and their agreement with that shadow's."""
+    def _vectors(self, seen: Seen) -> Float[np.ndarray, "N D"]:
         if not np.array_equal(seen.index, self._index):
             raise UndefinedError(
                 "attack=gmm needs the same images of every encoder to align them, got different ones (split)"
             )
-        x = seen.values[Clean.name]
-        usable = np.isfinite(x).all(axis=1) & x.any(axis=1)
+        return seen.values[Clean.name]
+
+    def _align(self, seen: Seen, usable: Bool[np.ndarray, " N"]) -> tuple[Float[np.ndarray, "N d"], float]:
+        """Coordinates in the first shadow's frame, 0 where not usable, and their agreement with that shadow's."""
+        x = self._vectors(seen)
         z = Whitening(self.dimensions).fit(x, usable).project(x, usable)
         if self.reference_ is None:
             self.reference_ = z
-        # An unusable row is 0 and so says nothing on the rotation.
+        # A row of 0 says nothing on the rotation.
         rotation, agreement = rotation_onto(self.reference_, z)
-        return z @ rotation, usable, agreement
+        return z @ rotation, agreement
 
     def _sides(
         self, z: Float[np.ndarray, "K N d"], inside: Bool[np.ndarray, "K N"], usable: Bool[np.ndarray, "K N"]
@@ -154,7 +160,10 @@ def _draw(z: Float[np.ndarray, "K N d"], side: Bool[np.ndarray, "K N"]) -> Float
     return z[k, i]
 
 
-def _count_unusable(shadows: Sequence[Labelled]) -> tuple[int, int]:
-    x = [shadow.values[Clean.name] for shadow in shadows]
-    zero = sum(int((~one.any(axis=1)).sum()) for one in x)
-    return zero, sum(int((~np.isfinite(one).all(axis=1)).sum()) for one in x)
+def _largest(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+    """Largest magnitude in each vector: 0 for a zero vector, not finite for a non-finite one."""
+    return np.maximum(x.max(axis=1), -x.min(axis=1))
+
+
+def _usable(largest: Float[np.ndarray, "*K N"]) -> Bool[np.ndarray, "*K N"]:
+    return np.asarray((largest > 0) & (largest < np.inf))

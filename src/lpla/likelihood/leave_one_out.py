@@ -33,7 +33,7 @@ def leave_one_out(
 
 def held_by_some(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, " N"]:
     """Whether some shadow held each image and some did not."""
-    return inside.any(axis=0) & ~inside.all(axis=0)
+    return np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
 
 
 def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
