@@ -22,12 +22,15 @@ def leave_one_out(
     Images that no shadow held, or that all did, mean nothing: they could come out as one side alone. In the disjoint
     layout these are the target's candidates. There the threshold comes from the shadows' own part of the pool, whose
     images differ from the candidates in what they are judged by: K - 2 shadows, half of them inside, instead of K
-    shadows outside. For likelihood ratios that is no matter; the deviations of `offline` are scaled by what is known of
-    each image, and of `rmia` the shares are the more certain ones for candidates.
+    shadows outside. `hier` and `offline` scale every score by what is known of its image; the shares of `rmia` are a
+    little less certain than those of candidates.
     """
-    judged, scores = held_by_some(inside), np.full(x.shape, np.nan)
+    judged, scores, models = held_by_some(inside), np.full(x.shape, np.nan), {}
     for k, others in enumerate(judges(inside)):
-        scores[k, judged] = make_model().fit(x[others], inside[others]).score(x[k])[judged]
+        jury = others.tobytes()  # a shadow and its complement have the same one
+        if jury not in models:
+            models[jury] = make_model().fit(x[others], inside[others])
+        scores[k, judged] = models[jury].score(x[k])[judged]
     return scores
 
 

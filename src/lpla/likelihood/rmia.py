@@ -20,8 +20,9 @@ from lpla.likelihood.cells import Cells
 class Rmia:
     """Fitted: `log_evidence_`, the logarithm of P(x) over shadows; `D_`.
 
-    P(x) is the mean of the in-mean and the out-mean where an image has both (online), ((1 + a) out-mean + (1 - a)) / 2
-    where no shadow held it (offline). An image that every shadow held has the ratio 1, which says nothing.
+    P(x) is the mean of the in-mean and the out-mean if every image has both (online); else, for every image, as ratios
+    are compared between images, ((1 + a) out-mean + (1 - a)) / 2 (offline). An image that every shadow held has the
+    ratio 1, which says nothing.
     """
 
     neutral_ = 0.5
@@ -40,10 +41,12 @@ class Rmia:
             logsumexp(np.where(side, self._sign * x, -np.inf), axis=0) - np.log(np.maximum(n, 1))
             for side, n in zip((~inside, inside), cells.n, strict=True)
         )
-        with np.errstate(divide="ignore"):  # a = 1 leaves no constant
-            constant = np.log((1 - self.a) / 2)
-        offline = np.logaddexp(np.log((1 + self.a) / 2) + outside, constant)
-        self.log_evidence_ = np.where(cells.paired, np.logaddexp(outside, within) - np.log(2), offline)
+        if cells.paired.all():
+            self.log_evidence_ = np.logaddexp(outside, within) - np.log(2)
+        else:
+            with np.errstate(divide="ignore"):  # a = 1 leaves no constant
+                constant = np.log((1 - self.a) / 2)
+            self.log_evidence_ = np.logaddexp(np.log((1 + self.a) / 2) + outside, constant)
         return self
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:

@@ -20,8 +20,8 @@ def standardise(s: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
     usable = np.isfinite(s)
     if not usable.any():
         return np.zeros_like(s)
-    centred = np.where(usable, s, 0.0) - np.median(s[usable])
-    spread = NORMAL_MAD * np.median(np.abs(centred[usable]))
+    centred = np.where(usable, s, 0.0) - np.median(s[usable], overwrite_input=True)
+    spread = NORMAL_MAD * np.median(np.abs(centred[usable]), overwrite_input=True)
     if spread < TIE:
         return np.zeros_like(s)
     return np.where(usable, centred / spread, 0.0)
