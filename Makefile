@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup audit test check
+.PHONY: help setup audit test check bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,3 +29,6 @@ check: $(READY)  ## lint, format, types, the layers and the configuration contra
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/basedpyright
 	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py
+
+bench: $(READY)  ## measure the attacks: seconds and peak memory at 20,000 images (minutes)
+	$(RUN) benchmarks/attacks.py

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from lpla.attack._no_shadow import NoShadow
 from lpla.attack._norms import CombinedNorms, LogNorms, best_column
 from lpla.attack._scalar import ScalarAttack
+from lpla.attack._unusable import set_aside
 from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
@@ -96,11 +97,8 @@ class LpLA(ScalarAttack):
 
     def remarks(self) -> list[str]:
         """Where the threshold does not come from the shadows' scores; views of the shadows that were set aside."""
-        found = super().remarks()
-        if self.zero_views_ or self.nonfinite_views_:
-            counts = f"{self.zero_views_} zero and {self.nonfinite_views_} non-finite"
-            found.append(f"{counts} embeddings among the shadows' views, scored as uninformative")
-        return found
+        what = "embeddings among the shadows' views"
+        return super().remarks() + set_aside(self.zero_views_, self.nonfinite_views_, what)
 
     def _log_norms(self, seen: Seen) -> LogNorms:
         values = seen.values[LogNorm.name]

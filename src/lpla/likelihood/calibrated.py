@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen, ShadowScores
 from lpla.likelihood.class_conditional import ClassConditional
 from lpla.likelihood.leave_one_out import leave_one_out
-from lpla.likelihood.per_sample import PER_SAMPLE
+from lpla.likelihood.per_sample import PER_SAMPLE, PerSample
 from lpla.likelihood.standardise import standardise
 from lpla.likelihood.threshold import balanced_cut
 
@@ -25,13 +25,21 @@ class Calibrated:
 
     `likelihood`: `class_conditional` pools all images of all shadows (`tie_variance` and `density` are its), those of
     `PER_SAMPLE` compare an image with itself under other shadows, `auto` takes `hier` wherever the layout allows it.
+    `models` are `PER_SAMPLE`, some of them with other parameters.
     Fitted: `likelihood_`, `model_`, `member_gap_`, `threshold_`, `threshold_from_`, `shadow_scores_`.
     """
 
-    def __init__(self, *, likelihood: str, tie_variance: bool, density: str = "gaussian") -> None:
+    def __init__(
+        self,
+        *,
+        likelihood: str,
+        tie_variance: bool,
+        density: str = "gaussian",
+        models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
+    ) -> None:
         if likelihood not in LIKELIHOODS:
             raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
-        self.likelihood = likelihood
+        self.likelihood, self._models = likelihood, models
         self._pooled = ClassConditional(tie_variance, density)
 
     def chosen(self, shadows: Sequence[Labelled]) -> str:
@@ -64,7 +72,7 @@ class Calibrated:
 
     def _fit_per_sample(self, shadows: Sequence[Labelled], u: Sequence[Float[np.ndarray, "N Q"]]) -> None:
         self.index_ = shadows[0].index
-        make_model = PER_SAMPLE[self.likelihood_]
+        make_model = self._models[self.likelihood_]
         x, inside = np.stack([one.mean(axis=1) for one in u]), np.stack([shadow.member for shadow in shadows])
         self.model_ = make_model().fit(x, inside)
         self.member_gap_ = float(self.model_.D_)

@@ -25,13 +25,21 @@ def leave_one_out(
     shadows outside. `hier` and `offline` scale every score by what is known of its image; the shares of `rmia` are a
     little less certain than those of candidates.
     """
-    held = inside.any(axis=0) & ~inside.all(axis=0)
-    scores, models = np.full(x.shape, np.nan), {}
-    for k, row in enumerate(inside):
-        others = (inside[:, held] != ~row[held]).any(axis=1)
-        others[k] = False
+    judged, scores, models = held_by_some(inside), np.full(x.shape, np.nan), {}
+    for k, others in enumerate(judges(inside)):
         jury = others.tobytes()  # a shadow and its complement have the same one
         if jury not in models:
             models[jury] = make_model().fit(x[others], inside[others])
-        scores[k, held] = models[jury].score(x[k])[held]
+        scores[k, judged] = models[jury].score(x[k])[judged]
     return scores
+
+
+def held_by_some(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, " N"]:
+    """Whether some shadow held each image and some did not."""
+    return np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
+
+
+def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
+    """Row k: the shadows that judge shadow k, all but itself and its complement."""
+    held = inside[:, held_by_some(inside)]
+    return np.stack([(held != ~row).any(axis=1) for row in held]) & ~np.eye(len(held), dtype=bool)

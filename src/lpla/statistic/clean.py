@@ -1,13 +1,13 @@
 """The embedding of the clean image (view 0): what kNN and a linear probe measure utility on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lpla.evidence import Statistic
+from lpla.evidence import Query, Statistic
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,10 @@ class Clean(Statistic):
     """Keeps one vector per image, in single precision."""
 
     name: ClassVar[str] = "clean"
+
+    def query(self, asked: Query, side: int) -> Query:
+        """One view: the clean image."""
+        return replace(asked, queries=1)
 
     def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B D"]:
         """View 0 of each image."""
