@@ -103,7 +103,7 @@ def prepare(attack: Attack, folder: Path) -> None:
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """Fit and score once, from the files."""
     attack = configured(name)
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r") if attack.looks_at_pixels else None
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r") if attack.looks_at_pixels() else None
     index = np.arange(IMAGES)
     values = [
         {s.name: np.load(folder / f"{s.name}_{encoder}.npy", mmap_mode="r") for s in attack.statistics()}

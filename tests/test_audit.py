@@ -105,7 +105,7 @@ def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cl
         (epoch, layer) for epoch in "24" for layer in ("backbone", "projector")
     ]
     assert all(0 <= float(row["auc_low"]) <= float(row["auc"]) <= 1 and row["knn_accuracy"] for row in curve)
-    assert f"2 epochs, {2 * 5 * 40 * 4} more views" in curved.out
+    assert f"2 epochs, {2 * (5 * 40 * 4 + 60)} more views" in curved.out
     assert trainings(cli(*TINY, "epochs=5", "observe.every=2")) == 0
     refused = cli(*TINY, "epochs=5", "observe.every=5")
     assert (

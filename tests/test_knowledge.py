@@ -123,3 +123,6 @@ def test_shadows_on_other_data_audit(cli: Callable[..., Ran], cifar100_root: Pat
     assert ran.code == 0, ran.out
     (row, _) = json.loads((ran.folder / "result.json").read_text())
     assert row["likelihood"] == "class_conditional" and row["knowledge"] == "shadows dataset=cifar100"
+    refused = cli(*TINY, "knowledge.dataset=cifar100", f"data.root={cifar100_root}", "attack.likelihood=hier")
+    (row, _) = json.loads((refused.folder / "result.json").read_text())
+    assert row["auc"] is None and "needs shadows of the same images" in row["notes"][0]

@@ -54,12 +54,15 @@ class Statistic(ABC):
 
 @dataclass(frozen=True)
 class Seen:
-    """What an attacker has of one encoder: statistics by name, row i for pool image `index[i]`. No membership."""
+    """What an attacker has of one encoder: statistics by name, row i for image `index[i]`. No membership.
+
+    The index is the image's identity within the audit: from 0 in the target's data set, below 0 in any other.
+    """
 
     index: Int[np.ndarray, " N"]
     values: Mapping[str, Float[np.ndarray, "N ..."]]
     pixels: UInt8[np.ndarray, "N C H W"] | None = field(default=None, kw_only=True)
-    """The images themselves, which an attacker holds: for attacks that declare `looks_at_pixels`."""
+    """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,6 @@ class ShadowScores:
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
-    looks_at_pixels: bool = False
-    """Whether `Seen.pixels` must be given."""
-
     threshold_: float
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
     shadow_scores_: ShadowScores | None
@@ -91,6 +91,10 @@ class Attack(ABC):
     @abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
         """What it needs of every encoder."""
+
+    def looks_at_pixels(self) -> bool:
+        """Whether `Seen.pixels` must be given."""
+        return False
 
     @abstractmethod
     def fit(self, shadows: Sequence[Labelled]) -> Self:

@@ -64,13 +64,14 @@ class Casting:
     def _shadows(self, knowledge: Knowledge, membership: Membership) -> tuple[Subject, ...]:
         theirs = shadow_settings(self.settings, knowledge)
         images = load_images(theirs["dataset"])
-        if theirs["dataset"] != self.settings["dataset"]:
+        foreign = theirs["dataset"] != self.settings["dataset"]
+        if foreign:
             split = plug_in(theirs["split"])
             membership = split.draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
         pool = self._observations(theirs, membership.index, images)
         rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
         return tuple(
-            Subject(self._unit(theirs, row, membership, pool), membership.index, membership.inside[row], pool)
+            Subject(self._unit(theirs, row, membership, pool), membership.index, membership.inside[row], pool, foreign)
             for row in rows
         )
 

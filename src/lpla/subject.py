@@ -25,6 +25,8 @@ class Subject:
     inside: Bool[np.ndarray, " N"]
     observations: tuple[Observation, ...]
     """One for every distinct query that the attack's statistics need."""
+    foreign: bool = False
+    """Whether its data set is another one than the target's."""
 
 
 def see(subject: Subject, store: Store, attack: Attack, layer: str, queries: int, epoch: int | None = None) -> Seen:
@@ -40,8 +42,8 @@ def see(subject: Subject, store: Store, attack: Attack, layer: str, queries: int
         only = replace(observation, statistics=(config,), epoch=epoch)
         found = load_observed(subject.unit, store, only, layer).values[statistic.name]
         values[statistic.name] = statistic.prefix(found, queries)
-    pixels = _pixels(subject) if attack.looks_at_pixels else None
-    return Seen(subject.index, values, pixels=pixels)
+    pixels = _pixels(subject) if attack.looks_at_pixels() else None
+    return Seen(-1 - subject.index if subject.foreign else subject.index, values, pixels=pixels)
 
 
 def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:

@@ -49,7 +49,7 @@ class Trial:
         if permutation is None:
             return subject.inside
         candidates = self.plan.membership.candidates
-        if not np.array_equal(subject.index, self.target.index):
+        if subject.foreign:
             candidates = np.ones(len(subject.index), dtype=bool)
         return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], permutation])[0]
 

@@ -20,7 +20,7 @@ def setting(inside: np.ndarray, pixels: np.ndarray) -> tuple[Seen, list[Labelled
 
 
 def test_asks_nothing_of_any_encoder() -> None:
-    assert Blind().statistics() == () and Blind.looks_at_pixels
+    assert Blind().statistics() == () and Blind().looks_at_pixels()
 
 
 @pytest.mark.parametrize("strength", [0.5, -0.5])

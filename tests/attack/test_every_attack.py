@@ -41,7 +41,7 @@ def setting(attack: Attack, seed: int, leak: bool, queries: int = QUERIES) -> tu
         inside = bright_rows(seed + 10, SHADOWS + 1, pixels, strength=1.0 if leak else 0.0)
     length, steady, shift = LEAK if leak else (0.0, 0.0, 0.0)
     embedded = answers(seed + 50, inside, queries, length, steady, shift)
-    return given(attack, embedded, inside, pixels if attack.looks_at_pixels else None)
+    return given(attack, embedded, inside, pixels if attack.looks_at_pixels() else None)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -152,7 +152,7 @@ def test_wrong_settings_say_what_was_expected() -> None:
     shorter = replace(known, values={"log_norm": known.values["log_norm"][:, :3]})
     with pytest.raises(ValueError, match="seen through 4 views, the target through 3"):
         method.fit_nonmembers(known).score(shorter)
-    assert method.looks_at_pixels
+    assert method.looks_at_pixels()
 
 
 @pytest.mark.parametrize("norms", ["select", "joint", "contrast"])

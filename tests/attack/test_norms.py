@@ -21,7 +21,9 @@ NULL = 3 * np.sqrt((IMAGES + 1) / (12 * (IMAGES / 2) ** 2))
 
 
 def attack(norms: str, likelihood: str = "hier", p: float = 2, density: str = "gaussian", ps: tuple = PS) -> LpLA:
-    return LpLA(p=p, ps=ps, norms=norms, likelihood=likelihood, density=density, tie_variance=True)
+    return LpLA(
+        p=p, ps=ps, norms=norms, likelihood=likelihood, density=density, tie_variance=True, no_shadow="d1", tail="both"
+    )
 
 
 def encoders(seed: int, shadows: int = 8, longer: float = 0.0, sharper: float = 0.0) -> tuple[list, np.ndarray]:

@@ -7,7 +7,6 @@ broken. Ours: the summaries, and that they are weighed on the shadows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -24,11 +23,13 @@ from lpla.statistic.pixel import summaries
 class Blind(ScalarAttack):
     """Norms, mean, deviation, entropy and compressed size become one number, which is pooled over images."""
 
-    looks_at_pixels: ClassVar[bool] = True
-
     def __init__(self) -> None:
         self.calibrated = Calibrated(likelihood="class_conditional", tie_variance=True)
         self._last: tuple[object, Float[np.ndarray, "N F"]] = (None, np.empty((0, 0)))
+
+    def looks_at_pixels(self) -> bool:
+        """The images are what it looks at."""
+        return True
 
     def statistics(self) -> tuple[()]:
         """Nothing of any encoder."""

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attack._no_shadow import NoShadow
+from lpla.attack._no_shadow import NEEDS_PIXELS, NoShadow
 from lpla.attack._norms import CombinedNorms, LogNorms, best_column
 from lpla.attack._scalar import ScalarAttack
 from lpla.attack._unusable import set_aside
@@ -51,8 +51,11 @@ class LpLA(ScalarAttack):
         self.norms, self.p_, self.combined_ = norms, self.p, None
         self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
         self.calibrated = self._calibration()
-        self.no_shadow = NoShadow(no_shadow=no_shadow, tail=tail)
-        self.looks_at_pixels = no_shadow == "d2"
+        self.no_shadow, self._conditions_on_pixels = NoShadow(no_shadow=no_shadow, tail=tail), no_shadow in NEEDS_PIXELS
+
+    def looks_at_pixels(self) -> bool:
+        """Without shadows d2 does."""
+        return self._conditions_on_pixels
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""

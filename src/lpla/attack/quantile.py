@@ -6,7 +6,7 @@ Ours: the statistic, the features (a thumbnail's principal axes: no second netwo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from lpla.attack._known import mean_of_known
 from lpla.attack._log_norms import LogNorms
 from lpla.attack._whitening import Whitening
-from lpla.contracts import InputError
+from lpla.contracts import InputError, UndefinedError
 from lpla.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.likelihood.gaussian_head import GaussianHead
 from lpla.likelihood.standardise import standardise
@@ -34,13 +34,15 @@ class Quantile(Attack):
     fold), `member_gap_` (whose sign says whether members lie above or below).
     """
 
-    looks_at_pixels: ClassVar[bool] = True
-
     def __init__(self, *, p: float, ps: Sequence[float], dimensions: int) -> None:
         if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
             raise InputError(f"attack.dimensions must be an integer >= 1, got {dimensions!r}")
         self.p, self.dimensions = valid_p(p), dimensions
         self._norms = LogNorms([*ps, p])
+
+    def looks_at_pixels(self) -> bool:
+        """The images are what it looks at."""
+        return True
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""
@@ -53,6 +55,8 @@ class Quantile(Attack):
         index, pixels = shadows[0].index, _pixels(shadows[0])
         if any(not np.array_equal(shadow.index, index) for shadow in shadows):
             raise ValueError("attack=quantile needs shadows of the same images in the same order")
+        if (index < 0).any():
+            raise UndefinedError("attack=quantile needs shadows on the target's data set: it predicts from the pixels")
         self._set_aside = self._norms.set_aside(shadows)
         thumbs = thumbnails(pixels)
         self._axes = Whitening(self.dimensions).fit(thumbs, np.ones(len(thumbs), bool))

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lpla.contracts import InputError
+from lpla.contracts import InputError, UndefinedError
 from lpla.evidence import Labelled, Seen, ShadowScores
 from lpla.likelihood.class_conditional import ClassConditional
 from lpla.likelihood.leave_one_out import leave_one_out
@@ -49,7 +49,9 @@ class Calibrated:
         if self.likelihood == "auto":
             return "hier" if _allows_hier(shadows) else "class_conditional"
         if self.likelihood in PER_SAMPLE and not _same_images(shadows):
-            raise ValueError(f"attack.likelihood={self.likelihood} needs shadows of the same images in the same order")
+            raise UndefinedError(
+                f"attack.likelihood={self.likelihood} needs shadows of the same images in the same order, the target's"
+            )
         return self.likelihood
 
     def fit(self, shadows: Sequence[Labelled], raw: Sequence[Float[np.ndarray, "N Q"]]) -> Self:
@@ -116,7 +118,9 @@ class Calibrated:
 
 
 def _same_images(shadows: Sequence[Labelled]) -> bool:
-    return all(np.array_equal(shadow.index, shadows[0].index) for shadow in shadows)
+    """Whether all hold the same images of the target's data set."""
+    first = shadows[0].index
+    return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
 
 
 def _allows_hier(shadows: Sequence[Labelled]) -> bool:
