@@ -26,6 +26,7 @@ CHOICES = (
 RATES = ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct")
 FIGURES = {
     "balanced_accuracy": "bal.", "precision": "prec.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
+    "embedding_spread": "spread",
     "null_untrained_auc": "untr.", "null_permuted_auc": "perm.", "null_nonmembers_auc": "halves",
     "blind_auc": "blind", "null_parity_auc": "views",
 }  # fmt: skip
@@ -165,9 +166,9 @@ def _caption(rows: Sequence[Row]) -> str:
     queries = " or ".join(str(count) for count in sorted({row["target_queries"] for row in rows}))
     return (
         f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal., prec.: "
-        "balanced accuracy and precision at the shadows' threshold. AUCs of which 0.5 is expected: untr.: an untrained "
-        "encoder, perm.: permuted membership, halves: two halves of the non-members; blind, views: the farthest from "
-        "0.5 of several summaries of the pixels and of the views."
+        "balanced accuracy and precision at the shadows' threshold; spread: of the embeddings, 0 = collapsed. AUCs of "
+        "which 0.5 is expected: untr.: an untrained encoder, perm.: permuted membership, halves: two halves of the "
+        "non-members; blind, views: the farthest from 0.5 of several summaries of the pixels and of the views."
     )
 
 

@@ -1,0 +1,92 @@
+"""Whether a whole audit can be trusted: broken splits are called invalid, sound ones are not, queries are counted."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_audit import ROOT, TINY, Ran
+from torch import Tensor
+
+from lpla import answers
+from lpla.contracts import Images, Membership, Split
+from lpla.split.balanced import Balanced
+
+Cli = Callable[..., Ran]
+ATTACKS = sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml"))
+WITHOUT_TRAINING = ["members=100", "epochs=0", "train.batch_size=10", "backbone.width=0.125", "arch.hidden_dim=16"]
+WITHOUT_TRAINING += ["arch.output_dim=8", "queries=3", "observe.queries=3", "utility.images=0", "permutations=1"]
+
+
+class Brighter(Split):
+    """A balanced split in which the target's members are the brighter half of the candidates: broken on purpose."""
+
+    def __init__(self, *, near_duplicates: str) -> None:
+        self.sound = Balanced(near_duplicates=near_duplicates)
+
+    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+        """The sound layout with the target's row replaced."""
+        drawn = self.sound.draw(images, members, shadows, seed)
+        light = images.pixels[drawn.index].float().mean(dim=(1, 2, 3)).numpy()
+        inside = drawn.inside.copy()
+        inside[0] = light.argsort().argsort() >= members
+        return replace(drawn, inside=inside)
+
+
+def rows_of(ran: Ran) -> list[dict]:
+    assert ran.code == 0, ran.out
+    return [row for file in sorted(ran.folder.rglob("result.json")) for row in json.loads(file.read_text())]
+
+
+def test_a_split_that_can_be_seen_in_the_pixels_is_called_invalid(cli: Cli) -> None:
+    for row in rows_of(cli(*WITHOUT_TRAINING, f"split._target_={__name__}.Brighter")):
+        assert row["verdict"].startswith("invalid: the blind baseline separates the groups (AUC ")
+        assert abs(row["blind_auc"] - 0.5) > 0.4
+
+
+def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(cli: Cli) -> None:
+    rows = rows_of(cli("-m", *WITHOUT_TRAINING, "seed=range(20)", "layer=projector"))
+    verdicts = [row["verdict"].partition(":")[0] for row in rows]
+    assert len(rows) == 20
+    # Promised: invalid in at most 2.1 % of the audits (`lpla.verdict`), so 3 of 20 with probability below 1 %.
+    assert verdicts.count("invalid") <= 2
+    # Promised: a leak where there is none in at most 2.5 %.
+    assert verdicts.count("leaks") <= 2
+    covered = [row["auc_low"] <= 0.5 <= row["auc_high"] for row in rows]
+    assert sum(covered) >= 16
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    encode = answers.encode_fixed
+
+    def counted(function: answers.Encode, views: Tensor) -> dict[str, Tensor]:
+        asked.append(len(views))
+        return encode(function, views)
+
+    monkeypatch.setattr(answers, "encode_fixed", counted)
+    ran = cli(*TINY, "epochs=0", "observe.queries=3", "observe.statistics=[]", "utility.images=0", f"attack={attack}")
+    rows = rows_of(ran)
+    encoders = 5  # the target, which without epochs is the untrained one too, and four shadows
+    assert {row["target_queries"] * encoders for row in rows} == {sum(asked)}
+    measured = [row for row in rows if row["auc"] is not None]
+    assert {row["layer"] for row in measured} == ({"backbone"} if attack == "partcrop" else {"backbone", "projector"})
+
+
+def test_attacks_of_a_sweep_train_nothing_twice_and_stand_in_one_table(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("-m", *TINY, f"attack={','.join(ATTACKS)}", "queries=1,3")
+    rows = rows_of(ran)
+    assert len(rows) == 2 * 2 * len(ATTACKS)
+    assert ran.out.count(": trained and observed") == 6  # the target, its four shadows, and the untrained one
+    for row in rows:
+        undefined = row["attack"].startswith("encodermi") or row["attack"] == "alignment"
+        empty = (undefined and row["queries"] == 1) or (row["attack"] == "partcrop" and row["layer"] == "projector")
+        assert (row["auc"] is None) == empty, row
+        assert not empty or "queries >= 2, got 1" in row["notes"][0] or "layer=backbone alone" in row["notes"][0]
+    pairs = (ran.folder / "pairs.csv").read_text().splitlines()
+    assert len(pairs) > len(ATTACKS) and "difference_low" in pairs[0]
+    scores = np.load(ran.folder / "0" / "scores.npz")
+    assert ((scores["posterior"] >= 0) & (scores["posterior"] <= 1)).all()
