@@ -88,5 +88,6 @@ def test_attacks_of_a_sweep_train_nothing_twice_and_stand_in_one_table(cli: Cli,
         assert not empty or "queries >= 2, got 1" in row["notes"][0] or "layer=backbone alone" in row["notes"][0]
     pairs = (ran.folder / "pairs.csv").read_text().splitlines()
     assert len(pairs) > len(ATTACKS) and "difference_low" in pairs[0]
-    scores = np.load(ran.folder / "0" / "scores.npz")
+    job = next(file.parent for file in ran.folder.rglob("result.json") if '"attack": "lpla"' in file.read_text())
+    scores = np.load(job / "scores.npz")
     assert ((scores["posterior"] >= 0) & (scores["posterior"] <= 1)).all()
