@@ -18,7 +18,6 @@ from lpla.evidence import Attack, Labelled, Query, Seen
 from lpla.recipe import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
-NAMES = sorted(file.stem for file in (CONF / "attack").glob("*.yaml"))
 IMAGES, SHADOWS, QUERIES = 600, 8, 4
 LEAK = (0.6, 0.4, 1.0)
 """Of length, steadiness and place, as in `planted.answers`."""
@@ -27,11 +26,16 @@ LEAK = (0.6, 0.4, 1.0)
 def configured(name: str, queries: int = QUERIES) -> Attack:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"attack={name}", f"queries={queries}"])
-    attack = plug_in(OmegaConf.to_container(config, resolve=True)["attack"])  # pyright: ignore
-    asked = Query(Views(), queries, 0)
-    if any(statistic.query(asked, 32).positions for statistic in attack.statistics()):
-        pytest.skip(f"{name} looks at positions, which are tested with its statistic")
-    return attack
+    return plug_in(OmegaConf.to_container(config, resolve=True)["attack"])  # pyright: ignore
+
+
+def asks_for_positions(name: str) -> bool:
+    """Whether it looks at a backbone's map; such an attack is tested with its statistic."""
+    asked = Query(Views(), QUERIES, 0)
+    return any(statistic.query(asked, 32).positions for statistic in configured(name).statistics())
+
+
+NAMES = [file.stem for file in sorted((CONF / "attack").glob("*.yaml")) if not asks_for_positions(file.stem)]
 
 
 def setting(attack: Attack, seed: int, leak: bool, queries: int = QUERIES) -> tuple[Seen, list[Labelled], np.ndarray]:

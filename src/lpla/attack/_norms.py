@@ -14,11 +14,11 @@ from lpla.likelihood.calibrated import Calibrated
 from lpla.likelihood.combine import LinearRatio
 from lpla.likelihood.standardise import standardise
 
-LogNorms = Float[np.ndarray, "N Q P"]
+AllNorms = Float[np.ndarray, "N Q P"]
 
 
 def best_column(
-    make_calibrated: Callable[[], Calibrated], shadows: Sequence[Labelled], log_norms: Sequence[LogNorms]
+    make_calibrated: Callable[[], Calibrated], shadows: Sequence[Labelled], log_norms: Sequence[AllNorms]
 ) -> int:
     """The p that tells the shadows' members best: the largest AUC of the scores of shadows left out in turn.
 
@@ -48,7 +48,7 @@ class CombinedNorms:
     def __init__(self, contrast: bool) -> None:
         self.contrast = contrast
 
-    def fit(self, log_norms: Sequence[LogNorms], member: Sequence[Bool[np.ndarray, " N"]], per_sample: bool) -> Self:
+    def fit(self, log_norms: Sequence[AllNorms], member: Sequence[Bool[np.ndarray, " N"]], per_sample: bool) -> Self:
         """Learn the direction; per sample, row i of every shadow must be the same image."""
         means = [self._standardised(one).mean(axis=1) for one in log_norms]
         if per_sample:
@@ -58,12 +58,12 @@ class CombinedNorms:
         self.ratio_ = LinearRatio(per_sample).fit(x, inside)
         return self
 
-    def scalars(self, log_norms: LogNorms) -> Float[np.ndarray, "N Q"]:
+    def scalars(self, log_norms: AllNorms) -> Float[np.ndarray, "N Q"]:
         """The projection of every view; nan where the embedding was unusable."""
         usable = np.isfinite(log_norms).all(axis=2)
         return np.where(usable, self.ratio_.project(self._standardised(log_norms)), np.nan)
 
-    def _standardised(self, log_norms: LogNorms) -> Float[np.ndarray, "N Q F"]:
+    def _standardised(self, log_norms: AllNorms) -> Float[np.ndarray, "N Q F"]:
         finite = np.where(np.isfinite(log_norms).all(axis=2, keepdims=True), log_norms, np.nan)
         features = np.diff(finite, axis=2) if self.contrast else finite
         return np.stack([standardise(features[..., f]) for f in range(features.shape[2])], axis=2)

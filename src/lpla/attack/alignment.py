@@ -6,36 +6,17 @@ Ours: shadows are that reference, the side is learnt, and nothing is divided by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attack import _pairs
-from lpla.attack._scalar import ScalarAttack
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.calibrated import Calibrated
-from lpla.statistic.cosine import Cosine
+from lpla.attack._pair_scalar import PairAttack
+from lpla.attack._pairs import mean_distance
+from lpla.evidence import Seen
 
 
-class Alignment(ScalarAttack):
-    """Mean distance of the views' unit vectors to the clean image's, judged by `likelihood`; undefined for one view."""
-
-    def __init__(self, *, likelihood: str, tie_variance: bool) -> None:
-        self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
-
-    def statistics(self) -> tuple[Cosine]:
-        """The cosines of all pairs, from which the distances to the clean image follow."""
-        return (Cosine(),)
-
-    def learn(self, shadows: Sequence[Labelled]) -> None:
-        """Count what has no cosine."""
-        self._set_aside = _pairs.set_aside(shadows)
+class Alignment(PairAttack):
+    """Mean distance of the views' unit vectors to the clean image's."""
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """The mean distance."""
-        return _pairs.mean_distance(seen)[:, None]
-
-    def remarks(self) -> list[str]:
-        """Those of the calibration; pairs of the shadows' views that were set aside."""
-        return super().remarks() + self._set_aside
+        return mean_distance(seen)[:, None]

@@ -6,36 +6,17 @@ The mean of all pairwise cosines, with a threshold learnt on shadows. Ours: on w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attack import _pairs
-from lpla.attack._scalar import ScalarAttack
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.calibrated import Calibrated
-from lpla.statistic.cosine import Cosine
+from lpla.attack._pair_scalar import PairAttack
+from lpla.attack._pairs import mean_cosine
+from lpla.evidence import Seen
 
 
-class EncoderMIT(ScalarAttack):
-    """The mean cosine of an image's views, judged by `likelihood` as in `Calibrated`; undefined for one view."""
-
-    def __init__(self, *, likelihood: str, tie_variance: bool) -> None:
-        self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
-
-    def statistics(self) -> tuple[Cosine]:
-        """The cosines of all pairs."""
-        return (Cosine(),)
-
-    def learn(self, shadows: Sequence[Labelled]) -> None:
-        """Count what has no cosine."""
-        self._set_aside = _pairs.set_aside(shadows)
+class EncoderMIT(PairAttack):
+    """The mean cosine of an image's views."""
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """Their mean."""
-        return _pairs.mean_cosine(seen)[:, None]
-
-    def remarks(self) -> list[str]:
-        """Those of the calibration; pairs of the shadows' views that were set aside."""
-        return super().remarks() + self._set_aside
+        return mean_cosine(seen)[:, None]

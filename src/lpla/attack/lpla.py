@@ -9,15 +9,15 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attack._log_norms import LogNorms
 from lpla.attack._no_shadow import NEEDS_PIXELS, NoShadow
-from lpla.attack._norms import CombinedNorms, LogNorms, best_column
+from lpla.attack._norms import CombinedNorms, best_column
 from lpla.attack._scalar import ScalarAttack
-from lpla.attack._unusable import set_aside
 from lpla.contracts import InputError
 from lpla.evidence import Labelled, Seen
 from lpla.likelihood.calibrated import Calibrated
 from lpla.likelihood.per_sample import PER_SAMPLE
-from lpla.statistic.log_norm import LogNorm, count_unusable, valid_p
+from lpla.statistic.log_norm import LogNorm, valid_p
 
 NORMS = ("single", "select", "joint", "contrast")
 
@@ -43,11 +43,11 @@ class LpLA(ScalarAttack):
         tail: str,
     ) -> None:
         self.p = valid_p(p)
-        self._statistic = LogNorm(tuple(sorted({valid_p(one) for one in ps} | {self.p})))
+        self._log_norms = LogNorms([*ps, self.p])
         if norms not in NORMS:
             raise InputError(f"attack.norms must be one of {', '.join(NORMS)}, got {norms!r}")
-        if norms == "contrast" and len(self._statistic.ps) < 2:
-            raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {self._statistic.ps}")
+        if norms == "contrast" and len(self._log_norms.statistic.ps) < 2:
+            raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {list(ps)}")
         self.norms, self.p_, self.combined_ = norms, self.p, None
         self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
         self.calibrated = self._calibration()
@@ -59,24 +59,18 @@ class LpLA(ScalarAttack):
 
     def statistics(self) -> tuple[LogNorm]:
         """The log-norms for every p of the sweep, so that one extraction serves them all."""
-        return (self._statistic,)
+        return (self._log_norms.statistic,)
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
         """Which p to look at, or how to weigh them all."""
-        log_norms = [self._log_norms(shadow) for shadow in shadows]
+        self._set_aside = self._log_norms.set_aside(shadows)
+        log_norms = [self._log_norms.all(shadow) for shadow in shadows]
         if self.norms == "select":
-            self.p_ = self._statistic.ps[best_column(self._calibration, shadows, log_norms)]
+            self.p_ = self._log_norms.statistic.ps[best_column(self._calibration, shadows, log_norms)]
         elif self.norms != "single":
             per_sample = self.calibrated.chosen(shadows) in PER_SAMPLE
             member = [shadow.member for shadow in shadows]
             self.combined_ = CombinedNorms(self.norms == "contrast").fit(log_norms, member, per_sample)
-
-    def fit(self, shadows: Sequence[Labelled]) -> Self:
-        """Learn the likelihoods and the threshold."""
-        super().fit(shadows)
-        unusable = np.array([count_unusable(self._log_norms(shadow)) for shadow in shadows]).sum(axis=0)
-        self.zero_views_, self.nonfinite_views_ = (int(count) for count in unusable)
-        return self
 
     def fit_nonmembers(self, known: Seen) -> Self:
         """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
@@ -84,27 +78,21 @@ class LpLA(ScalarAttack):
             raise InputError(
                 f"attack.norms must be single without shadows, which alone tell norms apart, got {self.norms}"
             )
-        self.zero_views_ = self.nonfinite_views_ = 0
+        self._set_aside = []
         return super().fit_nonmembers(known)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
         """The log-norms for one p, or one combination of all."""
-        log_norms = self._log_norms(seen)
+        log_norms = self._log_norms.all(seen)
         if self.combined_ is not None:
             return self.combined_.scalars(log_norms)
-        return log_norms[..., self._statistic.ps.index(self.p_)]
+        return log_norms[..., self._log_norms.statistic.ps.index(self.p_)]
 
     def notes(self) -> dict[str, str | int | float]:
         """Those of the calibration, and the p that was selected."""
         return super().notes() | ({"p": self.p_} if self.norms == "select" else {})
 
     def remarks(self) -> list[str]:
-        """Where the threshold does not come from the shadows' scores; views of the shadows that were set aside."""
-        what = "embeddings among the shadows' views"
-        return super().remarks() + set_aside(self.zero_views_, self.nonfinite_views_, what)
-
-    def _log_norms(self, seen: Seen) -> LogNorms:
-        values = seen.values[LogNorm.name]
-        if values.ndim != 3 or values.shape[2] != len(self._statistic.ps):
-            raise ValueError(f"log_norm must be [N, Q, {len(self._statistic.ps)}], got {values.shape}")
-        return values
+        """Where the threshold does not come from the shadows' scores, which p was selected, what was set aside."""
+        selected = [f"the shadows selected p={self.p_:g}"] if self.norms == "select" else []
+        return super().remarks() + selected + self._set_aside
