@@ -113,6 +113,10 @@ class Attack(ABC):
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """One score per image, higher = member."""
 
+    def scores_log_ratio(self) -> bool:
+        """Whether a score is log p(seen | member) - log p(seen | non-member), and so evidence without calibration."""
+        return False
+
     def notes(self) -> dict[str, str | int | float]:
         """What the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
         return {}

@@ -62,7 +62,14 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     row = AuditResult(**fixed, **found, likelihood=str(attack.notes().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
     row = replace(row, notes=notes(row, attack))
-    return Judgement(row, score, posterior(score, attack.shadow_scores_, plan.prior))
+    return Judgement(row, score, _posterior(plan, attack, score))
+
+
+def _posterior(plan: Plan, attack: Attack, score: Scores) -> Scores:
+    """Probability of membership, image by image; nan where there is nothing to calibrate the score by."""
+    if attack.shadow_scores_ is None and not attack.scores_log_ratio():
+        return np.full(len(score), np.nan)
+    return posterior(score, attack.shadow_scores_, plan.prior)
 
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:

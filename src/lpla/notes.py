@@ -16,6 +16,8 @@ def notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
     found += _on_nulls(row, where) + _on_duplicates(row) + _on_encoder(row, where)
+    if attack.shadow_scores_ is None and not attack.scores_log_ratio():
+        found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.remarks()))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from lpla.attack._no_shadow import NoShadow
 from lpla.evidence import Attack, Labelled, Seen
-from lpla.likelihood.calibrated import Calibrated
+from lpla.likelihood.calibrated import NO_LOG_RATIO, Calibrated
 
 
 class ScalarAttack(Attack):
@@ -49,6 +49,10 @@ class ScalarAttack(Attack):
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """The target's scalars, judged by what the shadows or the known non-members taught."""
         return self.learnt_.score(target, self.scalars(target))
+
+    def scores_log_ratio(self) -> bool:
+        """What the calibration says; an attacker without shadows has no such ratio."""
+        return isinstance(self.learnt_, Calibrated) and self.learnt_.likelihood_ not in NO_LOG_RATIO
 
     def notes(self) -> dict[str, str | int | float]:
         """Those of whichever learnt."""

@@ -17,6 +17,8 @@ from lpla.likelihood.standardise import standardise
 from lpla.likelihood.threshold import balanced_cut
 
 LIKELIHOODS = ("auto", "class_conditional", *PER_SAMPLE)
+NO_LOG_RATIO = ("offline", "rmia")
+"""Likelihoods whose score is a deviation or a share, not a log-likelihood ratio."""
 NEITHER_SIDE = "the score that favours neither side: too few shadows to leave a pair out"
 
 
