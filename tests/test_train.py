@@ -107,3 +107,23 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[:4] == [0.2, 0.4, 0.6, 0.8]
     assert rates[4] == 1 and rates[12] == pytest.approx(0.5) and rates[20] == pytest.approx(0)
     assert sorted(rates[4:], reverse=True) == rates[4:]
+
+
+def test_lightlys_transforms_train_another_encoder_that_repeats(tiny: Callable[..., Plan]) -> None:
+    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
+    weights, losses = trained(unit)
+    again, losses_again = trained(unit)
+    assert losses == losses_again and all(torch.equal(weights[name], again[name]) for name in weights)
+    other, _ = trained(usual)
+    assert not all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_who_augments_is_in_the_key_only_where_it_is_not_the_default(tiny: Callable[..., Plan]) -> None:
+    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
+    assert set(usual.encoder_parts["train"]) == {"epochs", "batch_size", "views", "seed"}
+    assert unit.encoder_parts["train"] == usual.encoder_parts["train"] | {"augment": "lightly"}
+
+
+def test_another_augmentation_is_refused(tiny: Callable[..., Plan]) -> None:
+    with pytest.raises(InputError, match="^train.augment must be ours or lightly, got kornia$"):
+        tiny("train.augment=kornia")

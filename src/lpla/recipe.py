@@ -59,7 +59,7 @@ class Unit:
             "backbone": self.backbone,
             "dataset": load_images(self.dataset).digest,
             "members": digest(self.members),
-            "train": asdict(self.regime),
+            "train": self.regime.key,
             "versions": {
                 "arch": get_class(self.arch["_target_"]).version,
                 "backbone": get_class(self.backbone["_target_"]).version,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from jaxtyping import Int, UInt8
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from lpla.augment.apply import augment
+from lpla.augment import apply, per_sample
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 """Raise it when a change here changes the weights."""
+
+AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
+"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,17 @@ class Regime:
     batch_size: int
     views: Views
     seed: int
+    augment: str = "ours"
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Pretraining(pl.LightningModule):
@@ -58,6 +73,7 @@ class Pretraining(pl.LightningModule):
         """Pixels -> one augmented batch per training view."""
         pixels, stream = batch
         first = self.current_epoch * len(self.specs)
+        augment = AUGMENTS[self.regime.augment]
         return [augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
