@@ -125,5 +125,5 @@ def test_who_augments_is_in_the_key_only_where_it_is_not_the_default(tiny: Calla
 
 
 def test_another_augmentation_is_refused(tiny: Callable[..., Plan]) -> None:
-    with pytest.raises(InputError, match="^train.augment must be ours or lightly, got kornia$"):
+    with pytest.raises(InputError, match=r"^train\.augment must be ours or lightly, got kornia$"):
         tiny("train.augment=kornia")

@@ -102,6 +102,7 @@ class Casting:
             observations=(*final, *earlier),
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],
+            compile_on_cuda=settings["train"]["compile"] == "auto",
         )
 
     def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> Observation | None:

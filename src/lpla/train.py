@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,6 +18,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lpla.augment import apply, per_sample
+from lpla.compiled import compiled
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
 
@@ -98,7 +101,8 @@ class Pretraining(pl.LightningModule):
         """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
         spec = self.arch.optimization
         scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
-        optimizer = spec.optimizer((p for p in self.arch.parameters() if p.requires_grad), lr=spec.base_lr * scale)
+        trained = [p for p in self.arch.parameters() if p.requires_grad]
+        optimizer = spec.optimizer(trained, lr=spec.base_lr * scale, **fused(spec.optimizer, self.device))
         per_epoch = len(self.members) // self.regime.batch_size
         factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -120,6 +124,11 @@ class Batches:
             yield torch.from_numpy(order[start : start + self.regime.batch_size])
 
 
+def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
+    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one."""
+    return {"fused": True} if device.type == "cuda" and "fused" in inspect.signature(optimizer).parameters else {}
+
+
 def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
     """Factor on the learning rate at a step: linear over `warmup` steps, then half a cosine down to zero at `total`."""
 
@@ -138,8 +147,11 @@ def train(
     regime: Regime,
     trainer: Callable[..., pl.Trainer],
     callbacks: Sequence[pl.Callback],
+    compile_on_cuda: bool = False,
 ) -> list[float]:
     """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
+
+    On CUDA its convolutions become channels-last and, if so wished, its backbones are compiled.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
@@ -158,7 +170,11 @@ def train(
         )
     module = Pretraining(arch, Members(pixels, index, resident), regime)
     arch.train()
-    runner.fit(module)
+    cuda = device.type == "cuda"
+    if cuda:
+        arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+    with compiled(arch) if cuda and compile_on_cuda else nullcontext():
+        runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
     return module.epoch_loss

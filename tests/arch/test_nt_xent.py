@@ -1,4 +1,4 @@
-"""NT-Xent and its queue against Lightly's, bit by bit, and without a mask whose entries must be counted."""
+"""NT-Xent and its queue against Lightly's, bit by bit."""
 
 from __future__ import annotations
 
@@ -9,31 +9,9 @@ from hypothesis import strategies as st
 from lightly.loss import NTXentLoss
 from lightly.models.modules import NNMemoryBankModule
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpla.arch._bank import Neighbours, Queue
 from lpla.arch._nt_xent import NTXent
-
-WAITS = ("nonzero", "_local_scalar_dense", "masked_select", "item")
-"""What makes the host wait for a GPU: a shape, or a number, that only the values tell."""
-
-
-class Called(TorchDispatchMode):
-    """The names of all operations, and whether a mask chose elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        masks = name.startswith("index") and any(
-            isinstance(i, Tensor) and i.dtype == torch.bool for a in args if isinstance(a, (list, tuple)) for i in a
-        )
-        if masks or name in WAITS:
-            self.waits.append(name)
-        return func(*args, **(kwargs or {}))
-
 
 def embeddings(batch: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
@@ -90,25 +68,6 @@ def test_neighbours_are_lightlys() -> None:
         for update, z in zip((False, True), embeddings(5, 4, step, torch.float32), strict=True):
             assert torch.equal(ours(z.detach(), update=update), theirs(z.detach(), update=update))
     assert torch.equal(ours.bank, theirs.bank)
-
-
-def waits(criterion: torch.nn.Module) -> list[str]:
-    views = embeddings(5, 4, 0, torch.float32)
-    with Called() as called:
-        criterion(views[0], views[1].detach()).backward()
-    return called.waits
-
-
-def test_nothing_waits_for_a_gpu() -> None:
-    assert waits(NTXent(0.2)) == waits(NTXent(0.2, Queue(7, 4))) == []
-    with Called() as called:
-        Neighbours(7, 4)(torch.randn(5, 4), update=True)
-    assert called.waits == []
-
-
-def test_lightlys_own_would_be_found_waiting() -> None:
-    assert waits(NTXentLoss(0.2))
-    assert waits(NTXentLoss(0.2, memory_bank_size=(7, 4)))
 
 
 def test_a_temperature_of_nought_is_refused() -> None:

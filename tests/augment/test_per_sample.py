@@ -77,7 +77,7 @@ def test_its_views_are_distributed_as_ours() -> None:
 def test_one_channel_and_refusals() -> None:
     spec = Views((0.6, 1.0), (3 / 4, 4 / 3), jitter=0.8, brightness=0.2, contrast=0.2)
     assert augment(images(2, 1, 8, 8), spec, 0, torch.arange(2), 1).shape == (2, 1, 8, 8)
-    with pytest.raises(InputError, match="train.augment must be ours for images of 2 channels, got lightly"):
+    with pytest.raises(InputError, match=r"train\.augment must be ours for images of 2 channels, got lightly"):
         augment(images(2, 2), Views(), 0, torch.arange(2), 1)
     with pytest.raises(InputError, match="hue must be 0 for images of 1 channel"):
         augment(images(2, 1), Views(hue=0.1), 0, torch.arange(2), 1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.arch._bank import Queue
+from lpla.arch._off_diagonal import off_diagonal
 
 
 class NTXent(nn.Module):
@@ -30,7 +31,7 @@ class NTXent(nn.Module):
         if self.memory_bank is None:
             # In Lightly's order, in which the gradients are summed.
             like00, like01, like10, like11 = (self._like(a, b) for a in (z0, z1) for b in (z0, z1))
-            like00, like11 = _without_diagonal(like00), _without_diagonal(like11)
+            like00, like11 = off_diagonal(like00), off_diagonal(like11)
             logits = torch.cat([torch.cat([like01, like00], dim=1), torch.cat([like10, like11], dim=1)])
             return F.cross_entropy(logits, torch.arange(len(z0), device=z0.device).repeat(2))
         _, earlier = self.memory_bank(z1, update=z0.requires_grad)
@@ -40,9 +41,3 @@ class NTXent(nn.Module):
 
     def _like(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.einsum("nc,mc->nm", a, b) / self.temperature
-
-
-def _without_diagonal(square: Float[Tensor, "B B"]) -> Float[Tensor, "B B-1"]:
-    """Each row's other entries, in their order: after the first, the diagonal is every (B + 1)-th entry in memory."""
-    side = len(square)
-    return square.flatten()[1:].view(side - 1, side + 1)[:, :-1].reshape(side, side - 1)
