@@ -13,6 +13,7 @@ from torch import Tensor
 from lpla.arch._bank import Neighbours, Queue
 from lpla.arch._nt_xent import NTXent
 
+
 def embeddings(batch: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(batch, width, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
