@@ -150,7 +150,7 @@ def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
 
 
 def test_training_in_bfloat16_keeps_weights_in_float32(tiny: Callable[..., Plan]) -> None:
-    usual, losses = trained(tiny("trainer=cpu").units[0])
+    _, losses = trained(tiny("trainer=cpu").units[0])
     weights, rounded = trained(tiny("trainer=cpu", "+trainer.precision=bf16-mixed").units[0])
     assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
     assert rounded == pytest.approx(losses, rel=0.05) and rounded != losses

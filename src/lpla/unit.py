@@ -114,9 +114,8 @@ def seconds_per_epoch(unit: Unit) -> float:
     index = np.asarray(unit.members)
     clock = Clock()
     factory = partial(trainer_factory(unit), max_steps=PROBE_STEPS)
-    train(
-        build_arch(unit), load_images(unit.dataset).pixels, index, unit.regime, factory, [clock], unit.compile_on_cuda
-    )
+    pixels = load_images(unit.dataset).pixels
+    train(build_arch(unit), pixels, index, unit.regime, factory, [clock], unit.compile_on_cuda)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(index) // unit.regime.batch_size)
 

@@ -14,7 +14,7 @@ from lpla.contracts import Arch, Backbone, Optimization, Views
 
 
 class VICReg(Arch):
-    """Lightly's loss, but for the third term's mask, on the Barlow Twins head of its example (three layers); both views in one forward.
+    """Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
 
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
     batch norms; `per_view` is Lightly's example, which forwards each view alone.
@@ -59,7 +59,7 @@ class VICReg(Arch):
 
 
 def covariance_loss(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """The squared covariances of all pairs of dimensions, summed, over the number of dimensions; Lightly's, bit by bit."""
+    """The squared covariances of all pairs of dimensions, their sum over the number of dimensions; Lightly's bits."""
     z = z - z.mean(dim=0)
     covariance = torch.einsum("bc,bd->cd", z, z) / (len(z) - 1)
     return off_diagonal(covariance).flatten().pow(2).sum() / z.shape[1]
