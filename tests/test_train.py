@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightly.utils.lars import LARS
 
 from lpla import members
 from lpla.contracts import InputError
 from lpla.plan import Plan
 from lpla.recipe import Unit, build_arch, load_images, trainer_factory
-from lpla.train import Batches, Regime, train, warmup_cosine
+from lpla.train import Batches, Regime, fused, train, warmup_cosine
 
 
 def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -107,3 +108,66 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[:4] == [0.2, 0.4, 0.6, 0.8]
     assert rates[4] == 1 and rates[12] == pytest.approx(0.5) and rates[20] == pytest.approx(0)
     assert sorted(rates[4:], reverse=True) == rates[4:]
+
+
+def test_lightlys_transforms_train_another_encoder_that_repeats(tiny: Callable[..., Plan]) -> None:
+    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
+    weights, losses = trained(unit)
+    again, losses_again = trained(unit)
+    assert losses == losses_again and all(torch.equal(weights[name], again[name]) for name in weights)
+    other, _ = trained(usual)
+    assert not all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_who_augments_is_in_the_key_only_where_it_is_not_the_default(tiny: Callable[..., Plan]) -> None:
+    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
+    assert set(usual.encoder_parts["train"]) == {"epochs", "batch_size", "views", "seed"}
+    assert unit.encoder_parts["train"] == usual.encoder_parts["train"] | {"augment": "lightly"}
+
+
+def test_another_augmentation_is_refused(tiny: Callable[..., Plan]) -> None:
+    with pytest.raises(InputError, match=r"^train\.augment must be ours or lightly, got kornia$"):
+        tiny("train.augment=kornia")
+
+
+def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert fused(partial(torch.optim.SGD, momentum=0.9), cuda) == fused(torch.optim.AdamW, cuda) == {"fused": True}
+    assert fused(LARS, cuda) == fused(partial(torch.optim.SGD, momentum=0.9), cpu) == {}
+
+
+def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
+    unit = tiny().units[0]
+    usual, other = build_arch(unit), build_arch(unit)
+    other.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    views = list(torch.rand(2, 8, 1, 8, 8))
+    losses = [arch.loss(views, 0.0) for arch in (usual, other)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-5)
+    pairs = zip(usual.parameters(), other.parameters(), strict=True)
+    assert all(torch.allclose(p.grad, q.grad, atol=1e-4) for p, q in pairs if p.grad is not None and q.grad is not None)
+
+
+def test_training_in_bfloat16_keeps_weights_in_float32(tiny: Callable[..., Plan]) -> None:
+    _, losses = trained(tiny("trainer=cpu").units[0])
+    weights, rounded = trained(tiny("trainer=cpu", "+trainer.precision=bf16-mixed").units[0])
+    assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
+    assert rounded == pytest.approx(losses, rel=0.05) and rounded != losses
+
+
+@pytest.mark.parametrize(("cuda", "bf16", "expected"), [(1, 1, "bf16-mixed"), (1, 0, "32-true"), (0, 0, "32-true")])
+def test_automatic_precision_is_that_of_the_device(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, cuda: int, bf16: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bool(bf16))
+    assert trainer_factory(tiny("trainer=auto").units[0]).keywords["precision"] == expected
+
+
+def test_when_to_compile_is_part_of_no_key(tiny: Callable[..., Plan]) -> None:
+    usual, unit = tiny().units[0], tiny("train.compile=auto").units[0]
+    assert (usual.compile_on_cuda, unit.compile_on_cuda) == (False, True)
+    assert usual.encoder_parts == unit.encoder_parts
+    with pytest.raises(InputError, match=r"^train\.compile must be never or auto, got True$"):
+        tiny("train.compile=true")

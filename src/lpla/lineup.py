@@ -89,6 +89,7 @@ class Casting:
 
     def _unit(self, settings: Config, row: int, membership: Membership, final: tuple[Observation, ...]) -> Unit:
         views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
+        epochs, size, augment = settings["epochs"], settings["train"]["batch_size"], settings["train"]["augment"]
         earlier = (replace(observation, epoch=epoch) for epoch in self.epochs for observation in final)
         return Unit(
             name=f"shadow {row}" if row else "target",
@@ -97,10 +98,11 @@ class Casting:
             dataset=settings["dataset"],
             defense=settings["defense"],
             members=_ints(membership.members(row)),
-            regime=Regime(settings["epochs"], settings["train"]["batch_size"], views, _seed(settings["seed"], row)),
+            regime=Regime(epochs, size, views, _seed(settings["seed"], row), augment),
             observations=(*final, *earlier),
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],
+            compile_on_cuda=settings["train"]["compile"] == "auto",
         )
 
     def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> Observation | None:

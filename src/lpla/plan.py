@@ -103,6 +103,8 @@ def _check(config: DictConfig) -> None:
         value = OmegaConf.select(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
+    if config.train.compile not in ("never", "auto"):
+        raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
     if not isinstance(config.prior, float) or not 0 < config.prior < 1:
         raise InputError(f"prior must be a probability between 0 and 1, got {config.prior}")
 

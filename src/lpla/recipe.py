@@ -50,6 +50,8 @@ class Unit:
     trainer: Config = field(default_factory=dict)
     batch_size: int = 256
     """Images per chunk of an extraction; changes no result."""
+    compile_on_cuda: bool = False
+    """Part of no key, like the trainer."""
 
     @property
     def encoder_parts(self) -> Config:
@@ -59,7 +61,7 @@ class Unit:
             "backbone": self.backbone,
             "dataset": load_images(self.dataset).digest,
             "members": digest(self.members),
-            "train": asdict(self.regime),
+            "train": self.regime.key,
             "versions": {
                 "arch": get_class(self.arch["_target_"]).version,
                 "backbone": get_class(self.backbone["_target_"]).version,
@@ -115,8 +117,17 @@ def build_arch(unit: Unit) -> Arch:
 
 
 def trainer_factory(unit: Unit) -> Any:
-    """Keyword arguments -> pytorch_lightning.Trainer, with the device settings of the configuration."""
-    return plug_in(unit.trainer, partial=True) if unit.trainer else pl.Trainer
+    """Keyword arguments -> pytorch_lightning.Trainer, with the device settings of the configuration.
+
+    `precision: auto` is bf16-mixed on a CUDA GPU that has bfloat16, and 32-true elsewhere.
+    """
+    if not unit.trainer:
+        return pl.Trainer
+    settings = dict(unit.trainer)
+    if settings.get("precision") == "auto":
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        settings["precision"] = "bf16-mixed" if bf16 else "32-true"
+    return plug_in(settings, partial=True)
 
 
 def statistic_config(statistic: Statistic) -> Config:

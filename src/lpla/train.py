@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,7 +17,8 @@ from jaxtyping import Int, UInt8
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from lpla.augment.apply import augment
+from lpla.augment import apply, per_sample
+from lpla.compiled import compiled
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
 
@@ -22,6 +26,9 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 """Raise it when a change here changes the weights."""
+
+AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
+"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,17 @@ class Regime:
     batch_size: int
     views: Views
     seed: int
+    augment: str = "ours"
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Pretraining(pl.LightningModule):
@@ -58,6 +76,7 @@ class Pretraining(pl.LightningModule):
         """Pixels -> one augmented batch per training view."""
         pixels, stream = batch
         first = self.current_epoch * len(self.specs)
+        augment = AUGMENTS[self.regime.augment]
         return [augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
@@ -82,7 +101,8 @@ class Pretraining(pl.LightningModule):
         """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
         spec = self.arch.optimization
         scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
-        optimizer = spec.optimizer((p for p in self.arch.parameters() if p.requires_grad), lr=spec.base_lr * scale)
+        trained = [p for p in self.arch.parameters() if p.requires_grad]
+        optimizer = spec.optimizer(trained, lr=spec.base_lr * scale, **fused(spec.optimizer, self.device))
         per_epoch = len(self.members) // self.regime.batch_size
         factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -104,6 +124,11 @@ class Batches:
             yield torch.from_numpy(order[start : start + self.regime.batch_size])
 
 
+def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
+    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one."""
+    return {"fused": True} if device.type == "cuda" and "fused" in inspect.signature(optimizer).parameters else {}
+
+
 def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
     """Factor on the learning rate at a step: linear over `warmup` steps, then half a cosine down to zero at `total`."""
 
@@ -122,8 +147,11 @@ def train(
     regime: Regime,
     trainer: Callable[..., pl.Trainer],
     callbacks: Sequence[pl.Callback],
+    compile_on_cuda: bool = False,
 ) -> list[float]:
     """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
+
+    On CUDA its convolutions become channels-last and, if so wished, its backbones are compiled.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
@@ -142,7 +170,11 @@ def train(
         )
     module = Pretraining(arch, Members(pixels, index, resident), regime)
     arch.train()
-    runner.fit(module)
+    cuda = device.type == "cuda"
+    if cuda:
+        arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+    with compiled(arch) if cuda and compile_on_cuda else nullcontext():
+        runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
     return module.epoch_loss

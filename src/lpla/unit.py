@@ -114,7 +114,8 @@ def seconds_per_epoch(unit: Unit) -> float:
     index = np.asarray(unit.members)
     clock = Clock()
     factory = partial(trainer_factory(unit), max_steps=PROBE_STEPS)
-    train(build_arch(unit), load_images(unit.dataset).pixels, index, unit.regime, factory, [clock])
+    pixels = load_images(unit.dataset).pixels
+    train(build_arch(unit), pixels, index, unit.regime, factory, [clock], unit.compile_on_cuda)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(index) // unit.regime.batch_size)
 
@@ -160,7 +161,8 @@ def _train(arch: Arch, unit: Unit, store: Store, extractions: list[Extraction], 
     pixels = load_images(unit.dataset).pixels
     epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
     start = time.monotonic()
-    losses = train(arch, pixels, index, unit.regime, trainer_factory(unit), [epochs, *extractions])
+    callbacks = [epochs, *extractions]
+    losses = train(arch, pixels, index, unit.regime, trainer_factory(unit), callbacks, unit.compile_on_cuda)
     record = {"loss": losses, "seconds": time.monotonic() - start, "torch": torch.__version__}
 
     def write(folder: Path) -> None:

@@ -3,11 +3,13 @@
 from copy import deepcopy
 
 import pytest
+import torch
 from lightly.loss import VICRegLoss
+from lightly.loss import vicreg_loss as lightlys
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.vicreg import VICReg
+from lpla.arch.vicreg import VICReg, covariance_loss
 
 
 class LightlysVICReg(nn.Module):
@@ -32,3 +34,15 @@ def test_steps_are_those_of_lightlys_example(batch_norm: str) -> None:
         return model.criterion(z0, z1)
 
     compare(narrow("vicreg", f"arch.batch_norm={batch_norm}"), model, loss, progress=0.1)
+
+
+@pytest.mark.parametrize(("batch", "width"), [(2, 1), (5, 3), (64, 512)])
+def test_the_covariance_term_is_lightlys_bit_by_bit(batch: int, width: int) -> None:
+    ours = torch.randn(batch, width, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    got, expected = covariance_loss(ours), lightlys.covariance_loss(theirs)
+    assert torch.equal(got, expected)
+    got.backward()
+    expected.backward()
+    assert ours.grad is not None and theirs.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lpla.augment import apply
 from lpla.augment.apply import augment
 from lpla.contracts import Views
 
@@ -53,3 +54,10 @@ def test_seed_image_and_view_each_matter(everything: Views) -> None:
     views = augment(pixels, everything, 0, torch.arange(8), 1), augment(pixels, everything, 0, zero, torch.arange(8))
     others = *views, torch.cat([augment(pixels[:1], everything, seed, zero[:1], 1) for seed in range(8)])
     assert all(len(each.flatten(1).unique(dim=0)) == 8 for each in others)
+
+
+def test_a_batch_larger_than_a_piece_has_the_same_bits(everything: Views) -> None:
+    count = 2 * (apply._PIECE // (3 * 32 * 32)) + 1
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    whole = sample(everything, pixels, torch.arange(count))
+    assert torch.equal(torch.cat([sample(everything, pixels, each) for each in torch.arange(count).split(9)]), whole)

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NTXentLoss
 from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import update_momentum
 from torch import Tensor
 
-from lpla.arch._bank import bank_shape, keep
+from lpla.arch._bank import Queue
+from lpla.arch._nt_xent import NTXent
 from lpla.arch._slow import cosine_momentum, slow_copy
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
 
 class MoCo(Arch):
-    """Lightly's head, loss and memory bank, on one device; all views that a network sees in one forward.
+    """Lightly's head, and its loss and memory bank, on one device; all views that a network sees in one forward.
 
     `queue_size`: with fewer members than that the queue holds each image many times over, under several ages of the
     slow copy, so most queries meet their own image among the negatives.
@@ -48,8 +48,7 @@ class MoCo(Arch):
         set_batch_norm(self, batch_norm, views=2 if symmetric else 1)
         self.slow_backbone = slow_copy(self.backbone)
         self.slow_projector = slow_copy(self.projector)
-        self.criterion = NTXentLoss(temperature=temperature, memory_bank_size=bank_shape(queue_size, output_dim))
-        keep(self.criterion.memory_bank)
+        self.criterion = NTXent(temperature, Queue(queue_size, output_dim))
         self.symmetric = symmetric
         self.momentum, self.final_momentum = momentum, final_momentum
         self.optimization = optimization

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NTXentLoss
-from lightly.models.modules import NNCLRPredictionHead, NNMemoryBankModule
+from lightly.models.modules import NNCLRPredictionHead
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from lpla.arch._bank import bank_shape, keep
+from lpla.arch._bank import Neighbours
+from lpla.arch._nt_xent import NTXent
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
@@ -42,9 +42,8 @@ class NNCLR(Arch):
         self.projector = ProjectionHead([first, (hidden_dim, output_dim, nn.BatchNorm1d(output_dim), None)])
         self.predictor = NNCLRPredictionHead(output_dim, prediction_dim, output_dim)
         set_batch_norm(self, batch_norm, views=2)
-        self.queue = NNMemoryBankModule(size=bank_shape(queue_size, output_dim))
-        keep(self.queue)
-        self.criterion = NTXentLoss(temperature=temperature)
+        self.queue = Neighbours(queue_size, output_dim)
+        self.criterion = NTXent(temperature)
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
+from lpla.arch._nt_xent import NTXent
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
@@ -34,7 +34,7 @@ class SimCLR(Arch):
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)
         set_batch_norm(self, batch_norm, views=2)
-        self.criterion = NTXentLoss(temperature=temperature)
+        self.criterion = NTXent(temperature)
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import VICRegLoss
+from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import Tensor
 
+from lpla.arch._off_diagonal import off_diagonal
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
@@ -36,7 +37,7 @@ class VICReg(Arch):
         self.backbone = backbone
         self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
         set_batch_norm(self, batch_norm, views=2)
-        self.criterion = VICRegLoss(lambda_param=invariance, mu_param=variance, nu_param=covariance)
+        self.invariance, self.variance, self.covariance = invariance, variance, covariance
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:
@@ -46,9 +47,19 @@ class VICReg(Arch):
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
-        return self.criterion(z0, z1)
+        invariance = invariance_loss(z0, z1)
+        variance = 0.5 * (variance_loss(z0) + variance_loss(z1))
+        covariance = covariance_loss(z0) + covariance_loss(z1)
+        return self.invariance * invariance + self.variance * variance + self.covariance * covariance
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """Backbone feature h and projector output z."""
         h = self.backbone(x)
         return {"backbone": h, "projector": self.projector(h)}
+
+
+def covariance_loss(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """The squared covariances of all pairs of dimensions, their sum over the number of dimensions; Lightly's bits."""
+    z = z - z.mean(dim=0)
+    covariance = torch.einsum("bc,bd->cd", z, z) / (len(z) - 1)
+    return off_diagonal(covariance).flatten().pow(2).sum() / z.shape[1]

@@ -34,6 +34,8 @@ _GRAYSCALE = 32
 _BLUR = 33
 _SIGMA = 34
 _COUNT = 35
+_PIECE = 2**18
+"""Values that a CPU takes at a time, so that they stay within its cache from one operation to the next."""
 
 
 def augment(
@@ -51,6 +53,13 @@ def augment(
     """
     check(spec, *pixels.shape[1:])
     draws = uniforms(seed, stream, view, _COUNT)
+    images = max(1, _PIECE // pixels.shape[1:].numel())
+    if pixels.device.type != "cpu" or len(pixels) <= images:
+        return _views(pixels, draws, spec)
+    return torch.cat([_views(*piece, spec) for piece in zip(pixels.split(images), draws.split(images), strict=True)])
+
+
+def _views(pixels: Tensor, draws: Tensor, spec: Views) -> Tensor:
     views = _frame(_unit(pixels), spec, draws)
     active = (spec.brightness > 0, spec.contrast > 0, spec.saturation > 0, spec.hue > 0)
     if spec.jitter > 0 and any(active):
