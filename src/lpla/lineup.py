@@ -101,6 +101,7 @@ class Casting:
             observations=(*final, *earlier),
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],
+            cache_mb=settings["observe"]["cache_mb"],
         )
 
     def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> Observation | None:

@@ -48,8 +48,10 @@ class Unit:
     regime: Regime
     observations: tuple[Observation, ...]
     trainer: Config = field(default_factory=dict)
-    batch_size: int = 256
-    """Images per chunk of an extraction; changes no result."""
+    batch_size: int = 4096
+    """Views per chunk of an extraction; changes no result."""
+    cache_mb: int = 512
+    """Views kept for the next observation of the same images, in MiB; changes no result."""
 
     @property
     def encoder_parts(self) -> Config:
