@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lpla.answers import FORWARD, query_views
+from lpla.answers import FORWARD, MAKE, query_views
+from lpla.augment.apply import augment, clean
 from lpla.contracts import Arch, Views
 from lpla.evidence import Query, Statistic
 from lpla.kept_views import KeptViews
@@ -106,6 +107,13 @@ def test_views_are_the_same_for_every_encoder_and_the_first_is_clean() -> None:
     alone = query_views(PIXELS[7:8], torch.from_numpy(INDEX[7:8]), QUERY)
     assert torch.equal(views[7::70], alone)
     assert not torch.equal(views[77], views[147])
+
+
+def test_views_made_in_pieces_are_those_made_one_query_after_the_other() -> None:
+    index = torch.from_numpy(INDEX)
+    assert len(PIXELS) % MAKE["cpu"] and len(PIXELS) * QUERY.queries > 2 * MAKE["cpu"]
+    slow = [clean(PIXELS), *(augment(PIXELS, VIEWS, QUERY.seed, index, q) for q in range(1, QUERY.queries))]
+    assert torch.equal(query_views(PIXELS, index, QUERY), torch.cat(slow))
 
 
 def test_the_result_is_what_one_image_at_a_time_gives(arch: Arch) -> None:
