@@ -31,7 +31,7 @@ class KeptViews:
         if key in self._kept:
             return self._kept[key][1]
         views = made(pixels[index].to(device), index.to(device), query)
-        size = sum(one.nbytes for one in views)
+        size = sum(one.untyped_storage().nbytes() for one in views)
         if size <= self.left:
             self.left -= size
             self._kept[key] = pixels, views
