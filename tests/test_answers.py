@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from lpla.answers import check_positions
 from lpla.augment.apply import augment, clean
 from lpla.contracts import Arch, UndefinedError, Views
 from lpla.evidence import Query, Statistic
+from lpla.kept_views import KeptViews
 from lpla.observe import Extraction, Observed
 from lpla.plan import Plan
 from lpla.recipe import Observation, Unit, build_arch, statistic_config
@@ -57,10 +59,14 @@ def arch(request: pytest.FixtureRequest) -> Arch:
     return net
 
 
-def observe(arch: Arch, batch_size: int = 256, release: Callable[[Tensor], Tensor] = lambda e: e) -> Observed:
+def observe(arch: Arch, batch_size: int = 4096, release: Callable[[Tensor], Tensor] = lambda e: e) -> Observed:
     statistics = [Everything(), PartEnergy(5, 0)]
-    one = Extraction(PIXELS, np.arange(70), QUERY, statistics, release, batch_size, lambda _: None)
-    found = one.observe(arch, CPU)
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        one = Extraction(
+            PIXELS, np.arange(70), QUERY, statistics, release, KeptViews(0), batch_size, place, lambda _: None
+        )
+        found = one.observe(arch, CPU)
     assert one.forwards == 70 * 6
     assert list(found) == ["backbone"]
     return found["backbone"]
@@ -78,7 +84,7 @@ def test_the_clean_images_positions_and_then_the_parts(arch: Arch) -> None:
     assert len(np.unique(found[0], axis=0)) == found.shape[1]
 
 
-@given(st.integers(1, 100))
+@given(st.integers(1, 600))
 @settings(max_examples=8, deadline=None)
 def test_the_chunk_size_changes_no_bit(arch: Arch, batch_size: int) -> None:
     whole, pieces = observe(arch), observe(arch, batch_size)

@@ -34,9 +34,12 @@ MAY_IMPORT = {
     "compiled": {"contracts"},
     "train": {"contracts", "augment", "members", "compiled"},
     "answers": {"contracts", "evidence", "augment"},
-    "observe": {"contracts", "evidence", "answers"},
+    "kept_views": {"evidence", "answers"},
+    "fold": set(),
+    "rows": set(),
+    "observe": {"contracts", "evidence", "answers", "kept_views", "fold", "rows"},
     "recipe": {"contracts", "evidence", "augment", "train", "observe"},
-    "unit": {"contracts", "train", "observe", "store", "recipe", "report"},
+    "unit": {"contracts", "train", "kept_views", "observe", "store", "recipe", "report"},
     "subject": {"contracts", "evidence", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
@@ -64,7 +67,7 @@ MAY_IMPORT = {
         "notes",
     },
     "report": {"compare"},
-    "audit": {"contracts", "result", "recipe", "store", "unit", "plan", "judge", "report"},
+    "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
 

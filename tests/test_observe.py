@@ -1,7 +1,10 @@
 """Extraction: the same bits for every chunk size and order, views counted at the encoder, only statistics kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -11,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lpla.answers import FORWARD, query_views
+from lpla.answers import FORWARD, MAKE, query_views
+from lpla.augment.apply import augment, clean
 from lpla.contracts import Arch, Views
 from lpla.evidence import Query, Statistic
+from lpla.kept_views import KeptViews
 from lpla.observe import Extraction, Observed
 from lpla.plan import Plan
 from lpla.recipe import build_arch
@@ -27,12 +32,22 @@ INDEX = np.arange(100, 170)
 DATA = torch.cat([torch.zeros(100, 1, 8, 8, dtype=torch.uint8), PIXELS])
 
 
+@contextmanager
 def extraction(
-    batch_size: int = 256, query: Query = QUERY, order: np.ndarray | None = None, release=None
-) -> Extraction:
+    batch_size: int = 4096, query: Query = QUERY, order: np.ndarray | None = None, release=None, kept: int = 0
+) -> Iterator[Extraction]:
     order = np.arange(70) if order is None else order
-    statistics = [LogNorm((1.0, 2.0)), Everything()]
-    return Extraction(DATA, INDEX[order], query, statistics, release or (lambda e: e), batch_size, lambda _: None)
+    statistics, release = [LogNorm((1.0, 2.0)), Everything()], release or (lambda e: e)
+    with TemporaryDirectory() as folder:
+        views = KeptViews(kept)
+        yield Extraction(
+            DATA, INDEX[order], query, statistics, release, views, batch_size, Path(folder), lambda _: None
+        )
+
+
+def observe(arch: Arch, *args, **settings) -> dict[str, Observed]:
+    with extraction(*args, **settings) as one:
+        return one.observe(arch, CPU)
 
 
 @dataclass(frozen=True)
@@ -66,21 +81,21 @@ def same(a: dict[str, Observed], b: dict[str, Observed], order: np.ndarray | sli
     return all(np.array_equal(a[layer].values[s][order], b[layer].values[s]) for layer in a for s in a[layer].values)
 
 
-@given(st.integers(1, 100))
+@given(st.integers(1, 500))
 @settings(max_examples=12, deadline=None)
 def test_the_chunk_size_changes_no_bit(arch: Arch, batch_size: int) -> None:
-    assert same(extraction().observe(arch, CPU), extraction(batch_size).observe(arch, CPU))
+    assert same(observe(arch), observe(arch, batch_size))
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 70))
 @settings(max_examples=12, deadline=None)
 def test_order_and_company_change_no_bit(arch: Arch, random, count: int) -> None:
     order = np.array(random.sample(range(70), count))
-    assert same(extraction().observe(arch, CPU), extraction(order=order).observe(arch, CPU), order)
+    assert same(observe(arch), observe(arch, order=order), order)
 
 
 def test_a_smaller_budget_is_a_prefix(arch: Arch) -> None:
-    few, many = (extraction(query=replace(QUERY, queries=q)).observe(arch, CPU) for q in (3, 5))
+    few, many = (observe(arch, query=replace(QUERY, queries=q)) for q in (3, 5))
     for layer in few:
         assert np.array_equal(few[layer].values["everything"], many[layer].values["everything"][:, :3])
         assert np.array_equal(few[layer].values["log_norm"], many[layer].values["log_norm"][:, :3])
@@ -94,8 +109,15 @@ def test_views_are_the_same_for_every_encoder_and_the_first_is_clean() -> None:
     assert not torch.equal(views[77], views[147])
 
 
+def test_views_made_in_pieces_are_those_made_one_query_after_the_other() -> None:
+    index = torch.from_numpy(INDEX)
+    assert len(PIXELS) % MAKE["cpu"] and len(PIXELS) * QUERY.queries > 2 * MAKE["cpu"]
+    slow = [clean(PIXELS), *(augment(PIXELS, VIEWS, QUERY.seed, index, q) for q in range(1, QUERY.queries))]
+    assert torch.equal(query_views(PIXELS, index, QUERY), torch.cat(slow))
+
+
 def test_the_result_is_what_one_image_at_a_time_gives(arch: Arch) -> None:
-    found = extraction().observe(arch, CPU)
+    found = observe(arch)
     arch.eval()
     for i in (0, 33, 69):
         views = query_views(PIXELS[i : i + 1], torch.from_numpy(INDEX[i : i + 1]), QUERY)
@@ -109,11 +131,13 @@ def test_the_counter_equals_the_views_that_reached_the_encoder(arch: Arch, monke
     seen: list[Tensor] = []
     encode = arch.encode
     monkeypatch.setattr(arch, "encode", lambda x: seen.append(x) or encode(x))
-    one = extraction(batch_size=30)
-    one.observe(arch, CPU)
-    real = sum(int((x.flatten(1) != 0).any(dim=1).sum()) for x in seen)
+    with extraction(batch_size=150) as one:
+        one.observe(arch, CPU)
+    example, *passes = seen
+    assert len(example) == 1
+    real = sum(int((x.flatten(1) != 0).any(dim=1).sum()) for x in passes)
     assert one.forwards == real == 70 * 5
-    assert {len(x) for x in seen} == {FORWARD["cpu"]}
+    assert {len(x) for x in passes} == {FORWARD["cpu"]}
 
 
 def test_zero_and_nonfinite_embeddings_are_counted_and_kept(arch: Arch) -> None:
@@ -124,7 +148,7 @@ def test_zero_and_nonfinite_embeddings_are_counted_and_kept(arch: Arch) -> None:
         released[2, 0] = torch.inf
         return released
 
-    found = extraction(batch_size=256, release=broken).observe(arch, CPU)
+    found = observe(arch, release=broken)
     for observed in found.values():
         assert (observed.zero, observed.nonfinite) == (1, 2)
         assert len(observed.values["log_norm"]) == 70
@@ -133,7 +157,7 @@ def test_zero_and_nonfinite_embeddings_are_counted_and_kept(arch: Arch) -> None:
 def test_observing_leaves_the_encoder_in_its_mode(arch: Arch) -> None:
     arch.train()
     weights = {name: tensor.clone() for name, tensor in arch.state_dict().items()}
-    extraction().observe(arch, CPU)
+    observe(arch)
     assert arch.training
     assert all(torch.equal(weights[name], tensor) for name, tensor in arch.state_dict().items())
 

@@ -1,5 +1,6 @@
 """The store: keys, atomic writes, damage named and set aside, locks, refusals of the disk, its command line."""
 
+import errno
 import json
 import math
 import multiprocessing
@@ -167,3 +168,16 @@ def test_list_and_prune(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypat
     assert not place.exists()
     assert not list((tmp_path / "unfinished").iterdir())
     assert "deleted 1 artifacts and 1 leftovers" in capsys.readouterr().out
+
+
+def test_scratch_is_gone_afterwards_and_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.scratch() as folder:
+        (folder / "part").mkdir()
+        assert folder.is_relative_to(tmp_path)
+    assert not folder.exists()
+    for number, kind in ((errno.ENOSPC, InputError), (errno.ENOENT, FileNotFoundError)):
+        with pytest.raises(kind) as raised, store.scratch() as folder:
+            raise OSError(number, os.strerror(number))
+        assert os.strerror(number) in str(raised.value) and not folder.exists()
+    assert not list((tmp_path / "unfinished").iterdir())

@@ -20,7 +20,7 @@ from lpla.unit import load_observed, make
 def test_a_unit_is_made_once(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
     unit, store = tiny().units[0], Store(tmp_path)
     made = make(unit, store, silent)
-    assert (made.trained, made.observed, made.forwards) == (True, 2, 40 * 4 + 60)
+    assert (made.trained, made.observed, made.forwards) == (True, 3, 40 * 4 + 60)
     assert sum(silent.tasks["target: training on 20 images"]) == 2
     assert sum(silent.tasks["target: 4 views of 40 images"]) == 40
     again = make(unit, store, silent)
@@ -38,7 +38,7 @@ def test_observing_an_encoder_from_the_store_gives_the_bits_of_the_one_just_trai
         if kind == "statistics":
             (place / "counts.json").unlink()
     made = make(unit, store, silent)
-    assert (made.trained, made.observed) == (False, 1)
+    assert (made.trained, made.observed) == (False, 2)
     for layer, expected in fresh.items():
         assert np.array_equal(load_observed(unit, store, unit.observations[0], layer).values["log_norm"], expected)
 

@@ -5,7 +5,7 @@ View 0 is the clean image, view q > 0 is drawn from (seed, image, q): the same p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -19,23 +19,34 @@ from lpla.evidence import Query
 FORWARD = {"cpu": 64, "cuda": 1024}
 """Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
 incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""
+MAKE = {"cpu": 128, "cuda": 4096}
+"""Views made at once; a matter of speed alone: few enough for a CPU's cache, enough for an accelerator."""
 
 Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D"]]]
 
 
 def answers(
-    arch: Arch, pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query
+    arch: Arch, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
 ) -> dict[str, Float[Tensor, "V*B D"]]:
-    """Embeddings by layer: first every image's first one, then every image's second, and so on.
+    """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
 
     One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
     """
     if not query.positions:
-        return encode_fixed(arch.encode, query_views(pixels, index, query))
-    side = pixels.shape[-1]
-    image = encode_fixed(lambda x: {"backbone": arch.backbone.positions(x, side)}, clean(pixels))["backbone"]
-    parts = encode_fixed(lambda x: {"backbone": arch.backbone.part(x, side)}, _random_views(pixels, index, query))
-    return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), parts["backbone"]])}
+        return encode_fixed(arch.encode, views[0])
+    whole, parts = views
+    image = encode_fixed(lambda x: {"backbone": arch.backbone.positions(x, side)}, whole)["backbone"]
+    part = encode_fixed(lambda x: {"backbone": arch.backbone.part(x, side)}, parts)["backbone"]
+    return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), part])}
+
+
+def made(
+    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query
+) -> tuple[Float[Tensor, "M C S S"], ...]:
+    """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
+    if not query.positions:
+        return (query_views(pixels, index, query),)
+    return clean(pixels), query_views(pixels, index, query)[len(pixels) :]
 
 
 def check_positions(backbone: Backbone, channels: int, side: int, query: Query) -> None:
@@ -50,8 +61,16 @@ def check_positions(backbone: Backbone, channels: int, side: int, query: Query) 
 
 def query_views(pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query) -> Float[Tensor, "Q*B C S S"]:
     """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on."""
-    whole = clean(pixels, query.views.size)
-    return whole if query.queries == 1 else torch.cat([whole, _random_views(pixels, index, query)])
+    whole, images = clean(pixels, query.views.size), len(pixels)
+    # In the order in which convolutions read it, and that of the outputs of folded ones.
+    shape = (query.queries * images, *whole.shape[1:])
+    views = torch.empty(shape, device=pixels.device, memory_format=torch.channels_last)
+    views[:images] = whole
+    places = torch.arange(len(views), device=pixels.device)
+    for part, place in zip(*(x[images:].split(MAKE[pixels.device.type]) for x in (views, places)), strict=True):
+        row = place % images
+        part.copy_(augment(pixels[row], query.views, query.seed, index[row], place // images))
+    return views
 
 
 def encode_fixed(encode: Encode, views: Float[Tensor, "M C S S"]) -> dict[str, Float[Tensor, "M *T D"]]:
@@ -59,10 +78,7 @@ def encode_fixed(encode: Encode, views: Float[Tensor, "M C S S"]) -> dict[str, F
     size = FORWARD[views.device.type]
     passes = []
     for block in views.split(size):
-        full = F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
-        passes.append({layer: e[: len(block)] for layer, e in encode(full).items()})
+        full = block if len(block) == size else F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
+        found = encode(full.contiguous(memory_format=torch.channels_last))
+        passes.append({layer: e[: len(block)] for layer, e in found.items()})
     return {layer: torch.cat([p[layer] for p in passes]) for layer in passes[0]}
-
-
-def _random_views(pixels: Tensor, index: Tensor, query: Query) -> Tensor:
-    return torch.cat([augment(pixels, query.views, query.seed, index, q) for q in range(1, query.queries)])

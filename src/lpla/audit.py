@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from lpla.contracts import InputError
 from lpla.judge import judge, judge_epoch
+from lpla.kept_views import KeptViews
 from lpla.plan import Plan, plan
 from lpla.recipe import Unit
 from lpla.report.progress import Bars
@@ -95,10 +96,11 @@ def _quieten_lightning() -> None:
 def _make_all(work: Plan, store: Store) -> None:
     units = (*work.units, work.encoders.untrained.unit)
     _estimate(work.units, store)
+    views = KeptViews(work.units[0].cache_mb * 2**20)
     with Bars() as bars:
         advance = bars.begin("encoders", len(units))
         for unit in units:
-            log.info("%s: %s", unit.name, _describe(make(unit, store, bars)))
+            log.info("%s: %s", unit.name, _describe(make(unit, store, bars, views)))
             advance(1)
 
 

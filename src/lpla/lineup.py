@@ -103,6 +103,7 @@ class Casting:
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],
             compile_on_cuda=settings["train"]["compile"] == "auto",
+            cache_mb=settings["observe"]["cache_mb"],
         )
 
     def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> Observation | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,8 +15,11 @@ from torch import Tensor
 from lpla.answers import answers
 from lpla.contracts import Arch
 from lpla.evidence import Query, Statistic
+from lpla.fold import folded
+from lpla.kept_views import KeptViews
+from lpla.rows import Rows
 
-VERSION = 1
+VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
 
 
@@ -31,7 +35,8 @@ class Observed:
 class Extraction(pl.Callback):
     """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
 
-    `pixels` are the whole data set's, which may be a memory map: one chunk of the pool is read at a time.
+    `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
+    `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
     """
 
     def __init__(
@@ -41,13 +46,15 @@ class Extraction(pl.Callback):
         query: Query,
         statistics: Sequence[Statistic],
         release: Callable[[Tensor], Tensor],
+        views: KeptViews,
         batch_size: int,
+        folder: Path,
         advance: Callable[[int], None],
         epoch: int | None = None,
     ) -> None:
         self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
-        self.statistics, self.release = statistics, release
-        self.batch_size, self.advance, self.epoch = batch_size, advance, epoch
+        self.statistics, self.release, self.views = statistics, release, views
+        self.batch_size, self.folder, self.advance, self.epoch = batch_size, folder, advance, epoch
         self.result: dict[str, Observed] | None = None
         self.forwards = 0
 
@@ -69,27 +76,44 @@ class Extraction(pl.Callback):
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder."""
         training = arch.training
         arch.to(device).eval()
-        chunks: list[dict[str, Observed]] = []
-        with torch.inference_mode():
-            for index in self.index.split(self.batch_size):
-                chunks.append(self._observe_chunk(arch, self.pixels[index].to(device), index))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found: dict[str, Pending] = {}
+        example = torch.zeros(1, *self.pixels.shape[1:], device=device)
+        with folded(arch, lambda: arch.encode(example)), torch.inference_mode():
+            for index in self.index.split(max(1, self.batch_size // self.query.queries)):
+                self._observe_chunk(arch, index, device, found)
                 self.advance(len(index))
         arch.train(training)
-        self.result = {layer: _join([chunk[layer] for chunk in chunks]) for layer in chunks[0]}
+        self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
 
-    def _observe_chunk(self, arch: Arch, pixels: Tensor, index: Tensor) -> dict[str, Observed]:
-        self.forwards += self.query.queries * len(pixels)
-        found = {}
-        for layer, embedding in answers(arch, pixels, index.to(pixels.device), self.query).items():
-            released = self.release(embedding).unflatten(0, (-1, len(pixels))).transpose(0, 1)
-            finite = released.isfinite().all(dim=2)
-            zero = (released == 0).all(dim=2)
-            values = {s.name: s(released).cpu().numpy() for s in self.statistics if layer in s.layers}
-            found[layer] = Observed(values, int(zero.sum()), int((~finite).sum()))
-        return found
+    def path(self, layer: str, statistic: str) -> Path:
+        """Where the values of a statistic are written."""
+        return self.folder / f"{layer}-{statistic}.npy"
+
+    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device, found: dict[str, Pending]) -> None:
+        self.forwards += self.query.queries * len(index)
+        views = self.views.chunk(self.pixels, index, self.query, device)
+        for layer, embedding in answers(arch, views, self.query, self.pixels.shape[-1]).items():
+            released = self.release(embedding).unflatten(0, (-1, len(index))).transpose(0, 1)
+            pending = found.setdefault(layer, Pending())
+            pending.zero += int((released == 0).all(dim=2).sum())
+            pending.nonfinite += int((~released.isfinite().all(dim=2)).sum())
+            for s in self.statistics:
+                if layer in s.layers:
+                    new = Rows(self.path(layer, s.name), len(self.index))
+                    pending.rows.setdefault(s.name, new).append(s(released).cpu().numpy())
 
 
-def _join(chunks: Sequence[Observed]) -> Observed:
-    values = {name: np.concatenate([c.values[name] for c in chunks]) for name in chunks[0].values}
-    return Observed(values, sum(c.zero for c in chunks), sum(c.nonfinite for c in chunks))
+@dataclass
+class Pending:
+    """What has been observed of a layer so far."""
+
+    rows: dict[str, Rows] = field(default_factory=dict)
+    zero: int = 0
+    nonfinite: int = 0
+
+    def observed(self) -> Observed:
+        """All of it, mapped from the files."""
+        values = {name: np.load(one.path, mmap_mode="r", allow_pickle=False) for name, one in self.rows.items()}
+        return Observed(values, self.zero, self.nonfinite)

@@ -48,10 +48,12 @@ class Unit:
     regime: Regime
     observations: tuple[Observation, ...]
     trainer: Config = field(default_factory=dict)
-    batch_size: int = 256
-    """Images per chunk of an extraction; changes no result."""
     compile_on_cuda: bool = False
     """Part of no key, like the trainer."""
+    batch_size: int = 4096
+    """Views per chunk of an extraction; changes no result."""
+    cache_mb: int = 512
+    """Views kept for the next observation of the same images, in MiB; changes no result."""
 
     @property
     def encoder_parts(self) -> Config:

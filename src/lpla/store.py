@@ -7,6 +7,7 @@ ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the par
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -98,6 +100,18 @@ class Store:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return place
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the artifacts for what will be one, gone afterwards; a full disk raises InputError."""
+        try:
+            with TemporaryDirectory(dir=self.root / "unfinished") as folder:
+                yield Path(folder)
+        except OSError as refused:
+            if refused.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            message = f"store={self.root} refused an unfinished artifact: {refused.strerror}; finished ones are kept"
+            raise InputError(message) from refused
 
     @contextmanager
     def lock(self, kind: str, parts: Mapping[str, Any]) -> Iterator[None]:

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lpla.contracts import Arch, UndefinedError
+from lpla.kept_views import KeptViews
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, trainer_factory
 from lpla.store import Store, key_of
@@ -79,16 +80,22 @@ class Epochs(pl.Callback):
         self.advance(1)
 
 
-def make(unit: Unit, store: Store, progress: Progress) -> Made:
-    """Train the encoder unless the store has it, observe what it lacks; raises InputError for a user's mistake."""
+def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None = None) -> Made:
+    """Train the encoder unless the store has it, observe what it lacks; raises InputError for a user's mistake.
+
+    `views` are those that other units of the same process were shown, and will be.
+    """
     start = time.monotonic()
-    with store.lock("encoders", unit.encoder_parts):
+    views = KeptViews(unit.cache_mb * 2**20) if views is None else views
+    with store.lock("encoders", unit.encoder_parts), store.scratch() as scratch:
         weights = store.find("encoders", unit.encoder_parts)
         pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
         arch = build_arch(unit)
-        extractions = [_extraction(unit, o, todo, progress) for o, todo in pending]
+        extractions = [
+            _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+        ]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
         again = any(observation.epoch is not None for observation, _ in pending)
         if weights and not again:
@@ -99,7 +106,7 @@ def make(unit: Unit, store: Store, progress: Progress) -> Made:
             # Observed already when training ended; an encoder from the store is observed now.
             result = extraction.result or extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
             for config in todo:
-                _save_statistic(unit, store, observation, config, result, extraction.forwards)
+                _save_statistic(unit, store, observation, config, result, extraction)
     forwards = sum(e.forwards for e in extractions)
     return Made(again or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
 
@@ -141,7 +148,9 @@ def _missing(unit: Unit, observation: Observation, store: Store) -> list[Config]
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
 
-def _extraction(unit: Unit, observation: Observation, todo: list[Config], progress: Progress) -> Extraction:
+def _extraction(
+    unit: Unit, observation: Observation, todo: list[Config], progress: Progress, views: KeptViews, folder: Path
+) -> Extraction:
     index = np.asarray(observation.index)
     return Extraction(
         load_images(unit.dataset).pixels,
@@ -149,7 +158,9 @@ def _extraction(unit: Unit, observation: Observation, todo: list[Config], progre
         observation.query,
         [plug_in(statistic) for statistic in todo],
         plug_in(unit.defense).release,
+        views,
         unit.batch_size,
+        folder,
         progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index)),
         observation.epoch,
     )
@@ -182,11 +193,16 @@ def _explain(unit: Unit, store: Store) -> None:
 
 
 def _save_statistic(
-    unit: Unit, store: Store, observation: Observation, config: Config, result: dict[str, Observed], forwards: int
+    unit: Unit,
+    store: Store,
+    observation: Observation,
+    config: Config,
+    result: dict[str, Observed],
+    extraction: Extraction,
 ) -> None:
     name = plug_in(config).name
     counts = {
-        "forwards": forwards,
+        "forwards": extraction.forwards,
         "zero": {layer: observed.zero for layer, observed in result.items()},
         "nonfinite": {layer: observed.nonfinite for layer, observed in result.items()},
     }
@@ -194,7 +210,7 @@ def _save_statistic(
     def write(folder: Path) -> None:
         for layer, observed in result.items():
             if name in observed.values:
-                np.save(folder / f"{layer}.npy", observed.values[name], allow_pickle=False)
+                extraction.path(layer, name).replace(folder / f"{layer}.npy")
         (folder / "counts.json").write_text(json.dumps(counts))
 
     store.put("statistics", unit.statistic_parts(observation, config), write)

@@ -1,0 +1,38 @@
+"""Views made for one encoder and kept for the next: to make them costs a good part of a small network's forward pass.
+
+Kept for as long as this object lives, which is one job. Not on disk: single-precision views are read no faster there.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from lpla.answers import made
+from lpla.evidence import Query
+
+Chunk = tuple[Float[Tensor, "M C S S"], ...]
+
+
+class KeptViews:
+    """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+        self._kept: dict[tuple[int, bytes, Query, torch.device], tuple[Tensor, Chunk]] = {}
+
+    def chunk(
+        self, pixels: UInt8[Tensor, "M C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
+    ) -> Chunk:
+        """The views of the images `index` of a data set's `pixels`; not to be changed in place."""
+        # Pixels are told apart by identity, and held so that no others can get it.
+        key = id(pixels), index.numpy().tobytes(), query, device
+        if key in self._kept:
+            return self._kept[key][1]
+        views = made(pixels[index].to(device), index.to(device), query)
+        size = sum(one.untyped_storage().nbytes() for one in views)
+        if size <= self.left:
+            self.left -= size
+            self._kept[key] = pixels, views
+        return views
