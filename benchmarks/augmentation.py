@@ -28,7 +28,8 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ours(), theirs()
+        ours()
+        theirs()
         found = interleaved(
             {"ours": lambda: batches * batch / seconds_of(ours), "lightly": lambda: batch / seconds_of(theirs)}, repeats
         )

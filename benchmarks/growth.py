@@ -30,14 +30,15 @@ class Silent:
 
 def rows(audit: Audit, repeats: int) -> list[Row]:
     """Training for members and shadows, extraction for queries."""
-    unit = _unit(audit)
+    unit, repeats = _unit(audit), min(repeats, audit.repeats)
     settings = settings_of("backbone=resnet9")
     encoder, pixels = build(settings), noise(audit.growth_images)
     base = audit.growth_members
     queries = lambda q: extract([encoder], settings, pixels, q, torch.device("cpu"))  # noqa: E731
     make_one = lambda m: _make([replace(unit, members=tuple(range(m)))])  # noqa: E731
     shadows = lambda s: _make([replace(unit, members=tuple(range(k, k + base))) for k in range(s + 1)])  # noqa: E731
-    make_one(base), queries(1)
+    make_one(base)
+    queries(1)
     return [
         *_series("members", make_one, {base * k: k for k in (1, 2, 4)}, repeats),
         *_series("shadows", shadows, {k: k + 1 for k in (2, 4, 8)}, repeats),

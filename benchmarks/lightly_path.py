@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from lightly.data import LightlyDataset
 from lightly.loss import NTXentLoss
-from lightly.transforms import SimCLRTransform
+from lightly.transforms.simclr_transform import SimCLRTransform
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader

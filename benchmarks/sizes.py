@@ -42,8 +42,8 @@ class Audit:
     """Of the audit that is swept."""
     sweep: tuple[str, ...]
     points: int
-    jobs: int
-    """Repeats of whole sweeps, at most."""
+    repeats: int
+    """Of sweeps and of growth, at most."""
     growth_members: int
     growth_epochs: int
     growth_images: int

@@ -31,7 +31,7 @@ def rows(audit: Audit, repeats: int) -> list[Row]:
             "ours": partial(_sweep, folder, audit, warm),
             "limit": partial(_untouched, folder, audit.settings),
         }
-        found = interleaved(commands, min(repeats, audit.jobs))
+        found = interleaved(commands, min(repeats, audit.repeats))
         answers = [
             Row("commands", f"run.py {name}", "s", times, aim="1.5 s")
             for name, times in interleaved(

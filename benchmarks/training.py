@@ -27,7 +27,9 @@ class Stopwatch(pl.Callback):
     def __init__(self, skip: int) -> None:
         self.skip, self.seconds, self._start = skip, 0.0, 0.0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
         """Start when the warm-up is over."""
         if trainer.global_step == self.skip:
             wait(pl_module.device)

@@ -47,6 +47,6 @@ def test_turns_are_taken_and_ratios_are_those_within_a_repeat(monkeypatch: pytes
     speed = {"ours": iter([4.0, 40.0, 9.0]), "limit": iter([2.0, 10.0, 9.0])}
     found = interleaved({name: lambda name=name: turns.append(name) or next(speed[name]) for name in speed}, 3)
     assert turns == ["ours", "limit"] * 3
-    record = Row("part", "case", "s", **found).record()
+    record = Row("part", "case", "s", ours=found["ours"], limit=found["limit"]).record()
     assert record["ours"] == {"median": 9.0, "repeats": [4.0, 40.0, 9.0]}
     assert record["over_limit"] == 2.0 and record["over_lightly"] is None and record["lightly"] is None
