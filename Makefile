@@ -30,5 +30,5 @@ check: $(READY)  ## lint, format, types, the layers and the configuration contra
 	$(VENV)/bin/basedpyright
 	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py
 
-bench: $(READY)  ## measure the attacks: seconds and peak memory at 20,000 images (minutes)
-	$(RUN) benchmarks/attacks.py
+bench: $(READY)  ## measure: ours, lightly's path and the limit, side by side (minutes)
+	$(RUN) -m benchmarks

@@ -1,0 +1,49 @@
+"""What is measured, built as an audit builds it: the framework, its views, its statistics; and images of noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from jaxtyping import UInt8
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from lpla.contracts import Arch, Views
+from lpla.recipe import plug_in
+
+ROOT = Path(__file__).parents[1]
+SIDE = 32
+VIEWS = Views(
+    crop_scale=(0.08, 1.0),
+    crop_ratio=(3 / 4, 4 / 3),
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grayscale=0.2,
+)
+"""SimCLR's for images of 32 pixels: jitter at half strength, no blur; the same as `lightly_path.TRANSFORM`."""
+
+
+def settings_of(*overrides: str) -> dict[str, Any]:
+    """The default configuration with `overrides`, as plain data."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", list(overrides))
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    return settings
+
+
+def build(settings: dict[str, Any], channels: int = 3) -> Arch:
+    """The framework, with initial weights."""
+    return plug_in(settings["arch"], partial=True)(plug_in(settings["backbone"], partial=True)(channels))
+
+
+def noise(images: int) -> UInt8[Tensor, "N 3 32 32"]:
+    """Pixels, whose content matters to no timing."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (images, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)

@@ -1,0 +1,80 @@
+"""Queries to several encoders about the same images: ours, lightly's path, and the network alone on resident noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of
+from benchmarks.lightly_path import TRANSFORM, loader
+from benchmarks.measure import Row, interleaved, seconds_of
+from benchmarks.sizes import Sizes
+from benchmarks.training import embedder, settings_name
+from lpla.contracts import Arch
+from lpla.defense.none import Identity
+from lpla.evidence import Query
+from lpla.observe import Extraction
+from lpla.recipe import plug_in
+
+
+def rows(sizes: Sizes, repeats: int) -> list[Row]:
+    """Views a second and encoder."""
+    settings = settings_of(*sizes.network)
+    pixels = noise(sizes.images)
+    encoders = [build(settings).to(sizes.device).eval() for _ in range(sizes.encoders)]
+    views = sizes.images * sizes.queries
+    works: dict[str, Callable[[], object]] = {
+        "ours": partial(extract, encoders, settings, pixels, sizes.queries, sizes.device),
+        "lightly": partial(theirs, encoders[0], pixels, sizes),
+        "limit": partial(bare, encoders[0], sizes),
+    }
+    for work in works.values():
+        work()
+    share = {"ours": len(encoders), "lightly": 1, "limit": 1}
+    found = interleaved(
+        {name: partial(_rate, work, views * share[name], sizes.device) for name, work in works.items()}, repeats
+    )
+    case = f"{settings_name(settings)}, {sizes.queries} views, {sizes.encoders} encoders"
+    aim = "2.2 x lightly's (GPU: 10), 0.9 x limit"
+    return [Row("extraction", case, "views/s", **found, aim=aim)]
+
+
+def _rate(work: Callable[[], object], views: int, device: torch.device) -> float:
+    return views / seconds_of(work, device)
+
+
+def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, queries: int, device: torch.device) -> None:
+    """As an audit does it, with the statistics that every audit keeps."""
+    statistics = [plug_in(one) for one in settings["observe"]["statistics"]]
+    size = settings["observe"]["batch_size"]
+    query = Query(VIEWS, queries, seed=0)
+    for arch in encoders:
+        callback = Extraction(
+            pixels, np.arange(len(pixels)), query, statistics, Identity().release, size, lambda _: None
+        )
+        callback.observe(arch, device)
+
+
+def theirs(arch: Arch, pixels: Tensor, sizes: Sizes) -> None:
+    """Every view is transformed by itself, for every encoder anew: one encoder's part."""
+    network = embedder(arch)
+    views = loader(pixels.repeat(sizes.queries, 1, 1, 1), TRANSFORM.transforms[0], sizes.forward, sizes.workers)
+    with torch.no_grad():
+        for batch, *_ in views:
+            network(batch.to(sizes.device, non_blocking=True)).cpu()
+
+
+def bare(arch: Arch, sizes: Sizes) -> None:
+    """Forward passes of one resident batch; bfloat16 and channels last on a GPU."""
+    gpu = sizes.device.type == "cuda"
+    layout = torch.channels_last if gpu else torch.contiguous_format
+    network = embedder(arch).to(memory_format=layout)
+    views = torch.rand(sizes.forward, 3, SIDE, SIDE, device=sizes.device).to(memory_format=layout)
+    with torch.inference_mode(), torch.autocast(sizes.device.type, torch.bfloat16, enabled=gpu):
+        for _ in range(sizes.images * sizes.queries // sizes.forward):
+            network(views)
