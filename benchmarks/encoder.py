@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from lpla.contracts import Arch, Views
-from lpla.recipe import plug_in
+from lpla.recipe import Unit, plug_in
+from lpla.train import Regime
 
 ROOT = Path(__file__).parents[1]
 SIDE = 32
@@ -47,3 +48,9 @@ def noise(images: int) -> UInt8[Tensor, "N 3 32 32"]:
     """Pixels, whose content matters to no timing."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (images, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+
+
+def unit_of(settings: dict[str, Any], regime: Regime) -> Unit:
+    """A work unit with these settings, still without members and observations."""
+    parts = {name: settings[name] for name in ("arch", "backbone", "dataset", "defense", "trainer")}
+    return Unit(name="benchmark", members=(), regime=regime, observations=(), **parts)

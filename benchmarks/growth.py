@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.encoder import build, noise, settings_of
+from benchmarks.encoder import build, noise, settings_of, unit_of
 from benchmarks.extraction import extract
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import Audit
@@ -64,8 +64,7 @@ def _unit(audit: Audit) -> Unit:
     settings = settings_of("trainer=cpu")
     views = plug_in(settings["dataset"]).train_views
     regime = Regime(audit.growth_epochs, audit.growth_members // 2, views, seed=0)
-    parts = {name: settings[name] for name in ("arch", "backbone", "dataset", "defense", "trainer")}
-    return Unit(name="benchmark", members=(), regime=regime, observations=(), **parts)
+    return unit_of(settings, regime)
 
 
 def _make(units: list[Unit]) -> None:

@@ -12,6 +12,7 @@ class Sizes:
     """The encoder and the amounts of work, for a device."""
 
     device: torch.device
+    trainer: str
     network: tuple[str, ...]
     """Overrides that choose the backbone."""
     batch: int
@@ -29,9 +30,9 @@ class Sizes:
     """Views in a bare forward pass."""
 
 
-CPU = Sizes(torch.device("cpu"), ("backbone=resnet9",), 128, 6, 2, 0, 128, 16, 5, 64)
-GPU = Sizes(torch.device("cuda", 0), ("backbone=resnet18",), 512, 60, 30, 16, 4096, 16, 5, 1024)
-SMALLEST = Sizes(torch.device("cpu"), ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8)
+CPU = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9",), 128, 6, 2, 0, 128, 16, 5, 64)
+GPU = Sizes(torch.device("cuda", 0), "gpu", ("backbone=resnet18",), 512, 60, 30, 16, 4096, 16, 5, 1024)
+SMALLEST = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8)
 
 
 @dataclass(frozen=True)

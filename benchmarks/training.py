@@ -12,12 +12,12 @@ import torch
 from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
-from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of
+from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of, unit_of
 from benchmarks.lightly_path import TRANSFORM, loader, training_step
 from benchmarks.measure import Row, interleaved, seconds_of, wait
 from benchmarks.sizes import Sizes
 from lpla.contracts import Arch
-from lpla.recipe import plug_in
+from lpla.recipe import trainer_factory
 from lpla.train import Regime, train
 
 
@@ -43,7 +43,7 @@ class Stopwatch(pl.Callback):
 
 def rows(sizes: Sizes, repeats: int) -> list[Row]:
     """Samples (images, each seen twice) a second."""
-    settings = settings_of(*sizes.network)
+    settings = settings_of(*sizes.network, f"trainer={sizes.trainer}")
     pixels = noise(sizes.batch * (sizes.warm_up + sizes.steps))
     measures = {"ours": ours, "lightly": theirs, "limit": bare}
     ready = {name: partial(measure, settings, pixels, sizes) for name, measure in measures.items()}
@@ -62,7 +62,7 @@ def ours(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
     """An epoch of `lpla.train`."""
     watch = Stopwatch(sizes.warm_up)
     regime = Regime(epochs=1, batch_size=sizes.batch, views=VIEWS, seed=0)
-    trainer = plug_in(settings["trainer"] | {"accelerator": sizes.device.type}, partial=True)
+    trainer = trainer_factory(unit_of(settings, regime))
     train(build(settings), pixels, np.arange(len(pixels)), regime, trainer, [watch])
     return sizes.steps * sizes.batch / watch.seconds
 

@@ -21,7 +21,7 @@ def compiled(arch: Arch, backend: str = "inductor") -> Iterator[None]:
     networks = [child for child in arch.children() if isinstance(child, Backbone)]
     for network in networks:
         # An attribute of the object, not a wrapper around it, which would rename its state.
-        network.forward = _compiled_in_training(network, backend)
+        network.forward = _compiled_in_training(network, backend)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:

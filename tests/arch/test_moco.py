@@ -23,7 +23,7 @@ class LightlysMoCo(nn.Module):
         deactivate_requires_grad(self.backbone_momentum)
         deactivate_requires_grad(self.projection_head_momentum)
         self.criterion = NTXentLoss(temperature=0.1, memory_bank_size=(queue_size, 12)).double()
-        self.criterion.memory_bank.bank.copy_(plain.criterion.memory_bank.bank)
+        self.criterion.memory_bank.bank.copy_(plain.criterion.get_buffer("memory_bank.bank"))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.projection_head(self.backbone(x))
