@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from benchmarks.training import embedder, settings_name
 from lpla.contracts import Arch
 from lpla.defense.none import Identity
 from lpla.evidence import Query
+from lpla.kept_views import KeptViews
 from lpla.observe import Extraction
 from lpla.recipe import plug_in
 
@@ -50,14 +53,16 @@ def _rate(work: Callable[[], object], views: int, device: torch.device) -> float
 
 def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, queries: int, device: torch.device) -> None:
     """As an audit does it, with the statistics that every audit keeps."""
-    statistics = [plug_in(one) for one in settings["observe"]["statistics"]]
-    size = settings["observe"]["batch_size"]
-    query = Query(VIEWS, queries, seed=0)
-    for arch in encoders:
-        callback = Extraction(
-            pixels, np.arange(len(pixels)), query, statistics, Identity().release, size, lambda _: None
-        )
-        callback.observe(arch, device)
+    observe, query = settings["observe"], Query(VIEWS, queries, seed=0)
+    statistics = [plug_in(one) for one in observe["statistics"]]
+    kept, size = KeptViews(observe["cache_mb"] * 2**20), observe["batch_size"]
+    rows, release = np.arange(len(pixels)), Identity().release
+    with TemporaryDirectory() as temporary:
+        for k, arch in enumerate(encoders):
+            folder = Path(temporary) / str(k)
+            Extraction(pixels, rows, query, statistics, release, kept, size, folder, lambda _: None).observe(
+                arch, device
+            )
 
 
 def theirs(arch: Arch, pixels: Tensor, sizes: Sizes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,8 @@ class Trial:
     def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
         """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
         attack, encoders = plug_in(plan.attack), plan.encoders
+        # As it was configured: to copy it costs less than to build it anew for every permutation.
+        self._attack = deepcopy(attack)
 
         def look(subject: Subject) -> Seen:
             return see(subject, store, attack, layer, plan.queries, epoch)
@@ -35,7 +38,7 @@ class Trial:
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
-        attack = plug_in(self.plan.attack)
+        attack = deepcopy(self._attack)
         if self.known:
             return attack.fit_nonmembers(self.known)
         if self.plan.knowledge.kind == "few_labels":
