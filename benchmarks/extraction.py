@@ -60,9 +60,8 @@ def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, quer
     with TemporaryDirectory() as temporary:
         for k, arch in enumerate(encoders):
             folder = Path(temporary) / str(k)
-            Extraction(pixels, rows, query, statistics, release, kept, size, folder, lambda _: None).observe(
-                arch, device
-            )
+            made = Extraction(pixels, rows, query, statistics, release, kept, size, folder, lambda _: None)
+            made.observe(arch, device)
 
 
 def theirs(arch: Arch, pixels: Tensor, sizes: Sizes) -> None:

@@ -24,7 +24,7 @@ from lpla.members import Members, fits
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raise it when a change here changes the weights."""
 
 AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
@@ -151,7 +151,7 @@ def train(
 ) -> list[float]:
     """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
 
-    On CUDA its convolutions become channels-last and, if so wished, its backbones are compiled.
+    Its convolutions become channels-last and, on CUDA and if so wished, its backbones are compiled.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
@@ -170,10 +170,8 @@ def train(
         )
     module = Pretraining(arch, Members(pixels, index, resident), regime)
     arch.train()
-    cuda = device.type == "cuda"
-    if cuda:
-        arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with compiled(arch) if cuda and compile_on_cuda else nullcontext():
+    arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+    with compiled(arch) if device.type == "cuda" and compile_on_cuda else nullcontext():
         runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
