@@ -26,9 +26,8 @@ VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), flip=0.5, jitter=0
 class Tensor(Dataset):
     """The pixels of a file, in memory."""
 
-    def __init__(self, *, file: str) -> None:
-        self.file = file
-        self.train_views = self.query_views = VIEWS
+    def __init__(self, *, file: str, train_views: Views, query_views: Views) -> None:
+        self.file, self.train_views, self.query_views = file, train_views, query_views
 
     def load(self) -> Images:
         saved = np.load(self.file)
@@ -50,13 +49,12 @@ def photographs(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def overrides(root: Path, kind: str) -> list[str]:
+    views = [f"dataset.{which}_views.{name}={json.dumps(value)}" for which in ("train", "query")
+             for name, value in vars(VIEWS).items()]  # fmt: skip
     if kind == "imagefolder":
-        views = [f"dataset.{which}_views.{name}={json.dumps(value)}" for which in ("train", "query")
-                 for name, value in vars(VIEWS).items()]  # fmt: skip
         folder = ["dataset=imagefolder", "dataset.size=32", f"data.root={root / 'png'}", f"data.cache={root / 'cache'}"]
         return folder + views
-    return [f"+dataset.file={root / 'tensor.npz'}", f"dataset._target_={Tensor.__module__}.Tensor",
-            "~dataset.train_views", "~dataset.query_views"]  # fmt: skip
+    return [f"+dataset.file={root / 'tensor.npz'}", f"dataset._target_={Tensor.__module__}.Tensor", *views]
 
 
 def test_the_same_content_and_keys(photographs: Path, tiny_settings: Settings) -> None:
