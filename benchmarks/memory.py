@@ -81,7 +81,15 @@ def network(width: float) -> Arch:
     """SimCLR on the small ResNet, with its initial weights."""
     backbone = CifarResNet(SHAPE[0], depth=9, width=width, stem_relu=True)
     never = Optimization(torch.optim.SGD, 0.0, None, 0)
-    return SimCLR(backbone, hidden_dim=512, output_dim=128, temperature=0.5, batch_norm="joint", optimization=never)
+    return SimCLR(
+        backbone,
+        hidden_dim=512,
+        output_dim=128,
+        temperature=0.5,
+        decoupled=False,
+        batch_norm="joint",
+        optimization=never,
+    )
 
 
 def peak_mb() -> float:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
+from lpla.arch._dcl import DCL
 from lpla.arch._nt_xent import NTXent
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
@@ -17,6 +18,7 @@ class SimCLR(Arch):
 
     `batch_norm`: `joint` is the default, as in the paper's own code, and the same for every framework, so that a
     comparison of frameworks is none of batch norms; `per_view` is Lightly's example, which forwards each view alone.
+    `decoupled` takes the positive out of the denominator (DCL).
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class SimCLR(Arch):
         hidden_dim: int,
         output_dim: int,
         temperature: float,
+        decoupled: bool,
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
@@ -34,7 +37,7 @@ class SimCLR(Arch):
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)
         set_batch_norm(self, batch_norm, views=2)
-        self.criterion = NTXent(temperature)
+        self.criterion = DCL(temperature) if decoupled else NTXent(temperature)
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:
@@ -42,7 +45,7 @@ class SimCLR(Arch):
         return (base, base)
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
-        """NT-Xent of the two projected views; no schedule."""
+        """NT-Xent (or DCL) of the two projected views; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         return self.criterion(z0, z1)
 

@@ -1,0 +1,33 @@
+"""Decoupled contrastive learning: NT-Xent without the positive among its own negatives (Yeh et al., arXiv 2110.06848).
+
+The values and gradients of Lightly's DCLLoss, whose boolean masks make a GPU report their count.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpla.arch._off_diagonal import off_diagonal
+
+
+class DCL(nn.Module):
+    """Pull an embedding to its other view; push it from all views of the other images (equation 6, unweighted)."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        if abs(temperature) < 1e-8:
+            raise ValueError(f"temperature must not be 0, got {temperature}")
+        self.temperature = temperature
+
+    def forward(self, out0: Float[Tensor, "B D"], out1: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+        """The mean over images and over both views."""
+        z0, z1 = F.normalize(out0, dim=1), F.normalize(out1, dim=1)
+        return (self._one_way(z0, z1) + self._one_way(z1, z0)) / 2
+
+    def _one_way(self, z: Tensor, other: Tensor) -> Tensor:
+        same, across = z @ z.T / self.temperature, z @ other.T / self.temperature
+        negatives = torch.cat([off_diagonal(same), off_diagonal(across)], dim=1)
+        return (negatives.logsumexp(dim=1) - across.diagonal()).mean()
