@@ -82,12 +82,11 @@ def theirs(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
 
 
 def bare(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
-    """The same network on one resident batch of noise; bfloat16 and channels last on a GPU."""
+    """The same network on one resident batch of noise, channels last; bfloat16 on a GPU."""
     network, _ = trained_network(settings, sizes)
     views = torch.rand(2 * sizes.batch, 3, SIDE, SIDE, device=sizes.device)
     gpu = sizes.device.type == "cuda"
-    if gpu:
-        network, views = network.to(memory_format=torch.channels_last), views.to(memory_format=torch.channels_last)
+    network, views = network.to(memory_format=torch.channels_last), views.to(memory_format=torch.channels_last)
 
     def step() -> None:
         network.zero_grad()
