@@ -12,7 +12,7 @@ from lpla.answers import check_positions
 from lpla.contracts import Images, InputError, Membership, UndefinedError
 from lpla.evidence import Attack, Query
 from lpla.knowledge import Knowledge, shadow_settings
-from lpla.recipe import Config, Observation, Unit, load_images, plug_in, statistic_config
+from lpla.recipe import Config, Observation, Unit, load_images, plug_in, statistic_config, statistic_of
 from lpla.statistic.clean import Clean
 from lpla.subject import Subject
 from lpla.train import Regime
@@ -78,7 +78,7 @@ class Casting:
     def _observations(self, settings: Config, index: Int[np.ndarray, " N"], images: Images) -> tuple[Observation, ...]:
         """One per query that the attack's statistics need, and what `observe.statistics` keeps for other attacks."""
         wanted = list(self.attack.statistics())
-        also = [plug_in(one) for one in self.settings["observe"]["statistics"]]
+        also = [statistic_of(one) for one in self.settings["observe"]["statistics"]]
         wanted += [one for one in also if type(one) not in {type(statistic) for statistic in wanted}]
         by_query: dict[Query, list[Config]] = {}
         for statistic in wanted:

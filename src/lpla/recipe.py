@@ -138,6 +138,16 @@ def statistic_config(statistic: Statistic) -> Config:
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **json.loads(json.dumps(vars(statistic)))}
 
 
+def statistic_of(config: Config) -> Statistic:
+    """The statistic, built once per process: it is its arguments and nothing else."""
+    return _statistic_of(json.dumps(config, sort_keys=True))
+
+
+@lru_cache(maxsize=64)
+def _statistic_of(config: str) -> Statistic:
+    return plug_in(json.loads(config))
+
+
 def plug_in(config: Config, partial: bool = False) -> Any:
     """Instantiate a plug-in; raises InputError, the constructor's own or one that quotes what it could not use."""
     try:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 
 from lpla.contracts import UndefinedError
 from lpla.evidence import Attack, Labelled, Query, Seen
-from lpla.recipe import Observation, Unit, load_images, plug_in, statistic_config
+from lpla.recipe import Observation, Unit, load_images, statistic_config, statistic_of
 from lpla.store import Store
 from lpla.unit import load_observed
 
@@ -60,7 +60,7 @@ def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
 def count_unusable(subject: Subject, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
     """Zero and non-finite embeddings among the views of one query at this layer; None if there is none."""
     for observation in subject.observations:
-        there = tuple(one for one in observation.statistics if layer in plug_in(one).layers)
+        there = tuple(one for one in observation.statistics if layer in statistic_of(one).layers)
         if there:
             found = load_observed(subject.unit, store, replace(observation, statistics=there), layer)
             return found.zero, found.nonfinite

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from lpla.contracts import Arch, UndefinedError
 from lpla.kept_views import KeptViews
 from lpla.observe import Extraction, Observed
-from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, trainer_factory
+from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, statistic_of, trainer_factory
 from lpla.store import Store, key_of
 from lpla.train import train
 
@@ -134,7 +134,7 @@ def load_observed(unit: Unit, store: Store, observation: Observation, layer: str
     """
     values, counts = {}, {}
     for config in observation.statistics:
-        statistic = plug_in(config)
+        statistic = statistic_of(config)
         if layer not in statistic.layers:
             where = f"layer={' or '.join(statistic.layers)}"
             raise UndefinedError(f"{statistic.name} exists at {where} alone, got {layer}")
@@ -156,7 +156,7 @@ def _extraction(
         load_images(unit.dataset).pixels,
         index,
         observation.query,
-        [plug_in(statistic) for statistic in todo],
+        [statistic_of(statistic) for statistic in todo],
         plug_in(unit.defense).release,
         views,
         unit.batch_size,
@@ -200,7 +200,7 @@ def _save_statistic(
     result: dict[str, Observed],
     extraction: Extraction,
 ) -> None:
-    name = plug_in(config).name
+    name = statistic_of(config).name
     counts = {
         "forwards": extraction.forwards,
         "zero": {layer: observed.zero for layer, observed in result.items()},
