@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from benchmarks.encoder import VIEWS, noise
@@ -17,9 +19,9 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     pixels, stream = noise(batch), torch.arange(batch)
     images = to_pil(pixels)
 
-    def ours() -> None:
+    def ours(backend: str | None = None) -> None:
         for view in range(2 * batches):
-            augment(pixels, VIEWS, 0, stream, view)
+            augment(pixels, VIEWS, 0, stream, view, backend)
 
     def theirs() -> None:
         for image in images:
@@ -27,13 +29,22 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    fused = partial(ours, sizes.backend)
     try:
-        ours()
-        theirs()
-        found = interleaved(
-            {"ours": lambda: batches * batch / seconds_of(ours), "lightly": lambda: batch / seconds_of(theirs)}, repeats
+        for work in (ours, fused, theirs):
+            work()
+        rates = interleaved(
+            {
+                "ours": lambda: batches * batch / seconds_of(ours),
+                "fused": lambda: batches * batch / seconds_of(fused),
+                "lightly": lambda: batch / seconds_of(theirs),
+            },
+            repeats,
         )
     finally:
         torch.set_num_threads(threads)
-    case = "two views, 32 px, one core"
-    return [Row("augmentation", case, "samples/s", **found, aim="5 x lightly's")]
+    case, lightly = "two views, 32 px, one core", rates["lightly"]
+    return [
+        Row("augmentation", case, "samples/s", rates["ours"], lightly, aim="5 x lightly's"),
+        Row("augmentation", f"{case}, compiled", "samples/s", rates["fused"], lightly),
+    ]

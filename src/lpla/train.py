@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,10 @@ class Regime:
 class Pretraining(pl.LightningModule):
     """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
 
-    def __init__(self, arch: Arch, members: Members, regime: Regime) -> None:
+    def __init__(self, arch: Arch, members: Members, regime: Regime, compile: bool = False) -> None:
         super().__init__()
+        augment = AUGMENTS[regime.augment]
+        self.augment = partial(augment, backend="inductor") if compile and regime.augment == "ours" else augment
         self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
@@ -76,8 +79,7 @@ class Pretraining(pl.LightningModule):
         """Pixels -> one augmented batch per training view."""
         pixels, stream = batch
         first = self.current_epoch * len(self.specs)
-        augment = AUGMENTS[self.regime.augment]
-        return [augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
+        return [self.augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """The framework's loss; `progress` is the share of steps done."""
@@ -151,7 +153,7 @@ def train(
 ) -> list[float]:
     """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
 
-    Its convolutions become channels-last and, on CUDA and if so wished, its backbones are compiled.
+    Its convolutions become channels-last and, on CUDA and if so wished, backbones and views are compiled.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
@@ -168,10 +170,11 @@ def train(
         log.info(
             "%d members do not fit into half of the free memory of %s: streamed batch by batch", len(index), device
         )
-    module = Pretraining(arch, Members(pixels, index, resident), regime)
+    compile = compile_on_cuda and device.type == "cuda"
+    module = Pretraining(arch, Members(pixels, index, resident), regime, compile)
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with compiled(arch) if device.type == "cuda" and compile_on_cuda else nullcontext():
+    with compiled(arch) if compile else nullcontext():
         runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")

@@ -5,6 +5,9 @@ Source: the view of image i numbered q depends on (seed, i, q) alone, the same f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
@@ -44,19 +47,27 @@ def augment(
     seed: int,
     stream: Int64[Tensor, " B"],
     view: int | Int64[Tensor, " B"],
+    backend: str | None = None,
 ) -> Float32[Tensor, "B C S T"]:
     """View number `view` of each image, its index being `stream`: pixels in [0, 1], not standardised.
 
     Pixels are uint8, or floats in [0, 1], on the device of `stream`. The output is `spec.size` square, or as large as
     the input. A crop scale and ratio of exactly (1, 1) mean no crop. The bits of a view depend on neither the size nor
-    the order of the batch. Raises InputError if `spec` cannot be applied to images of this shape.
+    the order of the batch. With a `backend` (of torch.compile) the operations are fused, which may round differently.
+    Raises InputError if `spec` cannot be applied to images of this shape.
     """
     check(spec, *pixels.shape[1:])
     draws = uniforms(seed, stream, view, _COUNT)
-    images = max(1, _PIECE // pixels.shape[1:].numel())
+    make, images = _fused(backend) if backend else _views, max(1, _PIECE // pixels.shape[1:].numel())
     if pixels.device.type != "cpu" or len(pixels) <= images:
-        return _views(pixels, draws, spec)
-    return torch.cat([_views(*piece, spec) for piece in zip(pixels.split(images), draws.split(images), strict=True)])
+        return make(pixels, draws, spec)
+    return torch.cat([make(*piece, spec) for piece in zip(pixels.split(images), draws.split(images), strict=True)])
+
+
+@lru_cache(maxsize=2)
+def _fused(backend: str) -> Callable[[Tensor, Tensor, Views], Tensor]:
+    """One graph per specification and size of batch; the draws are arguments of it."""
+    return torch.compile(_views, backend=backend, dynamic=False)
 
 
 def _views(pixels: Tensor, draws: Tensor, spec: Views) -> Tensor:
