@@ -56,9 +56,8 @@ def labels(rows: Sequence[Row], names: Sequence[str]) -> list[Label]:
     layers = dict.fromkeys(row["layer"] for row in measured(rows))
     for failure in map(choices_of, failed(rows)):
         known = {(one[0], one[1].partition(" ")[0]) for one in found}
-        if (contender := (failure.get("attack", ""), failure.get("knowledge.kind", ""))) not in known and all(
-            contender
-        ):
+        contender = failure.get("attack", ""), failure.get("knowledge.kind", "")
+        if all(contender) and contender not in known:
             found |= {(*contender, layer, *("-" for _ in names[len(LABELS) :])): None for layer in layers}
     order = {attack: place for place, attack in reversed(list(enumerate(one[0] for one in found)))}
     return sorted(found, key=lambda one: order[one[0]])

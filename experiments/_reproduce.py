@@ -43,7 +43,7 @@ def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None)
 
 
 def choose_grid(name: str, overrides: Sequence[str]) -> str:
-    """The experiment that is named, or else the full grid where there is a GPU and the small one where there is none."""
+    """The experiment that is named, or else the full grid where there is a GPU and the small one elsewhere."""
     for override in overrides:
         if override.startswith("experiment="):
             return override.partition("=")[2]

@@ -162,9 +162,7 @@ def _caption(table: Table, folder: Path, empty: Sequence[cells.Label]) -> str:
     layers: dict[tuple[str, ...], list[str]] = {}
     for attack, knowledge, layer, *_ in empty:
         layers.setdefault((knowledge, layer), []).append(attack)
-    undefined = "; ".join(
-        f"with {knowledge} at {layer}: {' '.join(some)}" for (knowledge, layer), some in layers.items()
-    )
+    undefined = "; ".join(f"with {' at '.join(where)}: {' '.join(some)}" for where, some in layers.items())
     sentences = [
         f"Membership attacks, by what they know, against frameworks and data sets. Cells: AUC / TPR at {rate}, "
         f"{spread} {', '.join(map(str, seeds))}",

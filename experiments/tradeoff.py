@@ -71,11 +71,7 @@ def render(folder: Path) -> list[Path]:
         *said,
         formats.markdown(header, [_line(question) for question in asked], CAPTION),
         "![Over training](tradeoff_curves.svg)",
-        *(
-            [f"A null test failed in {invalid} of {len(final)} rows (table.csv: verdict); they are in."]
-            if invalid
-            else []
-        ),
+        f"A null test failed in {invalid} of {len(final)} rows (see verdict in table.csv); they are kept.",
         *(["Failed, and missing above:", "\n".join(failed)] if failed else []),
         origin(folder, [row for row in rows if not row.get("error")]),
     ]
