@@ -24,7 +24,7 @@ def draw_scatter(encoders: Sequence[Encoder], sentences: Sequence[str], place: P
     figure = Figure(figsize=(6 * len(layers), 6.6), layout="constrained")
     for axes, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
         for e in encoders:
-            if e.layer == layer and e.figures["auc"] is not None and e.figures["knn_accuracy"] is not None:
+            if e.layer == layer:
                 _point(axes, e, encoders)
         axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
         axes.set(title=f"{layer} (number: epochs)", xlabel="kNN accuracy [95 %]", ylabel="AUC of the attack [95 %]")
@@ -56,10 +56,14 @@ def draw_curves(encoders: Sequence[Encoder], place: Path) -> list[Path]:
 def _point(axes: Axes, e: Encoder, encoders: Sequence[Encoder]) -> None:
     colour, marker = _look(e, encoders, MARKERS)
     x, y = e.figures["knn_accuracy"], e.figures["auc"]
-    bars = [[[abs((e.figures[f"{name}_{end}"] or 0.0) - value)] for end in ("low", "high")]
-            for name, value in (("knn_accuracy", x), ("auc", y))]  # fmt: skip
+    if x is None or y is None:
+        return
+    low, high = (
+        [abs((e.figures[f"{name}_{end}"] or 0.0) - value) for name, value in (("knn_accuracy", x), ("auc", y))]
+        for end in ("low", "high")
+    )
     style = {"color": colour, "marker": marker, "markersize": 5, "elinewidth": 0.5, "alpha": 0.8}
-    axes.errorbar([x], [y], xerr=bars[0], yerr=bars[1], **style)
+    axes.errorbar([x], [y], xerr=[[low[0]], [high[0]]], yerr=[[low[1]], [high[1]]], **style)
     axes.annotate(str(e.epochs), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color=colour)
 
 

@@ -1,5 +1,7 @@
 """Spearman's correlation over encoders: against a slow loop, under what must not matter, and how often it errs."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def fast(x: list, y: list, cluster: list, stratum: list | None = None, seed: int
 
 
 @pytest.mark.parametrize("stratified", [False, True])
-@pytest.mark.parametrize(("points", "clusters", "levels"), [(6, 3, 3), (12, 12, 100), (20, 5, 4), (4, 4, 2)])
+@pytest.mark.parametrize(("points", "clusters", "levels"), [(6, 3, 3), (12, 12, 100), (20, 5, 4), (5, 5, 2)])
 def test_the_slow_loop_agrees(points: int, clusters: int, levels: int, stratified: bool) -> None:
     random = np.random.default_rng(points)
     x, y = (random.integers(levels, size=points).astype(float).tolist() for _ in range(2))
@@ -62,10 +64,11 @@ POINTS = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5), st.integers(
 def test_ranks_alone_count_and_signs_mirror(points: list[tuple[int, int, int]]) -> None:
     x, y, cluster = (list(column) for column in zip(*points, strict=True))
     found = fast(x, y, cluster)
-    if len(set(x)) == 1 or len(set(y)) == 1:
-        assert found.value is None and (found.low, found.high) == (-1, 1) and not found.decides
+    if found.value is None:
+        assert len(set(x)) == 1 or len(set(y)) == 1
+        assert (found.low, found.high) == (-1, 1) and not found.decides
         return
-    assert found.value == pytest.approx(spearmanr(x, y).statistic, abs=1e-9)
+    assert found.value == pytest.approx(spearmanr(x, y)[0], abs=1e-9)
     assert -1 <= found.low <= found.high <= 1
     bent = fast([value**3 + value for value in x], [np.exp(value) for value in y], cluster)
     assert bent == found
@@ -99,7 +102,7 @@ def test_so_few_clusters_err_seldom_and_pooled_checkpoints_would_err_often() -> 
     """Unrelated variables: the interval leaves 0 in about 1 of 20; taken point by point it would in about 1 of 4."""
     random = np.random.default_rng(0)
     cluster = np.repeat(np.arange(FEWEST), 4).tolist()
-    wrong = dict.fromkeys(("alone", "clusters", "points"), 0)
+    wrong: Counter[str] = Counter()
     for trial in range(200):
         x, y = random.normal(size=(2, FEWEST))
         alone = spearman(x, y, list(range(FEWEST)), trial, resamples=300)

@@ -57,8 +57,8 @@ def test_the_outcome_is_that_of_the_encoders(slope: int, outcome: str) -> None:
     for number in range(40):
         utility, noise = random.normal(size=2)
         figures = {"knn_accuracy": utility, "auc": slope * utility + noise / 2}
-        final.append(Encoder(f"arch{number // 8}", f"net{number // 4 % 2}", number % 2, "backbone", 20 + number // 2 % 2,
-                             20, figures))  # fmt: skip
+        family = f"arch{number // 8}", f"net{number // 4 % 2}", number % 2
+        final.append(Encoder(*family, "backbone", 20 + number // 2 % 2, 20, figures))
     asked = questions("backbone", final, [])
     assert [question.over for question in asked] == ["encoders", "encoders at equal length"]
     assert {verdict(question.found) for question in asked} == {outcome}
@@ -78,7 +78,8 @@ def test_length_alone_is_no_support_at_equal_length() -> None:
 
 def test_encoders_differ_in_nothing_else_and_carry_their_intervals(tmp_path: Path) -> None:
     (one,) = encoders([ROW], tmp_path)
-    assert one.figures["knn_accuracy_low"] < 0.5 < one.figures["knn_accuracy_high"]  # pyright: ignore[reportOptionalOperand]
+    low, high = (one.figures[f"knn_accuracy_{end}"] for end in ("low", "high"))
+    assert low is not None and high is not None and low < 0.5 < high
     assert (one.figures["auc_low"], one.figures["auc_high"], one.family) == (0.6, 0.8, ("simclr", "resnet9", 0))
     with pytest.raises(InputError, match="members must be one for all encoders of a trade-off, got 100 and 200"):
         encoders([ROW, ROW | {"members": 200}], tmp_path)
