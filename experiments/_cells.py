@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from lpla.report.table import CHOICES, Row, cell, interval
+from lpla.report.table import CHOICES, Row, cell, interval, number
 
 LABELS = ("attack", "knowledge", "layer")
 COLUMNS = ("dataset", "arch")
-ENCODER = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed", "settings")
-"""What rows on one encoder agree in."""
+ENCODER = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed")
+"""What rows on one encoder agree in, beside settings that are not the attacker's."""
 INVALID = "*"
 
 Label = tuple[str, ...]
@@ -99,8 +99,14 @@ def undefined(rows: Sequence[Row]) -> list[str]:
     return [row["notes"][0] for row in rows if row.get("auc") is None and row.get("notes")]
 
 
+def encoder(row: Row) -> tuple[str, ...]:
+    """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
+    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.")))
+    return (*(cell(row.get(name)) for name in ENCODER), *settings)
+
+
 def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | None, float | None]:
-    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval; None: not measurable."""
+    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval, if it has one; None: not measurable."""
     values = [row[name] for row in rows if row.get(name) is not None]
     if not values:
         return None, None, None
@@ -112,5 +118,6 @@ def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | No
 
 def figures(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Figures of one cell, and a star where a null test failed."""
-    text = " / ".join(interval(*over_seeds(rows, name)) for name in names)
+    found = (over_seeds(rows, name) for name in names)
+    text = " / ".join(number(value) if low is None else interval(value, low, high) for value, low, high in found)
     return text + (f" {INVALID}" if any(str(row.get("verdict")).startswith("invalid") for row in rows) else "")

@@ -18,7 +18,7 @@ from experiments._origin import origin
 from experiments._reproduce import reproduce
 from lpla.contracts import InputError
 from lpla.report import formats
-from lpla.report.table import Row, cell, read_rows, write_csv
+from lpla.report.table import Row, read_rows, write_csv
 
 PUBLISHED = Path(__file__).with_name("table3_published.csv")
 RATE, RATE_OF_FEW = "tpr_at_1pct", "tpr_at_5pct"
@@ -78,7 +78,7 @@ class Table:
                 there = [
                     r for r in cells.measured(self.rows) if (r["dataset"], r["arch"], r["layer"]) == (*column, layer)
                 ]
-                encoders = {tuple(cell(row.get(name)) for name in cells.ENCODER): row for row in there}
+                encoders = {cells.encoder(row): row for row in there}
                 bare = [{name: row.get(name) for name in UTILITY} for row in encoders.values()]
                 line += [cells.figures(bare, UTILITY) if bare else "-", *(["-"] if column in self.published else [])]
             foot.append(line)

@@ -61,6 +61,16 @@ def test_seeds_make_an_interval_and_utility_stands_at_the_foot(tmp_path: Path) -
     assert (first["seeds"], first["auc"], first["auc_low"], first["tpr_at_1pct"]) == ("3", "0.7", "0.5", "")
 
 
+def test_the_utility_of_one_encoder_counts_once_whoever_attacks_it(tmp_path: Path) -> None:
+    swept(tmp_path, ROW, ROW | {"knowledge": "known_nonmembers"})
+    for job, kind in enumerate(("shadows", "known_nonmembers")):
+        (tmp_path / str(job) / ".hydra").mkdir()
+        (tmp_path / str(job) / ".hydra" / "overrides.yaml").write_text(f"- knowledge.kind={kind}\n- seed=0\n")
+    render(tmp_path)
+    # One seed makes no interval.
+    assert table(tmp_path)[1]["utility: kNN / linear  backbone"] == [".875 / .500"]
+
+
 def test_the_rate_at_one_percent_is_shown_where_groups_suffice(tmp_path: Path) -> None:
     render(swept(tmp_path, ROW | {"tpr_at_1pct": 0.1, "tpr_at_1pct_low": 0.05, "tpr_at_1pct_high": 0.2}))
     caption, lines, _ = table(tmp_path)
