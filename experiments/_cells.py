@@ -106,7 +106,7 @@ def encoder(row: Row) -> tuple[str, ...]:
 
 
 def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | None, float | None]:
-    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval, if it has one; None: not measurable."""
+    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval, if any; None: not measured."""
     values = [row[name] for row in rows if row.get(name) is not None]
     if not values:
         return None, None, None
