@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 .PHONY: help setup audit test check bench
 
 help:  ## list the targets
-	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## create .venv with the tested versions (once; about 6 GB)
 
@@ -29,6 +29,9 @@ check: $(READY)  ## lint, format, types, the layers and the configuration contra
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/basedpyright
 	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py
+
+reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, tradeoff (settings: ARGS="data.root=PATH")
+	$(RUN) -m experiments.$* $(ARGS)
 
 bench: $(READY)  ## measure: ours, lightly's path and the limit, side by side (minutes)
 	$(RUN) -m benchmarks

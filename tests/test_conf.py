@@ -64,6 +64,31 @@ def differences(node: object) -> list[str]:
     return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
 
 
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+WITHOUT_A_FIGURE = {"wandb_sweep"}
+"""Experiments that render nothing of their own."""
+TOOLS = {"wandb_dashboard"}
+"""Modules of `experiments` that belong to no sweep."""
+
+
+def test_every_experiment_has_its_module_and_every_module_its_experiment() -> None:
+    modules = {f.stem for f in (ROOT / "experiments").glob("*.py") if not f.stem.startswith("_")}
+    assert {name.removesuffix("_small") for name in EXPERIMENTS} - WITHOUT_A_FIGURE == modules - TOOLS
+    assert {f"{name}_small" for name in modules - TOOLS} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_value_of_every_axis_of_an_experiment_composes(name: str) -> None:
+    from lpla.plan import KNOWN
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        params = compose("config", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper.get("params") or {}
+        assert {str(key) for key in compose("config", [f"experiment={name}"])} <= KNOWN
+        for axis, values in params.items():
+            for value in str(values).split(","):
+                compose("config", [f"experiment={name}", f"{axis}={value}"])
+
+
 @pytest.mark.parametrize("views", VIEWS)
 def test_every_augmentation_of_the_shadows_is_one(views: str) -> None:
     config = composed(f"+views@shadow_views={views}").shadow_views

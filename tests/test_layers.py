@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "lpla"
 FILES = sorted(SOURCE.rglob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 
 PLUG_INS = {"arch", "backbone", "dataset", "split", "attack", "defense"}
 MAY_IMPORT = {
@@ -105,7 +106,7 @@ def test_every_room_is_in_the_table() -> None:
     assert rooms == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("file", [*FILES, ROOT / "run.py"], ids=lambda file: str(file.name))
+@pytest.mark.parametrize("file", [*FILES, ROOT / "run.py", *EXPERIMENTS], ids=lambda file: str(file.name))
 def test_files_and_functions_are_short(file: Path) -> None:
     text = file.read_text()
     assert len(text.splitlines()) <= 250

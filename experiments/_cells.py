@@ -1,0 +1,123 @@
+"""A table's cells from a sweep's rows: seeds together, failed jobs and undefined attacks as numbered notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from lpla.report.table import CHOICES, Row, cell, interval, number
+
+LABELS = ("attack", "knowledge", "layer")
+COLUMNS = ("dataset", "arch")
+ENCODER = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed")
+"""What rows on one encoder agree in, beside settings that are not the attacker's."""
+INVALID = "*"
+
+Label = tuple[str, ...]
+Column = tuple[str, str]
+
+
+class Notes:
+    """Sentences under a table, each with one number wherever it is referred to."""
+
+    def __init__(self) -> None:
+        self.sentences: dict[str, int] = {}
+
+    def refer(self, sentences: Iterable[str]) -> str:
+        """The numbers of these sentences, as they stand in a cell."""
+        numbers = (self.sentences.setdefault(one, len(self.sentences) + 1) for one in dict.fromkeys(sentences))
+        return " ".join(f"({number})" for number in numbers)
+
+
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Rows of jobs that did not fail."""
+    return [row for row in rows if not row.get("error")]
+
+
+def label_names(rows: Sequence[Row]) -> list[str]:
+    """What tells lines of the table apart: LABELS, and what else was swept, so that no cell mixes settings."""
+    groups: dict[Any, list[Row]] = {}
+    for row in measured(rows):
+        groups.setdefault(tuple(cell(row.get(c)) for c in (*LABELS, *COLUMNS, "seed")), []).append(row)
+    others = [c for c in CHOICES if c not in (*LABELS, *COLUMNS, "seed", "likelihood")]
+    swept = [c for c in others if any(len({cell(row.get(c)) for row in group}) > 1 for group in groups.values())]
+    return [*LABELS, *swept]
+
+
+def label(row: Row, names: Sequence[str]) -> Label:
+    """The line of a measured row."""
+    return tuple(cell(row.get(name)) for name in names)
+
+
+def labels(rows: Sequence[Row], names: Sequence[str]) -> list[Label]:
+    """The table's lines in the order of their attacks; of attacks that failed everywhere too."""
+    found = dict.fromkeys(label(row, names) for row in measured(rows))
+    layers = dict.fromkeys(row["layer"] for row in measured(rows))
+    for failure in map(choices_of, failed(rows)):
+        known = {(one[0], one[1].partition(" ")[0]) for one in found}
+        contender = failure.get("attack", ""), failure.get("knowledge.kind", "")
+        if all(contender) and contender not in known:
+            found |= {(*contender, layer, *("-" for _ in names[len(LABELS) :])): None for layer in layers}
+    order = {attack: place for place, attack in reversed(list(enumerate(one[0] for one in found)))}
+    return sorted(found, key=lambda one: order[one[0]])
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """Data sets, and frameworks within them, in the order of the jobs; those of which every job failed too."""
+    pairs: dict[Column, None] = {}
+    for row in rows:
+        choices = choices_of(row) if row.get("error") else row
+        if all(choices.get(name) for name in COLUMNS):
+            pairs[choices["dataset"], choices["arch"]] = None
+    order = {dataset: place for place, dataset in reversed(list(enumerate(dataset for dataset, _ in pairs)))}
+    return sorted(pairs, key=lambda pair: order[pair[0]])
+
+
+def failed(rows: Sequence[Row]) -> list[Row]:
+    """Rows of jobs that say why there is nothing else to say."""
+    return [row for row in rows if row.get("error")]
+
+
+def choices_of(failure: Row) -> dict[str, str]:
+    """What a failed job was told to do."""
+    return dict(override.split("=", 1) for override in failure.get("overrides", ()) if "=" in override)
+
+
+def failures(rows: Sequence[Row], column: Column, attack: str, knowledge: str) -> list[str]:
+    """Why jobs of one cell failed; a choice that a failed job does not name may have been any."""
+    wanted = {"dataset": column[0], "arch": column[1], "attack": attack, "knowledge.kind": knowledge.partition(" ")[0]}
+    return [
+        row["error"]
+        for row in failed(rows)
+        if all(choices_of(row).get(name, value) == value for name, value in wanted.items())
+    ]
+
+
+def undefined(rows: Sequence[Row]) -> list[str]:
+    """Why an attack has no score in these rows."""
+    return [row["notes"][0] for row in rows if row.get("auc") is None and row.get("notes")]
+
+
+def encoder(row: Row) -> tuple[str, ...]:
+    """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
+    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.")))
+    return (*(cell(row.get(name)) for name in ENCODER), *settings)
+
+
+def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | None, float | None]:
+    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval, if any; None: not measured."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    if not values:
+        return None, None, None
+    if len(values) == 1:
+        (row,) = (row for row in rows if row.get(name) is not None)
+        return values[0], row.get(f"{name}_low"), row.get(f"{name}_high")
+    return median(values), min(values), max(values)
+
+
+def figures(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Figures of one cell, and a star where a null test failed."""
+    found = (over_seeds(rows, name) for name in names)
+    text = " / ".join(number(value) if low is None else interval(value, low, high) for value, low, high in found)
+    return text + (f" {INVALID}" if any(str(row.get("verdict")).startswith("invalid") for row in rows) else "")

@@ -1,0 +1,90 @@
+"""The encoders of a sweep as points: what each is worth and what it leaks, at its end and along its training."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from lpla.contracts import InputError
+from lpla.report.table import CHOICES, Row, cell
+
+FREE = ("arch", "backbone", "epochs", "seed", "layer", "likelihood")
+"""What encoders may differ in; all else is fixed, or leakage would differ for another reason."""
+FIGURES = ("knn_accuracy", "linear_accuracy", "auc", "tpr_at_5pct", "tpr_at_1pct")
+LEAKS = FIGURES[2:]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One layer of one encoder, after `epoch` of `epochs`."""
+
+    arch: str
+    backbone: str
+    seed: int
+    layer: str
+    epochs: int
+    epoch: int
+    figures: dict[str, float | None]
+    """FIGURES, and `<name>_low`, `<name>_high`, their 95 % intervals."""
+
+    @property
+    def family(self) -> tuple[str, str, int]:
+        """Encoders that share their first weights and their images."""
+        return self.arch, self.backbone, self.seed
+
+    def record(self, kind: str) -> dict[str, Any]:
+        """A flat row."""
+        fixed = {name: value for name, value in vars(self).items() if name != "figures"}
+        return {"kind": kind} | fixed | self.figures
+
+
+def encoders(rows: Sequence[Row], folder: Path) -> list[Encoder]:
+    """All of them at their end; raises InputError if there is none or they differ in more than FREE."""
+    measured = [row for row in rows if not row.get("error")]
+    if not measured:
+        why = "; ".join(dict.fromkeys(row["error"] for row in rows)) or "there is no result.json"
+        raise InputError(f"FOLDER must hold the jobs of a sweep that measured something, but of {folder}: {why}")
+    for choice in CHOICES:
+        values = dict.fromkeys(cell(row.get(choice)) for row in measured)
+        if choice not in FREE and len(values) > 1:
+            raise InputError(f"{choice} must be one for all encoders of a trade-off, got {' and '.join(values)}")
+    return [_encoder(row, row, row["epochs"], int(row["utility_images"])) for row in measured]
+
+
+def checkpoints(rows: Sequence[Row], folder: Path) -> list[Encoder]:
+    """All of them before their end, where the sweep observed that (`observe.every`)."""
+    found = []
+    jobs = {row["job"]: row for row in rows if not row.get("error")}
+    for job, row in jobs.items():
+        if (file := folder / job / "curve.csv").exists():
+            with file.open(newline="") as lines:
+                along = list(csv.DictReader(lines))
+            found += [_encoder(row, one, int(one["epoch"]), int(row["utility_images"])) for one in along]
+    return found
+
+
+def _encoder(job: Row, row: Row, epoch: int, utility_images: int) -> Encoder:
+    figures: dict[str, float | None] = {}
+    for name in LEAKS:
+        figures |= {f"{name}{end}": _number(row.get(f"{name}{end}")) for end in ("", "_low", "_high")}
+    for name in ("knn_accuracy", "linear_accuracy"):
+        figures |= _accuracy(name, _number(row.get(name)), utility_images - utility_images // 2)
+    choices = (job["arch"], job["backbone"], job["seed"], row["layer"], job["epochs"], epoch)
+    return Encoder(*choices, figures)
+
+
+def _number(value: object) -> float | None:
+    return None if value in (None, "") else float(str(value))
+
+
+def _accuracy(name: str, value: float | None, classified: int) -> dict[str, float | None]:
+    """With its interval by Clopper and Pearson: so many images were classified."""
+    if value is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    bounds = binomtest(round(value * classified), classified).proportion_ci()
+    return {name: value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}

@@ -1,0 +1,99 @@
+"""What a grid of audits will take, before it is started: its jobs, the encoders that they share, the hours to train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, open_dict
+
+from lpla.contracts import InputError
+from lpla.plan import plan
+from lpla.recipe import Unit
+from lpla.store import Store, key_of
+from lpla.unit import is_trained, seconds_per_epoch
+
+CONF = Path(__file__).parents[1] / "conf"
+SAME_ENCODERS = ("attack", "p", "queries")
+"""Axes along which a sweep trains nothing new."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Encoders that a grid needs, those that its store lacks, the seconds to train these on one device, what fails."""
+
+    needed: int
+    missing: int
+    seconds: float
+    impossible: tuple[str, ...]
+    """Sentences, each once."""
+
+
+def jobs(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job of `python run.py OVERRIDES`, by Hydra's own rules for sweeps."""
+    given = OverridesParser.create().parse_overrides(list(overrides))
+    with _hydra():
+        plain = [str(one.input_line) for one in given if not one.is_sweep_override()]
+        params = compose("config", plain, return_hydra_config=True).hydra.sweeper.get("params") or {}
+    axes = OverridesParser.create().parse_overrides([f"{axis}={values}" for axis, values in params.items()])
+    (found,) = BasicSweeper.split_arguments([*axes, *given], None)
+    return [list(job) for job in found]
+
+
+def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
+    """Count the encoders of a grid and time a few steps of one of each kind that is to be trained."""
+    units: dict[str, tuple[Unit, Store]] = {}
+    impossible: dict[str, None] = {}
+    for config in _configs(overrides):
+        try:
+            for unit in plan(config).units:
+                units[key_of(unit.encoder_parts)] = unit, Store(config.store)
+        except InputError as mistake:
+            impossible[str(mistake)] = None
+    missing = [unit for unit, store in units.values() if unit.regime.epochs and not is_trained(unit, store)]
+    rates: dict[str, float] = {}
+    for unit in missing:
+        if (kind := _kind(unit)) not in rates:
+            rates[kind] = seconds_per_epoch(unit)
+            say(f"{_name(unit)}: {rates[kind]:.3f} s per epoch")
+    seconds = sum(rates[_kind(unit)] * unit.regime.epochs for unit in missing)
+    return Ahead(len(units), len(missing), seconds, tuple(impossible))
+
+
+def _configs(overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """The configuration of one job for every set of encoders; Hydra is left as a job finds it."""
+    distinct: dict[tuple[str, ...], list[str]] = {}
+    for job in jobs(overrides):
+        kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
+        distinct.setdefault(kept, job)
+    with _hydra():
+        for job in distinct.values():
+            config = compose("config", [*job, "hydra.mode=RUN"], return_hydra_config=True)
+            HydraConfig.instance().set_config(config)
+            with open_dict(config):
+                del config["hydra"]
+            yield config
+
+
+def _hydra() -> initialize_config_dir:
+    GlobalHydra.instance().clear()
+    return initialize_config_dir(str(CONF), version_base="1.3")
+
+
+def _kind(unit: Unit) -> str:
+    """What the time of an epoch depends on."""
+    regime = unit.regime
+    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size, regime.augment])
+
+
+def _name(unit: Unit) -> str:
+    arch, backbone, dataset = (one["_target_"].rpartition(".")[2] for one in (unit.arch, unit.backbone, unit.dataset))
+    depth = unit.backbone.get("depth", "")
+    return f"{arch} with {backbone}{depth and f' {depth}'} on {len(unit.members)} images of {dataset}"

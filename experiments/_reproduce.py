@@ -1,0 +1,86 @@
+"""From one command to a finished experiment: choose the grid, say what it takes, sweep, render what the sweep left."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import runpy
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments._grid import look_ahead
+from lpla.contracts import InputError
+
+ROOT = Path(__file__).parents[1]
+Render = Callable[[Path], Sequence[Path]]
+"""A sweep's folder -> the files that it was rendered to; raises InputError where there is nothing to render."""
+
+
+def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None) -> int:
+    """The command line of one experiment; returns the exit code: 1 if a job failed or nothing was measured."""
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=reproduce.__doc__)
+    parser.add_argument("--render", type=Path, metavar="FOLDER", help="render what a sweep left there, run nothing")
+    parser.add_argument("overrides", nargs="*", help="settings and axes as of run.py: data.root=PATH seed=0,1,2")
+    options = parser.parse_args(arguments)
+    try:
+        if options.render:
+            return _show(render, options.render)
+        grid = choose_grid(name, options.overrides)
+        overrides = [f"experiment={grid}", *(o for o in options.overrides if not o.startswith("experiment="))]
+        _announce(overrides)
+        folder = Path("outputs") / f"{grid}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+        code = _sweep([*overrides, f"hydra.sweep.dir={folder}"])
+        return max(code, _show(render, folder)) if folder.is_dir() else code
+    except InputError as mistake:
+        print(f"error: {mistake}")
+        return 1
+
+
+def choose_grid(name: str, overrides: Sequence[str]) -> str:
+    """The experiment that is named, or else the full grid where there is a GPU and the small one elsewhere."""
+    for override in overrides:
+        if override.startswith("experiment="):
+            return override.partition("=")[2]
+    if torch.cuda.is_available():
+        print(f"{name}: the full grid, on {torch.cuda.get_device_name()}")
+        return name
+    print(f"{name}: no CUDA GPU was found, so the small grid is taken; the full one: experiment={name}")
+    return f"{name}_small"
+
+
+def _announce(overrides: Sequence[str]) -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Lightning's of a few timed steps without a logger, and of a name that torch has deprecated.
+        warnings.simplefilter("ignore")
+        ahead = look_ahead(overrides, print)
+    for sentence in ahead.impossible:
+        print(f"cannot run, and will be an empty cell: {sentence}")
+    hours = f"{ahead.seconds / 3600:.2f} h of training on one device, queries and attacks not counted"
+    print(f"{ahead.missing} of {ahead.needed} encoders to train, about {hours}")
+    print("when stopped, the same command goes on with what is missing", flush=True)
+
+
+def _sweep(overrides: Sequence[str]) -> int:
+    """`python run.py OVERRIDES` within this process, so that a signal reaches it as it would there."""
+    GlobalHydra.instance().clear()
+    given, sys.argv = sys.argv, ["run.py", *overrides]
+    try:
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    finally:
+        sys.argv = given
+    return 0
+
+
+def _show(render: Render, folder: Path) -> int:
+    for file in render(folder):
+        print(f"rendered: {file}")
+    return 0

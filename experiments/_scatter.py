@@ -1,0 +1,95 @@
+"""Pictures of the trade-off: a point per encoder with its intervals, and the lines along which encoders came there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments._encoders import Encoder
+
+COLOURS = mpl.color_sequences["petroff10"]
+"""Told apart by the colour-blind too (Petroff, arXiv 2107.02270)."""
+MARKERS, STYLES = "os^Dv", ("-", "--", ":", "-.")
+
+
+def draw_scatter(encoders: Sequence[Encoder], sentences: Sequence[str], place: Path) -> list[Path]:
+    """kNN accuracy against AUC, a panel per layer; every encoder with both intervals, labelled by its epochs."""
+    layers = list(dict.fromkeys(e.layer for e in encoders))
+    figure = Figure(figsize=(6 * len(layers), 6.6), layout="constrained")
+    for axes, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
+        for e in encoders:
+            if e.layer == layer:
+                _point(axes, e, encoders)
+        axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+        axes.set(title=f"{layer} (number: epochs)", xlabel="kNN accuracy [95 %]", ylabel="AUC of the attack [95 %]")
+    figure.legend(handles=_keys(encoders, MARKERS, None), loc="outside right upper", fontsize=8)
+    figure.supxlabel("\n".join(fill(one, 95 * len(layers)) for one in sentences), fontsize=8, x=0.01, ha="left")
+    return _save(figure, place)
+
+
+def draw_curves(encoders: Sequence[Encoder], place: Path) -> list[Path]:
+    """kNN accuracy and AUC after every observed epoch: a row per layer, a line per training."""
+    layers = list(dict.fromkeys(e.layer for e in encoders))
+    figure = Figure(figsize=(11, 3.6 * len(layers)), layout="constrained")
+    for line, layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
+        for axes, name, title in zip(line, ("knn_accuracy", "auc"), ("kNN accuracy", "AUC of the attack"), strict=True):
+            trainings: dict[tuple, list[Encoder]] = {}
+            for e in encoders:
+                if e.layer == layer and e.figures[name] is not None:
+                    trainings.setdefault((*e.family, e.epochs), []).append(e)
+            for training in trainings.values():
+                training.sort(key=lambda e: e.epoch)
+                colour, style = _look(training[0], encoders, STYLES)
+                values = [e.figures[name] for e in training]
+                axes.plot([e.epoch for e in training], values, color=colour, linestyle=style, marker=".", alpha=0.7)
+            axes.set(title=layer, xlabel="epoch", ylabel=title)
+    figure.legend(handles=_keys(encoders, None, STYLES), loc="outside right upper", fontsize=8)
+    return _save(figure, place)
+
+
+def _point(axes: Axes, e: Encoder, encoders: Sequence[Encoder]) -> None:
+    colour, marker = _look(e, encoders, MARKERS)
+    x, y = e.figures["knn_accuracy"], e.figures["auc"]
+    if x is None or y is None:
+        return
+    low, high = (
+        [abs((e.figures[f"{name}_{end}"] or 0.0) - value) for name, value in (("knn_accuracy", x), ("auc", y))]
+        for end in ("low", "high")
+    )
+    style = {"color": colour, "marker": marker, "markersize": 5, "elinewidth": 0.5, "alpha": 0.8}
+    axes.errorbar([x], [y], xerr=[[low[0]], [high[0]]], yerr=[[low[1]], [high[1]]], **style)
+    axes.annotate(str(e.epochs), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color=colour)
+
+
+def _look(e: Encoder, encoders: Sequence[Encoder], shapes: Sequence[str]) -> tuple:
+    """Colour by framework, shape by backbone, both in the order of the sweep."""
+    frameworks, backbones = (list(dict.fromkeys(getattr(o, n) for o in encoders)) for n in ("arch", "backbone"))
+    places = frameworks.index(e.arch), backbones.index(e.backbone)
+    return COLOURS[places[0] % len(COLOURS)], shapes[places[1] % len(shapes)]
+
+
+def _keys(encoders: Sequence[Encoder], markers: Sequence[str] | None, styles: Sequence[str] | None) -> list[Line2D]:
+    shapes = markers or styles or ()
+    first = {e.arch: e for e in reversed(encoders)}
+    keys = [Line2D([], [], color=_look(e, encoders, shapes)[0], linewidth=4, label=name)
+            for name, e in reversed(first.items())]  # fmt: skip
+    for name, e in reversed({e.backbone: e for e in reversed(encoders)}.items()):
+        shape = _look(e, encoders, shapes)[1]
+        keys.append(Line2D([], [], color="grey", marker=shape if markers else None,
+                           linestyle=shape if styles else "", label=name))  # fmt: skip
+    return keys
+
+
+def _save(figure: Figure, place: Path) -> list[Path]:
+    files = [place.with_name(f"{place.name}.{ending}") for ending in ("svg", "png")]
+    # Without date and with fixed names the same points give the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "lpla"}):
+        figure.savefig(files[0], metadata={"Date": None})
+    figure.savefig(files[1], dpi=150)
+    return files

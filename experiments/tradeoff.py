@@ -1,0 +1,145 @@
+"""The claim that better features mean more leakage, tested: utility against leakage over encoders.
+
+`make reproduce-tradeoff`, or `python -m experiments.tradeoff [KEY=VALUE ...] [--render FOLDER]`. Encoders differ in
+framework, backbone and training length, all else is the same. Whatever converges further gains in both, so the question
+is also asked at equal length, and of every checkpoint along the way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments._encoders import Encoder, checkpoints, encoders
+from experiments._origin import origin
+from experiments._reproduce import reproduce
+from experiments._scatter import draw_curves, draw_scatter
+from experiments._spearman import FEWEST, Correlation, spearman
+from lpla.report import formats
+from lpla.report.table import interval, read_rows, write_csv
+
+UTILITIES = {"knn_accuracy": "kNN accuracy", "linear_accuracy": "linear accuracy"}
+LEAKS = {"auc": "AUC", "tpr_at_1pct": "TPR at 1 % FPR", "tpr_at_5pct": "TPR at 5 % FPR"}
+PRIMARY = ("knn_accuracy", "auc")
+"""The pair that the sentences are on."""
+SEED = 0
+"""Of the bootstrap."""
+CAPTION = (
+    "Spearman's correlation with the percentile interval of a bootstrap that draws families, not encoders: a family is "
+    "one framework, backbone and seed at all its lengths and checkpoints, which share their first weights and their "
+    "images. At equal length: ranks less their mean among encoders of the same length and seed. Checkpoints are not "
+    "independent of each other, so pooled they add points but no families. The rows are not corrected for their "
+    "number; the sentences are on kNN accuracy and AUC, which were chosen beforehand"
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One correlation: over which encoders, at which layer, of what with what."""
+
+    layer: str
+    over: str
+    utility: str
+    leak: str
+    found: Correlation
+
+
+def render(folder: Path) -> list[Path]:
+    """Write tradeoff.{md,csv,svg,png} and tradeoff_curves.{svg,png} into a sweep's folder.
+
+    Raises InputError if no job measured anything, or if encoders differ in more than the question allows.
+    """
+    rows = read_rows(folder)
+    final, along = encoders(rows, folder), checkpoints(rows, folder)
+    asked = [q for layer in dict.fromkeys(e.layer for e in final) for q in questions(layer, final, along)]
+    said = [sentence(q) for q in asked if (q.utility, q.leak) == PRIMARY and "checkpoints" not in q.over]
+    pictures = [
+        *draw_scatter(final, said, folder / "tradeoff"),
+        *draw_curves([*along, *final], folder / "tradeoff_curves"),
+    ]
+    write_csv([e.record(kind) for kind, some in (("final", final), ("checkpoint", along)) for e in some],
+              folder / "tradeoff.csv")  # fmt: skip
+    invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
+    failed = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in rows if row.get("error")]
+    header = ("layer", "over", "utility", "leakage", "Spearman [95 %]", "encoders", "families", "the claim is")
+    text = [
+        "![Utility against leakage](tradeoff.svg)",
+        *said,
+        formats.markdown(header, [_line(question) for question in asked], CAPTION),
+        "![Over training](tradeoff_curves.svg)",
+        f"A null test failed in {invalid} of {len(final)} rows (see verdict in table.csv); they are kept.",
+        *(["Failed, and missing above:", "\n".join(failed)] if failed else []),
+        origin(folder, [row for row in rows if not row.get("error")]),
+    ]
+    (folder / "tradeoff.md").write_text("\n\n".join(text) + "\n")
+    return [folder / "tradeoff.md", folder / "tradeoff.csv", *pictures]
+
+
+def questions(layer: str, final: Sequence[Encoder], along: Sequence[Encoder]) -> list[Question]:
+    """Every correlation at one layer, of what was measured."""
+    found = []
+    for over, some, stratified in (
+        ("encoders", final, False),
+        ("encoders at equal length", final, True),
+        ("encoders and their checkpoints", [*final, *along], False),
+    ):
+        there = [e for e in some if e.layer == layer]
+        for utility in UTILITIES:
+            for leak in LEAKS:
+                both = [e for e in there if e.figures.get(utility) is not None and e.figures.get(leak) is not None]
+                if both and (along or "checkpoints" not in over):
+                    found.append(Question(layer, over, utility, leak, _correlate(both, utility, leak, stratified)))
+    return found
+
+
+def _correlate(some: Sequence[Encoder], utility: str, leak: str, stratified: bool) -> Correlation:
+    x, y = (np.array([e.figures[name] for e in some], dtype=float) for name in (utility, leak))
+    strata = [(e.epochs, e.seed) for e in some] if stratified else None
+    return spearman(x, y, [e.family for e in some], SEED, strata)
+
+
+def sentence(question: Question) -> str:
+    """What the interval says of the claim: supported, contradicted, or undecided at this size."""
+    found = question.found
+    scale = f"{found.encoders} encoders in {found.clusters} families"
+    over = f"{scale}{question.over.removeprefix('encoders')}"
+    pair = f"{UTILITIES[question.utility]} and {LEAKS[question.leak]}"
+    start = f"{question.layer}, {verdict(found)}: over {over}, Spearman's correlation of {pair}"
+    if found.value is None:
+        return f"{start} does not exist, as one of the two does not vary."
+    start += f" is {interval(found.value, found.low, found.high)}"
+    if found.decides:
+        side, more = ("above", "more") if found.low > 0 else ("below", "less")
+        return f"{start}, {side} 0: encoders with better features leak {more}."
+    if found.clusters < FEWEST:
+        return f"{start}; an interval from fewer than {FEWEST} families decides nothing."
+    return f"{start}, and the interval holds 0."
+
+
+def verdict(found: Correlation) -> str:
+    """The claim's standing, in words."""
+    if not found.decides:
+        return "undecided at this size"
+    return "supported" if found.low > 0 else "contradicted"
+
+
+def _line(question: Question) -> list[str]:
+    found = question.found
+    return [
+        question.layer,
+        question.over,
+        UTILITIES[question.utility],
+        LEAKS[question.leak],
+        interval(found.value, found.low, found.high),
+        str(found.encoders),
+        str(found.clusters),
+        verdict(found),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(reproduce("tradeoff", render))

@@ -1,0 +1,92 @@
+"""A table of strings as text for elsewhere: Markdown (GitHub's and pandoc's), LaTeX (booktabs), HTML and CSV.
+
+Every function takes the headings, the rows and a caption, and escapes whatever its language would take for its own, so
+that a reader sees exactly the given strings; a line break stays one where the language has it within a cell. All raise
+ValueError for a row that is not as long as the header.
+"""
+
+from __future__ import annotations
+
+import csv
+import html as entities
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    **{one: "\\" + one for one in "&%$#_{}"},
+    # After the end of a line a bracket or a star would be its argument; two hyphens would become a dash.
+    "[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}",
+}  # fmt: skip
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """GitHub's pipe table, after its caption in pandoc's syntax (a paragraph that begins with `Table:`)."""
+    head, *body = (f"| {' | '.join(row)} |" for row in _cells(header, rows, _markdown))
+    above = [f"Table: {_markdown(caption)}", ""] if caption else []
+    return "\n".join([*above, head, "|" + " --- |" * len(header), *body, ""])
+
+
+def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """A `table` with booktabs' rules, shrunk to the width of the text if it is wider (packages in its first line)."""
+    head, *body = (" & ".join(row) + r" \\" for row in _cells(header, rows, _latex))
+    lines = [
+        r"% \usepackage[T1]{fontenc} \usepackage{booktabs} \usepackage{adjustbox}",
+        r"\begin{table}",
+        r"\centering",
+        *([rf"\caption{{{_latex(caption)}}}"] if caption else []),
+        r"\begin{adjustbox}{max width=\textwidth}",
+        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{adjustbox}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """A `<table>` without style, to be set into a page."""
+    head, *body = _cells(header, rows, _html)
+    lines = ["<table>"]
+    if caption:
+        lines.append(f"<caption>{_html(caption)}</caption>")
+    lines.append("<thead><tr>" + "".join(f'<th scope="col">{one}</th>' for one in head) + "</tr></thead>")
+    lines.append("<tbody>")
+    lines += ["<tr>" + "".join(f"<td>{one}</td>" for one in row) + "</tr>" for row in body]
+    return "\n".join([*lines, "</tbody>", "</table>", ""])
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """Comma-separated values (RFC 4180, lines end in LF); the caption is left out, as CSV has no place for one."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(_cells(header, rows, str))
+    return out.getvalue()
+
+
+def _cells(
+    header: Sequence[str], rows: Sequence[Sequence[str]], escape: Callable[[str], str]
+) -> Iterator[tuple[str, ...]]:
+    for number, row in enumerate([header, *rows]):
+        if len(row) != len(header):
+            raise ValueError(f"every row must have {len(header)} cells, as the header has, got {len(row)} in {number}")
+        yield tuple(map(escape, row))
+
+
+def _markdown(text: str) -> str:
+    return "<br>".join(re.sub(r"([\\`*_\[\]<>&|~$])", r"\\\1", line) for line in text.splitlines())
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(one, one) for one in " ".join(text.split()))
+
+
+def _html(text: str) -> str:
+    return "<br>".join(map(entities.escape, text.splitlines()))

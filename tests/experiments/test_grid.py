@@ -1,0 +1,69 @@
+"""What a grid takes: its jobs by Hydra's rules, the encoders it shares, and which grid is chosen."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_audit import TINY, Ran, Silent
+
+from experiments import _reproduce
+from experiments._grid import jobs, look_ahead
+from lpla.plan import Plan
+from lpla.store import Store
+from lpla.unit import make
+
+
+def test_the_command_line_replaces_an_experiments_axes() -> None:
+    found = jobs(["experiment=table3_small", "arch=simclr,byol", "dataset=digits", "attack=lpla", "seed=3", "p=1,2"])
+    swept = [dict(one.split("=") for one in job) for job in found]
+    assert len(swept) == 2 * 2 * 2 and {one["experiment"] for one in swept} == {"table3_small"}
+    assert {(one["arch"], one["knowledge.kind"], one["p"]) for one in swept} == {
+        (arch, kind, p) for arch in ("simclr", "byol") for kind in ("shadows", "known_nonmembers") for p in "12"
+    }
+    assert {(one["seed"], one["dataset"], one["attack"]) for one in swept} == {("3", "digits", "lpla")}
+
+
+def test_the_jobs_are_those_that_hydra_runs(cli: Callable[..., Ran]) -> None:
+    overrides = [
+        "experiment=tradeoff_small",
+        *TINY,
+        "p=-1",
+        "arch=simclr",
+        "backbone=resnet9",
+        "epochs=1,2",
+        "seed=0,1",
+    ]
+    ran = cli(*overrides)
+    numbers = sorted(int(file.parent.name) for file in ran.folder.glob("*/result.json"))
+    assert ran.code == 1 and numbers == list(range(4)) == list(range(len(jobs(overrides))))
+    for number, job in enumerate(jobs(overrides)):
+        used = (ran.folder / str(number) / ".hydra" / "overrides.yaml").read_text().splitlines()
+        assert {line.removeprefix("- ") for line in used} == set(job)
+
+
+def test_shared_and_finished_encoders_are_counted_once_and_failures_said(
+    tmp_path: Path, tiny: Callable[..., Plan], silent: Silent
+) -> None:
+    store = [f"store={tmp_path}", f"data.root={tmp_path}"]
+    grid = ["experiment=table3_small", *TINY, *store, "arch=simclr", "seed=0,1", "knowledge.kind=shadows"]
+    said: list[str] = []
+    ahead = look_ahead([*grid, "dataset=digits,cifar100,cifar10", "attack=lpla,rmia", "queries=1,2"], said.append)
+    assert (ahead.needed, ahead.missing) == (10, 10) and ahead.seconds > 0
+    assert len(said) == 1 and "20 images of Digits" in said[0]
+    assert [sentence.partition(" needs")[0] for sentence in ahead.impossible] == ["dataset=cifar100", "dataset=cifar10"]
+    # Another configuration than the experiment's, but the same encoders.
+    crops = [f"dataset.{which}_views.crop_scale=[0.6,1.0]" for which in ("train", "query")]
+    make(tiny(*crops, "data.root=elsewhere").units[1], Store(tmp_path), silent)
+    assert (again := look_ahead([*grid, "dataset=digits", "attack=lpla"], said.append)).missing == 9
+    assert again.needed == 10 and not again.impossible
+
+
+@pytest.mark.parametrize(("gpu", "grid"), [(True, "table3"), (False, "table3_small")])
+def test_without_a_gpu_the_small_grid_is_taken_and_said(
+    gpu: bool, grid: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(_reproduce.torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(_reproduce.torch.cuda, "get_device_name", lambda: "a GPU")
+    assert _reproduce.choose_grid("table3", ["seed=0"]) == grid
+    assert ("the full grid, on a GPU" if gpu else "no CUDA GPU was found, so the small grid") in capsys.readouterr().out
+    assert _reproduce.choose_grid("table3", ["experiment=table3"]) == "table3"

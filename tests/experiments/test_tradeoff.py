@@ -1,0 +1,123 @@
+"""The trade-off: the sentence in all its outcomes, what may not vary, and a grid that runs here to its end."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_audit import TINY
+
+from experiments._encoders import Encoder, encoders
+from experiments._reproduce import reproduce
+from experiments._spearman import Correlation
+from experiments.tradeoff import Question, questions, render, sentence, verdict
+from lpla.contracts import InputError
+
+ROW: dict[str, Any] = {
+    "arch": "simclr", "backbone": "resnet9", "dataset": "digits", "attack": "lpla", "layer": "backbone", "p": 2,
+    "members": 100, "epochs": 20, "seed": 0, "auc": 0.7, "auc_low": 0.6, "auc_high": 0.8, "knn_accuracy": 0.5,
+    "linear_accuracy": 0.5, "utility_images": 200, "notes": [], "verdict": "leaks: a", "job": "0", "settings": [],
+}  # fmt: skip
+OUTCOMES = {
+    "supported": (
+        Correlation(0.5, 0.2, 0.7, 40, 20),
+        ".500 [.200 .700], above 0: encoders with better features leak more.",
+    ),
+    "contradicted": (Correlation(-0.5, -0.7, -0.2, 40, 20), ", below 0: encoders with better features leak less."),
+    "undecided at this size": (Correlation(0.1, -0.2, 0.4, 40, 20), ".100 [-.200 .400], and the interval holds 0."),
+}
+FEW = Correlation(1.0, 1.0, 1.0, 7, 7)
+CONSTANT = Correlation(None, -1.0, 1.0, 40, 20)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_sentence_follows_from_the_interval(outcome: str) -> None:
+    found, end = OUTCOMES[outcome]
+    said = sentence(Question("backbone", "encoders", "knn_accuracy", "auc", found))
+    assert verdict(found) == outcome and said.endswith(end)
+    assert said.startswith(f"backbone, {outcome}: over 40 encoders in 20 families, Spearman's correlation of kNN")
+    assert [other for other in OUTCOMES if other in said] == [outcome]
+
+
+@pytest.mark.parametrize(("found", "end"), [(FEW, "fewer than 8 families decides nothing."), (CONSTANT, "not vary.")])
+def test_what_cannot_decide_says_why(found: Correlation, end: str) -> None:
+    said = sentence(Question("projector", "encoders at equal length", "knn_accuracy", "auc", found))
+    assert "undecided at this size" in said and said.endswith(end) and "families at equal length" in said
+
+
+@pytest.mark.parametrize(("slope", "outcome"), [(1, "supported"), (-1, "contradicted"), (0, "undecided at this size")])
+def test_the_outcome_is_that_of_the_encoders(slope: int, outcome: str) -> None:
+    random = np.random.default_rng(0)
+    final = []
+    for number in range(40):
+        utility, noise = random.normal(size=2)
+        figures = {"knn_accuracy": utility, "auc": slope * utility + noise / 2}
+        family = f"arch{number // 8}", f"net{number // 4 % 2}", number % 2
+        final.append(Encoder(*family, "backbone", 20 + number // 2 % 2, 20, figures))
+    asked = questions("backbone", final, [])
+    assert [question.over for question in asked] == ["encoders", "encoders at equal length"]
+    assert {verdict(question.found) for question in asked} == {outcome}
+    assert {(question.found.encoders, question.found.clusters) for question in asked} == {(40, 20)}
+
+
+def test_length_alone_is_no_support_at_equal_length() -> None:
+    random = np.random.default_rng(0)
+    final = [
+        Encoder(f"arch{arch}", "net", seed, "backbone", length, length,
+                {"knn_accuracy": length + random.normal(), "auc": length + random.normal()})
+        for arch in range(10) for seed in range(2) for length in (0, 10)
+    ]  # fmt: skip
+    overall, equal = (question.found for question in questions("backbone", final, []))
+    assert verdict(overall) == "supported" and verdict(equal) == "undecided at this size"
+
+
+def test_encoders_differ_in_nothing_else_and_carry_their_intervals(tmp_path: Path) -> None:
+    (one,) = encoders([ROW], tmp_path)
+    low, high = (one.figures[f"knn_accuracy_{end}"] for end in ("low", "high"))
+    assert low is not None and high is not None and low < 0.5 < high
+    assert (one.figures["auc_low"], one.figures["auc_high"], one.family) == (0.6, 0.8, ("simclr", "resnet9", 0))
+    with pytest.raises(InputError, match="members must be one for all encoders of a trade-off, got 100 and 200"):
+        encoders([ROW, ROW | {"members": 200}], tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        encoders([{"error": "no such folder"}], tmp_path)
+
+
+def test_a_failed_null_and_a_failed_job_are_said(tmp_path: Path) -> None:
+    broken = {"overrides": ["arch=byol"], "error": "the loss became nan"}
+    for number, row in enumerate((ROW, ROW | {"seed": 1, "verdict": "invalid: a"}, broken)):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "result.json").write_text(json.dumps([row]))
+    render(tmp_path)
+    text = (tmp_path / "tradeoff.md").read_text()
+    assert "A null test failed in 1 of 2 rows" in text and "- arch=byol: the loss became nan" in text
+
+
+def test_the_command_runs_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = [*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0"]
+    assert reproduce("tradeoff", render, ["experiment=tradeoff_small", *grid]) == 0
+    assert "12 of 12 encoders to train" in capfd.readouterr().out
+    (folder,) = (tmp_path / "outputs").iterdir()
+    with (folder / "tradeoff.csv").open() as lines:
+        points = list(csv.DictReader(lines))
+    assert {(row["arch"], row["epochs"], row["epoch"]) for row in points if row["kind"] == "final"} == {
+        (arch, length, length) for arch in ("simclr", "byol") for length in "24"
+    }
+    along = [(row["epochs"], row["epoch"]) for row in points if row["kind"] == "checkpoint"]
+    assert sorted(set(along)) == [("2", "1"), ("4", "1"), ("4", "2"), ("4", "3")] and len(along) == 4 * 2 * 2
+    text = (folder / "tradeoff.md").read_text()
+    assert text.count("undecided at this size: over 4 encoders in 2 families") == 4
+    for over, count in {"encoders": 4, "encoders at equal length": 4, "encoders and their checkpoints": 12}.items():
+        assert re.search(rf"\| backbone \| {over} \| kNN accuracy \| AUC \| .* \| {count} \| 2 \|", text)
+    for name in ("tradeoff", "tradeoff_curves"):
+        drawn = ElementTree.parse(folder / f"{name}.svg").getroot()
+        assert drawn.tag.endswith("svg") and len(list(drawn.iter())) > 100
+        with Image.open(folder / f"{name}.png") as picture:
+            assert len(picture.convert("RGB").getcolors(2**24) or []) > 20
