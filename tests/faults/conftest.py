@@ -41,4 +41,5 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield mount
     if mounted:
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily, as what has been mapped into memory may still be.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

@@ -11,7 +11,7 @@ import numpy as np
 from lpla.integrity import verify
 from lpla.store import Store
 
-SMALL = ("shadows=2", "epochs=4", "checkpoint.every=1")
+SMALL = ("shadows=2", "epochs=4", "checkpoint.every=1", "permutations=1")
 Left = dict[str, Any]
 
 
