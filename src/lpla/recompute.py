@@ -57,11 +57,13 @@ def _frugal(block: nn.Module) -> Callable[..., Tensor]:
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Within, a forward pass normalises as ever, but the running statistics do not count the batch again."""
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in block.modules() if isinstance(m, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        # The same operation, as the backward pass counts what it saves, but nothing moves.
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, steps) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, steps

@@ -38,11 +38,10 @@ def die_with_the_lock() -> None:
 
     import lpla.unit
 
-    lpla.unit.build_arch = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    lpla.unit.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_stale_lock_holds_nobody_up(cli: Callable[..., Ran], undisturbed: Left, tmp_path: Path) -> None:
-    # Killed in the first line under the first encoder's lock, before which the estimate is made.
     assert ended(start(tmp_path, *TINY, *SMALL, arm=die_with_the_lock)) == -signal.SIGKILL
     assert list((tmp_path / "store" / "locks").iterdir())
     ran = cli(*TINY, *SMALL)
