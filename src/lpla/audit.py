@@ -19,13 +19,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lpla.contracts import InputError
-from lpla.judge import judge, judge_epoch
+from lpla.judge import Judgement, judge, judge_epoch
 from lpla.kept_views import KeptViews
 from lpla.plan import Plan, plan
 from lpla.recipe import Unit
 from lpla.report.progress import Bars
 from lpla.report.table import show, write_csv
 from lpla.result import AuditResult
+from lpla.signals import check, stoppable
 from lpla.store import Store
 from lpla.unit import Made, is_trained, make, seconds_per_epoch
 
@@ -37,7 +38,8 @@ def run(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
-        rows = audit(config, folder)
+        with stoppable():
+            rows = audit(config, folder)
     except InputError as mistake:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -57,15 +59,12 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     _quieten_lightning()
     work = plan(config)
     store = Store(config.store)
-    _make_all(work, store)
-    found = []
-    for layer in work.layers:
-        seconds = time.monotonic() - start
-        run = {"git_revision": _git_revision(), "seconds": round(seconds, 2)}
-        found.append(judge(work, store, layer, run))
+    with store.watched():
+        _make_all(work, store)
+        found = _judge_all(work, store, start)
+        if work.epochs:
+            _write_curve(work, store, folder)
     rows = [one.row for one in found]
-    if work.epochs:
-        _write_curve(work, store, folder)
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     np.savez(
         folder / "scores.npz",
@@ -77,6 +76,15 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         prior=work.prior,
     )
     return rows
+
+
+def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
+    found = []
+    for layer in work.layers:
+        check()
+        run = {"git_revision": _git_revision(), "seconds": round(time.monotonic() - start, 2)}
+        found.append(judge(work, store, layer, run))
+    return found
 
 
 def _write_curve(work: Plan, store: Store, folder: Path) -> None:

@@ -104,6 +104,7 @@ class Casting:
             batch_size=settings["observe"]["batch_size"],
             compile_on_cuda=settings["train"]["compile"] == "auto",
             cache_mb=settings["observe"]["cache_mb"],
+            checkpoint_every=settings["checkpoint"]["every"],
         )
 
     def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> Observation | None:

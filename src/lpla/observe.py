@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lpla.answers import answers
-from lpla.contracts import Arch
+from lpla.answers import FORWARD, answers
+from lpla.contracts import Arch, InputError
 from lpla.evidence import Query, Statistic
 from lpla.fold import folded
 from lpla.kept_views import KeptViews
 from lpla.rows import Rows
+
+log = logging.getLogger(__name__)
 
 VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
@@ -55,6 +58,8 @@ class Extraction(pl.Callback):
         self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
         self.statistics, self.release, self.views = statistics, release, views
         self.batch_size, self.folder, self.advance, self.epoch = batch_size, folder, advance, epoch
+        self.most = len(index)
+        """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Observed] | None = None
         self.forwards = 0
 
@@ -81,7 +86,9 @@ class Extraction(pl.Callback):
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
         with folded(arch, lambda: arch.encode(example)), torch.inference_mode():
             for index in self.index.split(max(1, self.batch_size // self.query.queries)):
-                self._observe_chunk(arch, index, device, found)
+                for part in self._observe_in_pieces(arch, index, device):
+                    self._keep(part, found)
+                self.forwards += self.query.queries * len(index)
                 self.advance(len(index))
         arch.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
@@ -91,18 +98,45 @@ class Extraction(pl.Callback):
         """Where the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
-    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device, found: dict[str, Pending]) -> None:
-        self.forwards += self.query.queries * len(index)
+    def _observe_in_pieces(self, arch: Arch, index: Tensor, device: torch.device) -> list[dict[str, Observed]]:
+        """The chunk, in as many pieces as the device's memory asks for: no embedding depends on its company."""
+        parts = []
+        while len(index):
+            piece = index[: self.most]
+            try:
+                parts.append(self._observe_chunk(arch, piece, device))
+            except torch.OutOfMemoryError as full:
+                self._halve(len(piece), device, full)
+            else:
+                index = index[len(piece) :]
+        return parts
+
+    def _halve(self, images: int, device: torch.device, full: torch.OutOfMemoryError) -> None:
+        views = self.query.queries * images
+        if images == 1:
+            free = f"{device} has no room for the views of one image and a forward pass of {FORWARD[device.type]}"
+            raise InputError(f"observe.batch_size cannot be made smaller than {views}, but {free}") from full
+        self.most = images // 2
+        log.warning("%s is out of memory: observe.batch_size halved to %d views, same results", device, views // 2)
+
+    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> dict[str, Observed]:
         views = self.views.chunk(self.pixels, index, self.query, device)
+        part = {}
         for layer, embedding in answers(arch, views, self.query, self.pixels.shape[-1]).items():
             released = self.release(embedding).unflatten(0, (-1, len(index))).transpose(0, 1)
+            values = {s.name: s(released).cpu().numpy() for s in self.statistics if layer in s.layers}
+            zero, finite = (released == 0).all(dim=2), released.isfinite().all(dim=2)
+            part[layer] = Observed(values, int(zero.sum()), int((~finite).sum()))
+        return part
+
+    def _keep(self, part: dict[str, Observed], found: dict[str, Pending]) -> None:
+        for layer, observed in part.items():
             pending = found.setdefault(layer, Pending())
-            pending.zero += int((released == 0).all(dim=2).sum())
-            pending.nonfinite += int((~released.isfinite().all(dim=2)).sum())
-            for s in self.statistics:
-                if layer in s.layers:
-                    new = Rows(self.path(layer, s.name), len(self.index))
-                    pending.rows.setdefault(s.name, new).append(s(released).cpu().numpy())
+            pending.zero += observed.zero
+            pending.nonfinite += observed.nonfinite
+            for name, values in observed.values.items():
+                new = Rows(self.path(layer, name), len(self.index))
+                pending.rows.setdefault(name, new).append(values)
 
 
 @dataclass

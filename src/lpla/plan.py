@@ -20,6 +20,7 @@ from lpla.recipe import Config, Unit, load_images, plug_in
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {
     "train.batch_size": 1,
+    "checkpoint.every": 1,
     "observe.queries": 1,
     "observe.batch_size": 1,
     "observe.cache_mb": 0,
@@ -29,7 +30,7 @@ LOWEST |= {
 KNOWN = {
     "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
     "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data",
+    "data", "checkpoint",
 }  # fmt: skip
 
 

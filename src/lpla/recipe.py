@@ -54,6 +54,8 @@ class Unit:
     """Views per chunk of an extraction; changes no result."""
     cache_mb: int = 512
     """Views kept for the next observation of the same images, in MiB; changes no result."""
+    checkpoint_every: int = 10
+    """Epochs from one checkpoint to the next; changes no result."""
 
     @property
     def encoder_parts(self) -> Config:

@@ -11,28 +11,25 @@ import errno
 import hashlib
 import json
 import logging
-import os
+import math
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lpla.contracts import InputError
+from lpla.integrity import DamagedError, fsync, seal, verify
 
 log = logging.getLogger(__name__)
 
-RECIPE, CHECKSUMS = "recipe.json", "checksums.json"
-
-
-class DamagedError(Exception):
-    """An artifact's files do not match its checksums."""
+RECIPE, HELD = "recipe.json", "held.lock"
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -68,12 +65,28 @@ class Store:
         try:
             verify(place)
         except DamagedError as damage:
-            aside = self.root / "damaged" / f"{kind}-{place.name}-{time.time_ns()}"
-            aside.parent.mkdir(exist_ok=True)
-            place.rename(aside)
-            log.warning("damaged artifact: %s; set aside as %s and made again", damage, aside)
+            self.set_aside(place, damage)
             return None
         return place
+
+    def has(self, kind: str, parts: Mapping[str, Any]) -> bool:
+        """Whether the artifact is there, whole or not."""
+        return self.path(kind, key_of(parts)).is_dir()
+
+    def set_aside(self, place: Path, damage: DamagedError) -> None:
+        """Say what is wrong with an artifact, and keep its files where nobody finds them as one."""
+        aside = self.root / "damaged" / f"{place.parent.name}-{place.name}-{time.time_ns()}"
+        aside.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # Another process was first.
+            place.rename(aside)
+            log.warning("damaged artifact: %s; set aside as %s and made again", damage, aside)
+
+    def delete(self, kind: str, parts: Mapping[str, Any]) -> None:
+        """Delete an artifact in one rename, so that no half of one is ever there."""
+        draft = self.root / "unfinished" / uuid4().hex
+        with suppress(FileNotFoundError):  # Another process was first.
+            self.path(kind, key_of(parts)).rename(draft)
+        shutil.rmtree(draft, ignore_errors=True)
 
     def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], object]) -> Path:
         """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
@@ -86,14 +99,13 @@ class Store:
             draft.mkdir()
             write(draft)
             (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
-            sums = {file.name: _checksum(file) for file in sorted(draft.iterdir())}
-            (draft / CHECKSUMS).write_text(json.dumps(sums, indent=1))
-            for file in draft.iterdir():
-                _fsync(file)
+            seal(draft)
             place.parent.mkdir(exist_ok=True)
             if not place.exists():
                 draft.rename(place)
-            _fsync(place.parent)
+            fsync(place.parent)
+        except FileNotFoundError:
+            raise  # The store itself is gone: see `watched`.
         except OSError as refused:
             message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
             raise InputError(message) from refused
@@ -103,15 +115,30 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder beside the artifacts for what will be one, gone afterwards; a full disk raises InputError."""
+        """A folder beside the artifacts for what will be one, gone afterwards; a full disk raises InputError.
+
+        A lock within it says that its maker lives.
+        """
         try:
-            with TemporaryDirectory(dir=self.root / "unfinished") as folder:
+            with TemporaryDirectory(dir=self.root / "unfinished") as folder, FileLock(Path(folder) / HELD):
                 yield Path(folder)
         except OSError as refused:
             if refused.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             message = f"store={self.root} refused an unfinished artifact: {refused.strerror}; finished ones are kept"
             raise InputError(message) from refused
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within, what fails because the store was deleted, unmounted or locked meanwhile raises InputError."""
+        try:
+            yield
+        except OSError as failed:
+            if not isinstance(failed.filename, str) or not Path(failed.filename).is_relative_to(self.root):
+                raise
+            problem = f"but {failed.filename} cannot be used any more ({failed.strerror})"
+            remedy = "the same command makes what is missing"
+            raise InputError(f"store={self.root} must stay in place during a run, {problem}; {remedy}") from failed
 
     @contextmanager
     def lock(self, kind: str, parts: Mapping[str, Any]) -> Iterator[None]:
@@ -124,8 +151,12 @@ class Store:
         for kind in sorted(k for k in self.root.iterdir() if k.is_dir()):
             if kind.name in ("locks", "unfinished", "damaged"):
                 continue
-            for place in sorted(kind.iterdir(), key=lambda folder: folder.stat().st_mtime_ns):
-                yield kind.name, place, json.loads((place / RECIPE).read_text())
+            for place in sorted(kind.iterdir(), key=_changed):
+                try:
+                    parts = json.loads((place / RECIPE).read_text())
+                except FileNotFoundError:
+                    continue  # Deleted or set aside by another process meanwhile.
+                yield kind.name, place, parts
 
     def nearest(self, kind: str, parts: Mapping[str, Any]) -> list[str]:
         """Why `parts` was not found: how it differs from the most similar artifact ("train.epochs: 20 -> 40")."""
@@ -137,33 +168,6 @@ class Store:
             for other in found
         ]  # fmt: skip
         return min(differences, key=len, default=[])
-
-
-def verify(place: Path) -> None:
-    """Raise DamagedError, naming the file, unless every file of the artifact has its recorded checksum."""
-    try:
-        sums = json.loads((place / CHECKSUMS).read_text())
-    except (OSError, ValueError) as unreadable:
-        raise DamagedError(f"{place / CHECKSUMS} cannot be read") from unreadable
-    for name, expected in sums.items():
-        file = place / name
-        if not file.is_file():
-            raise DamagedError(f"{file} is missing")
-        if _checksum(file) != expected:
-            raise DamagedError(f"{file} does not match its checksum")
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -201,8 +205,9 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"{kind} {place.name}", *(store.nearest(kind, parts) or ["nothing to compare with"]), sep="\n  ")
     else:
         old = [place for _, place, _ in store.artifacts() if _days(place) >= options.days]
-        # A draft younger than a day may still be written to.
-        left = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1] + _inside(store.root / "damaged")
+        # A draft younger than a day may still be written to; a training has its scratch for as long as it takes.
+        left = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1 and not _held(p)]
+        left += _inside(store.root / "damaged")
         freed = sum(_bytes(place) for place in old + left)
         for place in old + left:
             shutil.rmtree(place)
@@ -213,12 +218,24 @@ def _inside(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
+def _held(draft: Path) -> bool:
+    try:
+        with FileLock(draft / HELD, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def _bytes(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.iterdir())
+    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+
+
+def _changed(place: Path) -> float:
+    return place.stat().st_mtime if place.exists() else math.inf
 
 
 def _days(place: Path) -> float:
-    return (time.time() - place.stat().st_mtime) / 86_400
+    return (time.time() - _changed(place)) / 86_400
 
 
 if __name__ == "__main__":

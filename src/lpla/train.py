@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Int, UInt8
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -99,6 +103,14 @@ class Pretraining(pl.LightningModule):
             )
         self.epoch_loss.append(loss)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The losses so far are part of the state."""
+        checkpoint["epoch_loss"] = self.epoch_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them over."""
+        self.epoch_loss = checkpoint["epoch_loss"]
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
         spec = self.arch.optimization
@@ -150,10 +162,12 @@ def train(
     trainer: Callable[..., pl.Trainer],
     callbacks: Sequence[pl.Callback],
     compile_on_cuda: bool = False,
+    resume: Path | None = None,
 ) -> list[float]:
     """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
 
-    Its convolutions become channels-last and, on CUDA and if so wished, backbones and views are compiled.
+    With `resume` it goes on from that state of the same training, as Lightning saved it. Its convolutions become
+    channels-last and, on CUDA and if so wished, backbones and views are compiled.
 
     Raises InputError if the settings cannot work or the loss stops being finite.
     """
@@ -161,7 +175,7 @@ def train(
         raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
     if regime.epochs == 0:
         return []
-    runner = trainer(max_epochs=regime.epochs, callbacks=list(callbacks))
+    runner = _runner(trainer, regime, callbacks)
     device = runner.strategy.root_device
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"trainer must use a CPU or a CUDA GPU (views need float64), got {device}; set trainer=cpu")
@@ -175,7 +189,16 @@ def train(
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
     with compiled(arch) if compile else nullcontext():
-        runner.fit(module)
+        runner.fit(module, ckpt_path=resume, weights_only=True)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
     return module.epoch_loss
+
+
+def _runner(trainer: Callable[..., pl.Trainer], regime: Regime, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    # Under Slurm, Lightning takes up any state that it finds in its folder, that of another encoder too.
+    nowhere = Path(gettempdir()) / uuid4().hex
+    keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    return trainer(
+        max_epochs=regime.epochs, callbacks=list(callbacks), enable_checkpointing=keeps, default_root_dir=nowhere
+    )

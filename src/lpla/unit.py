@@ -9,18 +9,17 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import pytorch_lightning as pl
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from lpla.contracts import Arch, UndefinedError
+from lpla import signals
+from lpla.callbacks import Clock, Kept, Progress
+from lpla.contracts import UndefinedError
+from lpla.encoder import train_encoder
 from lpla.kept_views import KeptViews
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, statistic_of, trainer_factory
@@ -31,15 +30,8 @@ log = logging.getLogger(__name__)
 
 PROBE_STEPS = 8
 
-Advance = Callable[[int], None]
-
-
-class Progress(Protocol):
-    """Where a unit reports how far it is."""
-
-    def begin(self, task: str, total: int) -> Advance:
-        """Announce a task of `total` steps; returns the function that advances it."""
-        ...
+Waiting = tuple[Observation, list[Config], Extraction]
+"""What is to be observed, which statistics of it, and what observes it."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +42,6 @@ class Made:
     observed: int
     forwards: int
     seconds: float
-
-
-class Clock(pl.Callback):
-    """Notes when training started and when each step ended."""
-
-    def __init__(self) -> None:
-        self.ticks: list[float] = []
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The first tick."""
-        self.ticks.append(time.monotonic())
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        """One step more."""
-        self.ticks.append(time.monotonic())
-
-
-class Epochs(pl.Callback):
-    """Advances a progress bar by one at the end of every epoch."""
-
-    def __init__(self, advance: Advance) -> None:
-        self.advance = advance
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """One epoch more."""
-        self.advance(1)
 
 
 def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None = None) -> Made:
@@ -96,19 +60,21 @@ def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None =
         extractions = [
             _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
         ]
+        waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
-        again = any(observation.epoch is not None for observation, _ in pending)
-        if weights and not again:
+        epochs = [observation.epoch for observation, _ in pending if observation.epoch is not None]
+        if weights and not epochs:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
-            _train(arch, unit, store, extractions, progress)
-        for (observation, todo), extraction in zip(pending, extractions, strict=True):
+            kept = Kept(lambda: _save_observed(unit, store, waiting))
+            train_encoder(arch, unit, store, [*extractions, kept], progress, min(epochs, default=None))
+        for _, _, extraction in waiting:
             # Observed already when training ended; an encoder from the store is observed now.
-            result = extraction.result or extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
-            for config in todo:
-                _save_statistic(unit, store, observation, config, result, extraction)
+            if extraction.result is None:
+                extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
+        _save_observed(unit, store, waiting)
     forwards = sum(e.forwards for e in extractions)
-    return Made(again or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
+    return Made(bool(epochs) or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
 
 
 def is_trained(unit: Unit, store: Store) -> bool:
@@ -152,6 +118,12 @@ def _extraction(
     unit: Unit, observation: Observation, todo: list[Config], progress: Progress, views: KeptViews, folder: Path
 ) -> Extraction:
     index = np.asarray(observation.index)
+    advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
+
+    def step(images: int) -> None:
+        advance(images)
+        signals.check()
+
     return Extraction(
         load_images(unit.dataset).pixels,
         index,
@@ -161,46 +133,22 @@ def _extraction(
         views,
         unit.batch_size,
         folder,
-        progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index)),
+        step,
         observation.epoch,
     )
 
 
-def _train(arch: Arch, unit: Unit, store: Store, extractions: list[Extraction], progress: Progress) -> None:
-    _explain(unit, store)
-    index = np.asarray(unit.members)
-    pixels = load_images(unit.dataset).pixels
-    epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
-    start = time.monotonic()
-    callbacks = [epochs, *extractions]
-    losses = train(arch, pixels, index, unit.regime, trainer_factory(unit), callbacks, unit.compile_on_cuda)
-    record = {"loss": losses, "seconds": time.monotonic() - start, "torch": torch.__version__}
-
-    def write(folder: Path) -> None:
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in arch.state_dict().items()},
-            folder / "weights.safetensors",
-        )
-        (folder / "training.json").write_text(json.dumps(record))
-
-    store.put("encoders", unit.encoder_parts, write)
+def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
+    """What has been observed so far; it then waits no longer."""
+    for one in [one for one in waiting if one[2].result is not None]:
+        observation, todo, extraction = one
+        for config in todo:
+            _save_statistic(unit, store, observation, config, extraction)
+        waiting.remove(one)
 
 
-def _explain(unit: Unit, store: Store) -> None:
-    differences = store.nearest("encoders", unit.encoder_parts)
-    if differences:
-        log.debug("%s is new: the most similar encoder in the store differs in %s", unit.name, "; ".join(differences))
-
-
-def _save_statistic(
-    unit: Unit,
-    store: Store,
-    observation: Observation,
-    config: Config,
-    result: dict[str, Observed],
-    extraction: Extraction,
-) -> None:
-    name = statistic_of(config).name
+def _save_statistic(unit: Unit, store: Store, observation: Observation, config: Config, extraction: Extraction) -> None:
+    result, name = extraction.result or {}, statistic_of(config).name
     counts = {
         "forwards": extraction.forwards,
         "zero": {layer: observed.zero for layer, observed in result.items()},
@@ -224,7 +172,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
     options = parser.parse_args()
-    with Bars() as bars:
+    with signals.stoppable(), Bars() as bars:
         print(make(Unit.load(options.recipe), Store(options.store), bars))
 
 

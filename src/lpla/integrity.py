@@ -1,0 +1,50 @@
+"""Checksums of a folder's files: a folder is whole if every file is as it was when it was sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+CHECKSUMS = "checksums.json"
+
+
+class DamagedError(Exception):
+    """An artifact's files are not what was written."""
+
+
+def seal(place: Path) -> None:
+    """Write the checksums of the folder's files beside them, and see all of it onto the disk."""
+    sums = {file.name: _checksum(file) for file in sorted(place.iterdir())}
+    (place / CHECKSUMS).write_text(json.dumps(sums, indent=1))
+    for path in (*place.iterdir(), place):
+        fsync(path)
+
+
+def verify(place: Path) -> None:
+    """Raise DamagedError, naming the file, unless every file of the artifact has its recorded checksum."""
+    try:
+        sums = json.loads((place / CHECKSUMS).read_text())
+    except (OSError, ValueError) as unreadable:
+        raise DamagedError(f"{place / CHECKSUMS} cannot be read") from unreadable
+    for name, expected in sums.items():
+        file = place / name
+        if not file.is_file():
+            raise DamagedError(f"{file} is missing")
+        if _checksum(file) != expected:
+            raise DamagedError(f"{file} does not match its checksum")
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Return once the file, or the names in the folder, would survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
