@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from lpla import ranks
 from lpla.answers import answers
 from lpla.contracts import Arch
 from lpla.evidence import Query, Statistic
@@ -37,6 +40,9 @@ class Extraction(pl.Callback):
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
+
+    Ranks take turns at the chunks, none twice, and rank 0 writes what they found, in the order of the images; the
+    result of the others is empty. The bits are those of one process, as no embedding depends on its company.
     """
 
     def __init__(
@@ -73,16 +79,21 @@ class Extraction(pl.Callback):
         self.observe(module.arch, module.device)
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Observed]:
-        """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder."""
+        """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = arch.training
         arch.to(device).eval()
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
         with folded(arch, lambda: arch.encode(example)), torch.inference_mode():
-            for index in self.index.split(max(1, self.batch_size // self.query.queries)):
-                self._observe_chunk(arch, index, device, found)
-                self.advance(len(index))
+            chunks = self.index.split(self._chunk_size())
+            for first in range(0, len(chunks), ranks.count()):
+                turn = chunks[first : first + ranks.count()]
+                mine = turn[ranks.number() : ranks.number() + 1]
+                parts = ranks.collected([self._observe_chunk(arch, index, device) for index in mine])
+                for part in itertools.chain.from_iterable(parts):
+                    self._keep(part, found)
+                self._count(sum(map(len, turn)))
         arch.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
@@ -91,18 +102,32 @@ class Extraction(pl.Callback):
         """Where the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
-    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device, found: dict[str, Pending]) -> None:
-        self.forwards += self.query.queries * len(index)
+    def _chunk_size(self) -> int:
+        """Images; no more than a rank's share, so that none is idle."""
+        return max(1, min(self.batch_size // self.query.queries, math.ceil(len(self.index) / ranks.count())))
+
+    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> dict[str, Observed]:
         views = self.views.chunk(self.pixels, index, self.query, device)
+        part = {}
         for layer, embedding in answers(arch, views, self.query, self.pixels.shape[-1]).items():
             released = self.release(embedding).unflatten(0, (-1, len(index))).transpose(0, 1)
+            values = {s.name: s(released).cpu().numpy() for s in self.statistics if layer in s.layers}
+            zero, finite = (released == 0).all(dim=2), released.isfinite().all(dim=2)
+            part[layer] = Observed(values, int(zero.sum()), int((~finite).sum()))
+        return part
+
+    def _keep(self, part: dict[str, Observed], found: dict[str, Pending]) -> None:
+        for layer, observed in part.items():
             pending = found.setdefault(layer, Pending())
-            pending.zero += int((released == 0).all(dim=2).sum())
-            pending.nonfinite += int((~released.isfinite().all(dim=2)).sum())
-            for s in self.statistics:
-                if layer in s.layers:
-                    new = Rows(self.path(layer, s.name), len(self.index))
-                    pending.rows.setdefault(s.name, new).append(s(released).cpu().numpy())
+            pending.zero += observed.zero
+            pending.nonfinite += observed.nonfinite
+            for name, values in observed.values.items():
+                new = Rows(self.path(layer, name), len(self.index))
+                pending.rows.setdefault(name, new).append(values)
+
+    def _count(self, images: int) -> None:
+        self.forwards += self.query.queries * images
+        self.advance(images)
 
 
 @dataclass

@@ -17,7 +17,9 @@ from jaxtyping import Int, UInt8
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from lpla import ranks
 from lpla.augment import apply, per_sample
+from lpla.batch_norm import synchronised
 from lpla.compiled import compiled
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
@@ -87,7 +89,7 @@ class Pretraining(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean loss; a loss that is not finite stops this encoder."""
-        loss = torch.stack(self._batch_losses).mean().item()
+        loss = ranks.mean(torch.stack(self._batch_losses).mean()).item()
         self._batch_losses.clear()
         if not math.isfinite(loss):
             rate = self.arch.optimization.base_lr
@@ -110,7 +112,7 @@ class Pretraining(pl.LightningModule):
 
 
 class Batches:
-    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches."""
+    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share."""
 
     def __init__(self, images: int, regime: Regime, epoch: Callable[[], int]) -> None:
         self.images, self.regime, self.epoch = images, regime, epoch
@@ -121,7 +123,7 @@ class Batches:
     def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
         order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
         for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
-            yield torch.from_numpy(order[start : start + self.regime.batch_size])
+            yield ranks.own(torch.from_numpy(order[start : start + self.regime.batch_size]))
 
 
 def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
@@ -157,6 +159,9 @@ def train(
     """
     if len(index) < regime.batch_size:
         raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
+    if regime.batch_size % ranks.count():
+        share = f"a multiple of {ranks.count()}, as trainer.devices x trainer.num_nodes ranks have equal shares of it"
+        raise InputError(f"train.batch_size must be {share}, got {regime.batch_size}")
     if regime.epochs == 0:
         return []
     runner = trainer(max_epochs=regime.epochs, callbacks=list(callbacks))
@@ -171,7 +176,7 @@ def train(
     module = Pretraining(arch, Members(pixels, index, resident), regime)
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with compiled(arch) if device.type == "cuda" and compile_on_cuda else nullcontext():
+    with synchronised(arch), compiled(arch) if device.type == "cuda" and compile_on_cuda else nullcontext():
         runner.fit(module)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")

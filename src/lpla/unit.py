@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,9 +21,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed import is_torchelastic_launched
+from torch.distributed.elastic.multiprocessing.errors import record
 
+from lpla import ranks
 from lpla.contracts import Arch, UndefinedError
 from lpla.kept_views import KeptViews
+from lpla.launch import joining, launch
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, trainer_factory
 from lpla.store import Store, key_of
@@ -87,11 +93,16 @@ def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None =
     """
     start = time.monotonic()
     views = KeptViews(unit.cache_mb * 2**20) if views is None else views
-    with store.lock("encoders", unit.encoder_parts), store.scratch() as scratch:
+    # Ranks make it together under the lock of the process that launched them.
+    lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
+    with lock, store.scratch() as scratch:
         weights = store.find("encoders", unit.encoder_parts)
         pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
+        if unit.distributed and not ranks.launched():
+            made = Made(**launch(unit, store.root, scratch, progress.begin))
+            return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
             _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
@@ -104,9 +115,10 @@ def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None =
             _train(arch, unit, store, extractions, progress)
         for (observation, todo), extraction in zip(pending, extractions, strict=True):
             # Observed already when training ended; an encoder from the store is observed now.
-            result = extraction.result or extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
+            if extraction.result is None:
+                extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
             for config in todo:
-                _save_statistic(unit, store, observation, config, result, extraction)
+                _save_statistic(unit, store, observation, config, extraction)
     forwards = sum(e.forwards for e in extractions)
     return Made(again or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
 
@@ -183,7 +195,8 @@ def _train(arch: Arch, unit: Unit, store: Store, extractions: list[Extraction], 
         )
         (folder / "training.json").write_text(json.dumps(record))
 
-    store.put("encoders", unit.encoder_parts, write)
+    if ranks.number() == 0:
+        store.put("encoders", unit.encoder_parts, write)
 
 
 def _explain(unit: Unit, store: Store) -> None:
@@ -197,10 +210,11 @@ def _save_statistic(
     store: Store,
     observation: Observation,
     config: Config,
-    result: dict[str, Observed],
     extraction: Extraction,
 ) -> None:
-    name = plug_in(config).name
+    result, name = extraction.result, plug_in(config).name
+    if not result:  # Rank 0 has that of all ranks.
+        return
     counts = {
         "forwards": extraction.forwards,
         "zero": {layer: observed.zero for layer, observed in result.items()},
@@ -216,16 +230,23 @@ def _save_statistic(
     store.put("statistics", unit.statistic_parts(observation, config), write)
 
 
+@record
 def main() -> None:
-    """Command line of one unit."""
+    """Command line of one unit, or of one rank of it."""
     from lpla.report.progress import Bars
 
     parser = argparse.ArgumentParser(prog="python -m lpla.unit", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
+    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
     options = parser.parse_args()
-    with Bars() as bars:
-        print(make(Unit.load(options.recipe), Store(options.store), bars))
+    unit, store = Unit.load(options.recipe), Store(options.store)
+    if is_torchelastic_launched():
+        with joining(unit, options.events) as events:
+            events.end(asdict(make(unit, store, events)))
+    else:
+        with Bars() as bars:
+            print(make(unit, store, bars))
 
 
 if __name__ == "__main__":
