@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
@@ -24,7 +25,7 @@ class Events(logging.Handler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(logging.INFO)
-        self._path = path
+        self._path, self._numbers = path, itertools.count()
 
     def __enter__(self) -> Events:
         self._file = self._path.open("a", buffering=1)
@@ -38,8 +39,9 @@ class Events(logging.Handler):
 
     def begin(self, task: str, total: int) -> Advance:
         """Announce a task of `total` steps; returns the function that advances it."""
-        self._say(task=task, total=total)
-        return lambda steps: self._say(task=task, steps=steps)
+        number = next(self._numbers)
+        self._say(number=number, task=task, total=total)
+        return lambda steps: self._say(number=number, steps=steps)
 
     def end(self, made: dict[str, Any]) -> None:
         """Say what was made."""
@@ -58,7 +60,7 @@ def followed(path: Path, begin: Begin) -> Iterator[dict[str, Any]]:
     """Within, a thread repeats here what is written to `path`; what was made is in the dictionary afterwards."""
     path.touch()
     made: dict[str, Any] = {}
-    tasks: dict[str, Advance] = {}
+    tasks: dict[int, Advance] = {}
 
     def repeat(event: dict[str, Any]) -> None:
         if "made" in event:
@@ -66,9 +68,9 @@ def followed(path: Path, begin: Begin) -> Iterator[dict[str, Any]]:
         elif "message" in event:
             logging.getLogger(event["logger"]).log(event["level"], "%s", event["message"])
         elif "total" in event:
-            tasks[event["task"]] = begin(event["task"], event["total"])
+            tasks[event["number"]] = begin(event["task"], event["total"])
         else:
-            tasks[event["task"]](event["steps"])
+            tasks[event["number"]](event["steps"])
 
     over = threading.Event()
     follower = threading.Thread(target=_follow, args=(path, over, repeat), daemon=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.multiprocessing import _prctl_pr_set_pdeathsig  # pyright: ignore[reportAttributeAccessIssue]
@@ -40,6 +40,12 @@ JOIN_SECONDS = 600
 """How long a host waits for the others."""
 THEIRS = {kind.__name__: kind for kind in (InputError, UndefinedError)}
 """Errors that are the user's to mend, by name."""
+STOP_SECONDS = 5
+"""How long a rank may take to end when it is told to; one that waits for a rank that has gone would wait for ever."""
+
+for name in ("multiprocessing.api", "agent.server.api"):
+    # What ended is said by the audit, in one sentence.
+    logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,15 @@ class Launch:
             rdzv_endpoint=self.endpoint,
             rdzv_configs={"is_host": first, "join_timeout": JOIN_SECONDS},
             max_restarts=0,
+            shutdown_timeout=STOP_SECONDS,
             local_addr="localhost" if self.nodes == 1 else None,
             logs_specs=DefaultLogsSpecs(log_dir=str(folder), redirects=Std.ALL),
         )
-        command = ("-m", "lpla.unit", folder / "recipe.json", store, "--events", folder / "events")
+        command = ("-m", "lpla.unit", folder / "recipe.json", store)
+        options = ("--events", folder / "events", "--launcher", os.getpid())
         try:
             with _signals_kept():
-                elastic_launch(config, sys.executable)(*command)
+                elastic_launch(config, sys.executable)(*command, *options)
         except ChildFailedError as failed:
             raise self._error(failed, folder) from None
         except RendezvousError as alone:
@@ -80,14 +88,15 @@ class Launch:
             raise InputError(f"trainer.num_nodes={self.nodes} needs {wanted}, but: {alone}") from alone
 
     def _error(self, failed: ChildFailedError, folder: Path) -> Exception:
+        for one in failed.failures.values():
+            kind, _, sentence = _message(one).partition(": ")
+            if kind in THEIRS:
+                return THEIRS[kind](sentence)
         rank, failure = failed.get_first_failure()
-        kind, _, sentence = str(failure.message).partition(": ")
-        if kind in THEIRS:
-            return THEIRS[kind](sentence)
         for written in folder.rglob(f"{failure.local_rank}/stderr.log"):
             log.debug("standard error of rank %d:\n%s", rank, written.read_text())
         how = f"exit code {failure.exitcode}" if failure.exitcode >= 0 else failure.signal_name()
-        return RuntimeError(f"rank {rank} of {self.devices * self.nodes} ended ({how}): {failure.message}")
+        return RuntimeError(f"rank {rank} of {self.devices * self.nodes} ended ({how}): {_message(failure)}")
 
 
 def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any
     Returns what rank 0 said in the end; raises as `Launch.run`.
     """
     runner = trainer_factory(unit)()
+    unit.regime.check_shares(runner.num_devices * runner.num_nodes)
     several = runner.num_nodes > 1
     endpoint = f"{socket.gethostname()}:{_free_port()}" if several else "localhost:0"
     start = Launch(folder.name, runner.num_devices, runner.num_nodes, endpoint)
@@ -110,14 +120,24 @@ def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any
 
 
 @contextmanager
-def joining(unit: Unit, events: Path) -> Iterator[Events]:
-    """Within, this process is a rank, with its share of the host's threads; rank 0 reports to `events`."""
-    # A rank does not outlive the launcher, however that ends.
+def joining(unit: Unit, events: Path, launcher: int) -> Iterator[Events]:
+    """Within, this process is a rank, with its share of the host's threads; rank 0 reports to `events`.
+
+    It does not outlive the process `launcher`, however that ends.
+    """
     _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    if os.getppid() != launcher:
+        sys.exit("the process that launched this rank has ended")
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     trainer_factory(unit)().strategy.setup_environment()
     with Events(events if ranks.number() == 0 else Path(os.devnull)) as reports:
         yield reports
+
+
+def _message(failure: ProcessFailure) -> str:
+    """What a process said last: with its stack, if it could still say it."""
+    said: Any = failure.message
+    return said["message"] if isinstance(said, dict) else said
 
 
 @contextmanager

@@ -47,6 +47,12 @@ class Regime:
         if self.augment not in AUGMENTS:
             raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
 
+    def check_shares(self, ranks: int) -> None:
+        """Raise InputError unless so many ranks can have equal shares of every batch."""
+        if self.batch_size % ranks:
+            wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
+            raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
+
     @property
     def key(self) -> dict[str, Any]:
         """Its part of an encoder's key: a setting that came later is in it only away from its default."""
@@ -159,9 +165,7 @@ def train(
     """
     if len(index) < regime.batch_size:
         raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
-    if regime.batch_size % ranks.count():
-        share = f"a multiple of {ranks.count()}, as trainer.devices x trainer.num_nodes ranks have equal shares of it"
-        raise InputError(f"train.batch_size must be {share}, got {regime.batch_size}")
+    regime.check_shares(ranks.count())
     if regime.epochs == 0:
         return []
     runner = trainer(max_epochs=regime.epochs, callbacks=list(callbacks))

@@ -239,10 +239,11 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
     parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
+    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
     options = parser.parse_args()
     unit, store = Unit.load(options.recipe), Store(options.store)
     if is_torchelastic_launched():
-        with joining(unit, options.events) as events:
+        with joining(unit, options.events, options.launcher) as events:
             events.end(asdict(make(unit, store, events)))
     else:
         with Bars() as bars:
