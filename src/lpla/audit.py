@@ -117,6 +117,10 @@ def _estimate(units: Sequence[Unit], store: Store) -> None:
     ahead = [unit for unit in units if not is_trained(unit, store)]
     if not ahead or not ahead[0].regime.epochs:
         return
+    if ahead[0].distributed:
+        # Steps are timed in this process, which is none of those that will train.
+        log.info("%d of %d encoders to train", len(ahead), len(units))
+        return
     seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
     log.info("%d of %d encoders to train, about %s", len(ahead), len(units), _duration(seconds))
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import save
 
+from lpla import ranks
 from lpla.callbacks import Epochs, Progress
 from lpla.checkpoint import Checkpoints
 from lpla.contracts import Arch, InputError
@@ -53,8 +54,9 @@ def train_encoder(
         (folder / "weights.safetensors").write_bytes(save(weights))
         (folder / "training.json").write_text(json.dumps(record))
 
-    store.put("encoders", unit.encoder_parts, write)
-    checkpoints.clear()
+    if ranks.number() == 0:
+        store.put("encoders", unit.encoder_parts, write)
+        checkpoints.clear()
 
 
 def _run_in_memory(run: Callable[[bool], list[float]], arch: Arch, unit: Unit) -> list[float]:
@@ -62,7 +64,7 @@ def _run_in_memory(run: Callable[[bool], list[float]], arch: Arch, unit: Unit) -
     try:
         return run(unit.compile_on_cuda)
     except torch.OutOfMemoryError:
-        if torch.distributed.is_initialized():
+        if ranks.launched():
             raise  # The other ranks are in the midst of a step with this one.
     log.warning("%s: out of memory; trained in less (activations computed again), slower, same method", unit.name)
     arch.load_state_dict(build_arch(unit).state_dict())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from lpla import ranks
 from lpla.answers import FORWARD, answers
 from lpla.contracts import Arch, InputError
 from lpla.evidence import Query, Statistic
@@ -40,6 +43,9 @@ class Extraction(pl.Callback):
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
+
+    Ranks take turns at the chunks, none twice, and rank 0 writes what they found, in the order of the images; the
+    result of the others is empty. The bits are those of one process, as no embedding depends on its company.
     """
 
     def __init__(
@@ -78,18 +84,21 @@ class Extraction(pl.Callback):
         self.observe(module.arch, module.device)
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Observed]:
-        """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder."""
+        """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = arch.training
         arch.to(device).eval()
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
         with folded(arch, lambda: arch.encode(example)), torch.inference_mode():
-            for index in self.index.split(max(1, self.batch_size // self.query.queries)):
-                for part in self._observe_in_pieces(arch, index, device):
+            chunks = self.index.split(self._chunk_size())
+            for first in range(0, len(chunks), ranks.count()):
+                turn = chunks[first : first + ranks.count()]
+                mine = turn[ranks.number() : ranks.number() + 1]
+                pieces = [piece for index in mine for piece in self._observe_in_pieces(arch, index, device)]
+                for part in itertools.chain.from_iterable(ranks.collected(pieces)):
                     self._keep(part, found)
-                self.forwards += self.query.queries * len(index)
-                self.advance(len(index))
+                self._count(sum(map(len, turn)))
         arch.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
@@ -119,6 +128,10 @@ class Extraction(pl.Callback):
         self.most = images // 2
         log.warning("%s is out of memory: observe.batch_size halved to %d views, same results", device, views // 2)
 
+    def _chunk_size(self) -> int:
+        """Images; no more than a rank's share, so that none is idle."""
+        return max(1, min(self.batch_size // self.query.queries, math.ceil(len(self.index) / ranks.count())))
+
     def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> dict[str, Observed]:
         views = self.views.chunk(self.pixels, index, self.query, device)
         part = {}
@@ -137,6 +150,10 @@ class Extraction(pl.Callback):
             for name, values in observed.values.items():
                 new = Rows(self.path(layer, name), len(self.index))
                 pending.rows.setdefault(name, new).append(values)
+
+    def _count(self, images: int) -> None:
+        self.forwards += self.query.queries * images
+        self.advance(images)
 
 
 @dataclass

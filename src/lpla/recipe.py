@@ -58,6 +58,11 @@ class Unit:
     """Epochs from one checkpoint to the next; changes no result."""
 
     @property
+    def distributed(self) -> bool:
+        """Whether it is made by ranks, one process for each device (trainer=ddp), which `lpla.launch` starts."""
+        return "ddp" in str(self.trainer.get("strategy")).lower()
+
+    @property
     def encoder_parts(self) -> Config:
         """The parts of the encoder's key: what its weights depend on, and nothing else."""
         return {
@@ -123,11 +128,15 @@ def build_arch(unit: Unit) -> Arch:
 def trainer_factory(unit: Unit) -> Any:
     """Keyword arguments -> pytorch_lightning.Trainer, with the device settings of the configuration.
 
-    `precision: auto` is bf16-mixed on a CUDA GPU that has bfloat16, and 32-true elsewhere.
+    `precision: auto` is bf16-mixed on a CUDA GPU that has bfloat16, and 32-true elsewhere. Raises InputError for
+    several devices that nothing would launch as it must be.
     """
     if not unit.trainer:
         return pl.Trainer
     settings = dict(unit.trainer)
+    devices = settings.get("devices", 1)
+    if not unit.distributed and devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
+        raise InputError(f"trainer.devices must be 1 without trainer=ddp, got {devices}")
     if settings.get("precision") == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
         settings["precision"] = "bf16-mixed" if bf16 else "32-true"

@@ -22,7 +22,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from lpla import ranks
 from lpla.augment import apply, per_sample
+from lpla.batch_norm import synchronised
 from lpla.compiled import compiled
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
@@ -49,6 +51,12 @@ class Regime:
     def __post_init__(self) -> None:
         if self.augment not in AUGMENTS:
             raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
+
+    def check_shares(self, ranks: int) -> None:
+        """Raise InputError unless so many ranks can have equal shares of every batch."""
+        if self.batch_size % ranks:
+            wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
+            raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
 
     @property
     def key(self) -> dict[str, Any]:
@@ -93,7 +101,7 @@ class Pretraining(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean loss; a loss that is not finite stops this encoder."""
-        loss = torch.stack(self._batch_losses).mean().item()
+        loss = ranks.mean(torch.stack(self._batch_losses).mean()).item()
         self._batch_losses.clear()
         if not math.isfinite(loss):
             rate = self.arch.optimization.base_lr
@@ -124,7 +132,7 @@ class Pretraining(pl.LightningModule):
 
 
 class Batches:
-    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches."""
+    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share."""
 
     def __init__(self, images: int, regime: Regime, epoch: Callable[[], int]) -> None:
         self.images, self.regime, self.epoch = images, regime, epoch
@@ -135,7 +143,7 @@ class Batches:
     def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
         order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
         for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
-            yield torch.from_numpy(order[start : start + self.regime.batch_size])
+            yield ranks.own(torch.from_numpy(order[start : start + self.regime.batch_size]))
 
 
 def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
@@ -173,6 +181,7 @@ def train(
     """
     if len(index) < regime.batch_size:
         raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
+    regime.check_shares(ranks.count())
     if regime.epochs == 0:
         return []
     runner = _runner(trainer, regime, callbacks)
@@ -188,7 +197,7 @@ def train(
     module = Pretraining(arch, Members(pixels, index, resident), regime, compile)
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with compiled(arch) if compile else nullcontext():
+    with synchronised(arch), compiled(arch) if compile else nullcontext():
         runner.fit(module, ckpt_path=resume, weights_only=True)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")

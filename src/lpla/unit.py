@@ -8,19 +8,24 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
+from torch.distributed import is_torchelastic_launched
+from torch.distributed.elastic.multiprocessing.errors import record
 
-from lpla import signals
+from lpla import ranks, signals
 from lpla.callbacks import Clock, Kept, Progress
 from lpla.contracts import UndefinedError
 from lpla.encoder import train_encoder
 from lpla.kept_views import KeptViews
+from lpla.launch import joining, launch
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, statistic_of, trainer_factory
 from lpla.store import Store, key_of
@@ -51,11 +56,16 @@ def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None =
     """
     start = time.monotonic()
     views = KeptViews(unit.cache_mb * 2**20) if views is None else views
-    with store.lock("encoders", unit.encoder_parts), store.scratch() as scratch:
+    # Ranks make it together under the lock of the process that launched them.
+    lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
+    with lock, store.scratch() as scratch:
         weights = store.find("encoders", unit.encoder_parts)
         pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
         if weights and not pending:
             return Made(False, 0, 0, time.monotonic() - start)
+        if unit.distributed and not ranks.launched():
+            made = Made(**launch(unit, store.root, scratch, progress.begin))
+            return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
             _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
@@ -148,7 +158,9 @@ def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
 
 
 def _save_statistic(unit: Unit, store: Store, observation: Observation, config: Config, extraction: Extraction) -> None:
-    result, name = extraction.result or {}, statistic_of(config).name
+    result, name = extraction.result, statistic_of(config).name
+    if not result:  # Rank 0 has that of all ranks.
+        return
     counts = {
         "forwards": extraction.forwards,
         "zero": {layer: observed.zero for layer, observed in result.items()},
@@ -164,16 +176,24 @@ def _save_statistic(unit: Unit, store: Store, observation: Observation, config: 
     store.put("statistics", unit.statistic_parts(observation, config), write)
 
 
+@record
 def main() -> None:
-    """Command line of one unit."""
+    """Command line of one unit, or of one rank of it."""
     from lpla.report.progress import Bars
 
     parser = argparse.ArgumentParser(prog="python -m lpla.unit", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
+    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
+    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
     options = parser.parse_args()
-    with signals.stoppable(), Bars() as bars:
-        print(make(Unit.load(options.recipe), Store(options.store), bars))
+    unit, store = Unit.load(options.recipe), Store(options.store)
+    if is_torchelastic_launched():
+        with joining(unit, options.events, options.launcher) as events:
+            events.end(asdict(make(unit, store, events)))
+    else:
+        with signals.stoppable(), Bars() as bars:
+            print(make(unit, store, bars))
 
 
 if __name__ == "__main__":

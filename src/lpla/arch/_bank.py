@@ -11,6 +11,7 @@ from lightly.models.modules import NNMemoryBankModule
 from lightly.models.modules.memory_bank import MemoryBankModule
 from torch import Tensor
 
+from lpla import ranks
 from lpla.contracts import InputError
 
 
@@ -26,7 +27,11 @@ class Queue(MemoryBankModule):
 
     @torch.no_grad()
     def _dequeue_and_enqueue(self, batch: Float[Tensor, "B D"]) -> None:
-        """Write the batch where the last one ended, what exceeds the end left out, the next one then at the start."""
+        """Write the batch where the last one ended, what exceeds the end left out, the next one then at the start.
+
+        The batch is that of all ranks, so that their banks stay the same.
+        """
+        batch = ranks.joined(batch)
         size, count = len(self.bank), len(batch)
         place = torch.arange(size, device=batch.device) - self.bank_ptr
         fresh = ((place >= 0) & (place < count))[:, None]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.arch._off_diagonal import off_diagonal
+from lpla.ranks import joined
 
 
 class DCL(nn.Module):
@@ -24,7 +25,7 @@ class DCL(nn.Module):
 
     def forward(self, out0: Float[Tensor, "B D"], out1: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
         """The mean over images and over both views."""
-        z0, z1 = F.normalize(out0, dim=1), F.normalize(out1, dim=1)
+        z0, z1 = (F.normalize(joined(out), dim=1) for out in (out0, out1))
         return (self._one_way(z0, z1) + self._one_way(z1, z0)) / 2
 
     def _one_way(self, z: Tensor, other: Tensor) -> Tensor:

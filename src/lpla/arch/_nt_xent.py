@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpla import ranks
 from lpla.arch._bank import Queue
 from lpla.arch._off_diagonal import off_diagonal
 
 
 class NTXent(nn.Module):
-    """Tell each embedding's other view from all other views of the batch, or from the earlier ones in a queue."""
+    """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a queue."""
 
     def __init__(self, temperature: float, queue: Queue | None = None) -> None:
         super().__init__()
@@ -29,6 +30,7 @@ class NTXent(nn.Module):
         """The mean over both views; with a queue over `out0` alone, and `out1` then enters it."""
         z0, z1 = F.normalize(out0, dim=1), F.normalize(out1, dim=1)
         if self.memory_bank is None:
+            z0, z1 = ranks.joined(z0), ranks.joined(z1)
             # In Lightly's order, in which the gradients are summed.
             like00, like01, like10, like11 = (self._like(a, b) for a in (z0, z1) for b in (z0, z1))
             like00, like11 = off_diagonal(like00), off_diagonal(like11)

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lpla.batch_norm import over_ranks
 from lpla.contracts import InputError
 
 
@@ -28,7 +29,7 @@ class PerViewBatchNorm(_BatchNorm):
         """The batch, view 0 first, each view normalised by itself."""
         if not self.training:
             return super().forward(input)
-        return torch.cat([super(PerViewBatchNorm, self).forward(view) for view in input.chunk(self.views)])
+        return torch.cat([over_ranks(self, view) for view in input.chunk(self.views)])
 
     def _check_input_dim(self, input: Tensor) -> None:
         # Any shape: it stands for a BatchNorm1d or a BatchNorm2d.

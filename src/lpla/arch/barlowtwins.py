@@ -8,6 +8,7 @@ from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
+from lpla import ranks
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
 
@@ -15,8 +16,8 @@ from lpla.contracts import Arch, Backbone, Optimization, Views
 class BarlowTwins(Arch):
     """Lightly's loss, and the projector of two layers of its CIFAR-10 benchmark; both views in one forward.
 
-    Verified on a single device only. On several, Lightly's loss standardises the embeddings by each device's own batch,
-    which SyncBatchNorm does not convert, so that the gradient is not that of the whole batch (norm off by 4 % on two).
+    The loss standardises each view's embeddings by their batch, which SyncBatchNorm does not convert (Lightly's own
+    gathering leaves the gradient's norm off by 4 % on two devices): it is given the embeddings of all ranks.
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
     batch norms; `per_view` is Lightly's example, which forwards each view alone. The loss standardises each view
     by itself in both.
@@ -48,7 +49,7 @@ class BarlowTwins(Arch):
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """Invariance on the diagonal, `redundancy` times decorrelation off it; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
-        return self.criterion(z0, z1)
+        return self.criterion(ranks.joined(z0), ranks.joined(z1))
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """Backbone feature h and projector output z."""

@@ -15,6 +15,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpla import ranks
 from lpla.arch._transformer import neck, transformer
 from lpla.contracts import Arch, Backbone, InputError, Optimization, Views
 
@@ -104,5 +105,5 @@ class MAE(Arch):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the accelerators too.
             torch.default_generator.manual_seed(int.from_bytes(key[:8]) >> 1)
-            shown, hidden = utils.random_token_mask(size, self.mask_ratio)
-        return shown.to(device), hidden.to(device)
+            shown, hidden = utils.random_token_mask((ranks.count() * size[0], size[1]), self.mask_ratio)
+        return ranks.own(shown).to(device), ranks.own(hidden).to(device)

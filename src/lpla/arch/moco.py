@@ -16,7 +16,7 @@ from lpla.contracts import Arch, Backbone, Optimization, Views
 
 
 class MoCo(Arch):
-    """Lightly's head, and its loss and memory bank, on one device; all views that a network sees in one forward.
+    """Lightly's head, and its loss and memory bank; all views that a network sees in one forward.
 
     `queue_size`: with fewer members than that the queue holds each image many times over, under several ages of the
     slow copy, so most queries meet their own image among the negatives.

@@ -11,6 +11,7 @@ from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpla import ranks
 from lpla.arch._multicrop import check_mode, forward
 from lpla.arch._slow import cosine_momentum, slow_copy
 from lpla.arch._transformer import neck
@@ -70,7 +71,8 @@ class MoCoV3(Arch):
         return {"backbone": h, "projector": self.projector(h)}
 
     def _contrast(self, queries: Tensor, keys: Tensor) -> Tensor:
-        logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / self.temperature
+        asked, known = (ranks.joined(F.normalize(x, dim=1)) for x in (queries, keys))
+        logits = asked @ known.T / self.temperature
         own = torch.arange(len(logits), device=logits.device)
         # The paper's factor, which keeps the gradient's size when the temperature changes.
         return 2 * self.temperature * F.cross_entropy(logits, own)

@@ -42,7 +42,7 @@ class SwAV(Arch):
         self.backbone = backbone
         self.projector = nn.Sequential(neck(backbone), SwaVProjectionHead(backbone.features, hidden_dim, output_dim))
         self.prototypes = SwaVPrototypes(output_dim, prototypes)
-        self.criterion = SwaVLoss(temperature, sinkhorn_iterations, sinkhorn_epsilon)
+        self.criterion = SwaVLoss(temperature, sinkhorn_iterations, sinkhorn_epsilon, sinkhorn_gather_distributed=True)
         self.frozen_prototypes = frozen_prototypes
         self.crops = crops
         self.batch_norm = check_mode(batch_norm)

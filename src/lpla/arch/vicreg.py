@@ -8,6 +8,7 @@ from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import Tensor
 
+from lpla import ranks
 from lpla.arch._off_diagonal import off_diagonal
 from lpla.arch._views import set_batch_norm
 from lpla.contracts import Arch, Backbone, Optimization, Views
@@ -47,6 +48,7 @@ class VICReg(Arch):
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        z0, z1 = ranks.joined(z0), ranks.joined(z1)
         invariance = invariance_loss(z0, z1)
         variance = 0.5 * (variance_loss(z0) + variance_loss(z1))
         covariance = covariance_loss(z0) + covariance_loss(z1)
