@@ -33,6 +33,7 @@ CROPS = ("arch.crops.local_views=2", "arch.crops.local_size=8", "arch.crops.loca
 FRAMEWORKS = {
     "simclr": HEADS,
     "simclr per_view": (*HEADS, "arch.batch_norm=per_view"),
+    "simclr decoupled": (*HEADS, "arch.decoupled=true"),
     "byol": HEADS,
     "moco": (*HEADS, "arch.queue_size=20"),
     "moco one-sided": (*HEADS, "arch.queue_size=20", "arch.symmetric=false"),
