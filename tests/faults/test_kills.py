@@ -92,7 +92,7 @@ def cut_the_power() -> None:
             kill()
         return usual(self, target)
 
-    Path.rename = rename
+    Path.rename = rename  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_a_power_cut_between_write_and_rename(cli: Callable[..., Ran], undisturbed: Left, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def signal_in_step(number: int, last: int) -> None:
         print(f"step {len(seen)} ends", flush=True)
         return loss
 
-    Pretraining.training_step = step
+    Pretraining.training_step = step  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def say_and_wait() -> None:
