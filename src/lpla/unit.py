@@ -205,13 +205,7 @@ def _explain(unit: Unit, store: Store) -> None:
         log.debug("%s is new: the most similar encoder in the store differs in %s", unit.name, "; ".join(differences))
 
 
-def _save_statistic(
-    unit: Unit,
-    store: Store,
-    observation: Observation,
-    config: Config,
-    extraction: Extraction,
-) -> None:
+def _save_statistic(unit: Unit, store: Store, observation: Observation, config: Config, extraction: Extraction) -> None:
     result, name = extraction.result, plug_in(config).name
     if not result:  # Rank 0 has that of all ranks.
         return
