@@ -25,7 +25,7 @@ def synchronised(network: nn.Module) -> Iterator[None]:
     # A batch norm with a forward of its own calls `over_ranks` itself.
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and type(m).forward is _BatchNorm.forward]
     for norm in norms:
-        norm.forward = partial(over_ranks, norm)
+        norm.forward = partial(over_ranks, norm)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from on_ranks import EXTRACTIONS, FRAMEWORKS, SIZES, Trained
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}  # in double precision
+TOLERANCE = 1e-9  # relative and absolute, in double precision
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def trained(folder: Path) -> list[dict[str, Trained]]:
 def test_two_ranks_train_what_one_process_trains(name: str, trained: list[dict[str, Trained]]) -> None:
     alone, first, second = on_ranks.train(name), *(one[name] for one in trained)
     for step in range(on_ranks.STEPS):
-        torch.testing.assert_close(first.losses[step], alone.losses[step], **TOLERANCE)
+        torch.testing.assert_close(first.losses[step], alone.losses[step], rtol=TOLERANCE, atol=TOLERANCE)
         same(first.gradients[step], alone.gradients[step])
         assert any(gradient.abs().max() > 1e-3 for gradient in alone.gradients[step].values())
     same(first.state, alone.state)
@@ -44,7 +44,9 @@ def test_two_ranks_train_what_one_process_trains(name: str, trained: list[dict[s
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for key in found:
-        torch.testing.assert_close(found[key], expected[key], **TOLERANCE, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(
+            found[key], expected[key], rtol=TOLERANCE, atol=TOLERANCE, msg=lambda text, key=key: f"{key}: {text}"
+        )
 
 
 @pytest.mark.parametrize("name", ["swav", "dino"])
