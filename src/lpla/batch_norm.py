@@ -21,9 +21,10 @@ from lpla import ranks
 
 @contextmanager
 def synchronised(network: nn.Module) -> Iterator[None]:
-    """Within, every batch norm below `network` is `over_ranks`, keeping its place, its tensors and their names."""
+    """Within, if there are ranks, every batch norm below `network` is `over_ranks`; its tensors keep their names."""
     # A batch norm with a forward of its own calls `over_ranks` itself.
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and type(m).forward is _BatchNorm.forward]
+    plain = [m for m in network.modules() if isinstance(m, _BatchNorm) and type(m).forward is _BatchNorm.forward]
+    norms = plain if ranks.count() > 1 else []
     for norm in norms:
         norm.forward = partial(over_ranks, norm)  # pyright: ignore[reportAttributeAccessIssue]
     try:
