@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "observe": {"contracts", "evidence", "answers", "kept_views", "fold", "rows"},
     "recipe": {"contracts", "evidence", "augment", "train", "observe"},
     "unit": {"contracts", "train", "kept_views", "observe", "store", "recipe", "report"},
-    "subject": {"contracts", "evidence", "recipe", "store", "unit"},
+    "subject": {"contracts", "evidence", "statistic", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
     "plan": {"contracts", "evidence", "recipe", "knowledge", "lineup"},
@@ -67,7 +67,7 @@ MAY_IMPORT = {
         "verdict",
         "notes",
     },
-    "report": {"compare"},
+    "report": {"compare", "evaluate"},
     "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
