@@ -57,7 +57,7 @@ def write_or_warn(folder: Path) -> Path | None:
 
 
 def write_all(folder: Path) -> Path | None:
-    """The page of a sweep, after those of its jobs: each takes a good part of a second, which no job should wait for."""
+    """The page of a sweep, after those of its jobs: no job waits the half second that each takes."""
     for job in jobs_below(folder):
         write_or_warn(job)
     return write_or_warn(folder)
