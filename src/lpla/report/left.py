@@ -89,7 +89,8 @@ def _is_job(folder: Path) -> bool:
 
 
 def _scores(file: Path) -> dict[str, Judged]:
-    with np.load(file, allow_pickle=False) as held:
+    # Opened here, as numpy leaves a file open that proves damaged.
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
         absent = np.full(held["score"].shape, np.nan)
         posterior, log_norm = (held.get(name, absent) for name in ("posterior", "log_norm"))
         images = held["index"], held["member"]
