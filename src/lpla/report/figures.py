@@ -120,7 +120,8 @@ def norms(left: Left) -> list[Figure]:
     """Mean log-norms of members and non-members, a plot per target and layer of the highest AUCs."""
     found: list[Figure] = []
     seen: set[bytes] = set()
-    columns = chosen_columns(left.measured)
+    # Norms are the target's: nothing that is the attacker's changes them.
+    columns = [c for c in chosen_columns(left.measured) if c not in ("attack", "norms", "knowledge")]
     for row in left.strongest():
         judged = left.judged.get((row["job"], row["layer"]))
         if judged is None or len(found) == PANELS or judged.log_norm.tobytes() in seen:
