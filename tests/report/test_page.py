@@ -111,6 +111,8 @@ def test_what_is_missing_damaged_or_failed_is_said_and_the_rest_is_shown(tmp_pat
     assert "does not say by which command" in text
     assert {"roc", "norms-0", "along-p"} <= set(reader.ids)
     assert len(read(sweep).failed) == 3
+    with (sweep / "table.csv").open() as lines:
+        assert [row["job"] for row in csv.DictReader(lines)] == ["0", "0", "1", "1", "3", "3", "4", "5", "2"]
 
 
 def test_where_no_job_was_measured_the_page_says_why(tmp_path: Path) -> None:

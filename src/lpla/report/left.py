@@ -35,15 +35,24 @@ class Left:
     folder: Path
     single: bool
     """Whether it is the folder of one job."""
-    measured: list[Row]
-    failed: list[Row]
-    """Rows with an `error`: of jobs that failed, that were interrupted or whose result cannot be read."""
+    rows: list[Row]
+    """In the order of the jobs; with an `error` those of jobs that failed or whose result is missing or damaged."""
     judged: dict[tuple[str, str], Judged]
     """By job and layer."""
     curve: list[Row]
     """Rows of every `curve.csv`, with the job."""
     missing: list[str]
     """Sentences."""
+
+    @property
+    def measured(self) -> list[Row]:
+        """The rows of the jobs that came to their end."""
+        return [row for row in self.rows if not row.get("error")]
+
+    @property
+    def failed(self) -> list[Row]:
+        """The others."""
+        return [row for row in self.rows if row.get("error")]
 
     def job(self, name: str) -> Path:
         """A job's folder."""
@@ -61,11 +70,10 @@ def read(folder: Path) -> Left:
     if not jobs:
         raise FileNotFoundError(f"{folder} holds neither a job nor the jobs of a sweep (a result.json or .hydra)")
     rows = read_rows(folder)
-    failed = [row for row in rows if row.get("error")]
     for job in jobs:
         if not (job / "result.json").exists():
             why = "left no result.json: it was interrupted, or still runs"
-            failed.append({"job": job.name, "overrides": overrides(job), "error": why})
+            rows.append({"job": job.name, "overrides": overrides(job), "error": why})
     judged, missing = {}, []
     curve: list[Row] = []
     for name in dict.fromkeys(row["job"] for row in rows if not row.get("error")):
@@ -76,7 +84,7 @@ def read(folder: Path) -> Left:
             missing.append(f"job {name} takes no part in the figures of single images: scores.npz: {damage}")
         if (place / "curve.csv").exists():
             curve += [{"job": name} | row for row in _curve(place / "curve.csv")]
-    return Left(folder, single, [row for row in rows if not row.get("error")], failed, judged, curve, missing)
+    return Left(folder, single, rows, judged, curve, missing)
 
 
 def jobs_below(folder: Path) -> list[Path]:
@@ -126,7 +134,7 @@ def command(left: Left) -> str:
 
 def config(left: Left) -> str:
     """The whole configuration of the job, or of the first of the sweep that has one, as YAML."""
-    names = [""] if left.single else [row["job"] for row in (*left.measured, *left.failed)]
+    names = [""] if left.single else [row["job"] for row in left.rows]
     files = (left.folder / name / ".hydra" / "config.yaml" for name in names)
     return next((file.read_text() for file in files if file.exists()), "")
 

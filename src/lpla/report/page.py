@@ -41,7 +41,7 @@ def write(folder: Path) -> list[Path]:
         for name, form in {"table.md": formats.markdown, "table.tex": formats.latex}.items():
             (folder / name).write_text(form(strings.header, strings.rows, caption), encoding="utf-8")
             written.append(folder / name)
-        write_csv([*left.measured, *left.failed], folder / "table.csv")
+        write_csv(left.rows, folder / "table.csv")
         written.append(folder / "table.csv")
     return written
 
@@ -92,7 +92,7 @@ def render(left: Left) -> str:
 
 
 def _title(left: Left) -> str:
-    jobs = {row["job"] for row in (*left.measured, *left.failed)}
+    jobs = {row["job"] for row in left.rows}
     return f"Audit {left.folder.resolve().name}" + ("" if left.single else f": {len(jobs)} jobs")
 
 
@@ -140,7 +140,7 @@ def _cost(rows: Sequence[Row], columns: Sequence[str]) -> Markup:
 
 def _downloads(left: Left) -> dict[str, str]:
     """File names with their contents as links."""
-    parts: dict[str, Sequence[Row]] = {"table.csv": [*left.measured, *left.failed], "curve.csv": left.curve}
+    parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
     if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
         parts["scores.csv"] = [
             {"layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
