@@ -64,7 +64,7 @@ MAY_IMPORT = {
         "launch",
         "report",
     },
-    "subject": {"contracts", "evidence", "recipe", "store", "unit"},
+    "subject": {"contracts", "evidence", "statistic", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
     "plan": {"contracts", "evidence", "recipe", "knowledge", "lineup"},
@@ -90,7 +90,7 @@ MAY_IMPORT = {
         "verdict",
         "notes",
     },
-    "report": {"compare"},
+    "report": {"compare", "evaluate"},
     "audit": {"contracts", "signals", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}

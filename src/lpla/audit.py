@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from lpla.judge import Judgement, judge, judge_epoch
 from lpla.kept_views import KeptViews
 from lpla.plan import Plan, plan
 from lpla.recipe import Unit
+from lpla.report.exposed import save as thumbnails
 from lpla.report.progress import Bars
 from lpla.report.table import show, write_csv
 from lpla.result import AuditResult
@@ -51,6 +54,16 @@ def run(config: DictConfig) -> None:
         return
     show([asdict(row) for row in rows])
     log.info("results: %s\nscores: %s", folder / "result.json", folder / "scores.npz")
+    if hydra.mode == RunMode.RUN:
+        _write_page(folder)
+
+
+def _write_page(folder: Path) -> None:
+    """The page of a single job; a sweep writes those of its jobs at its end."""
+    from lpla.report.page import write_or_warn
+
+    if page := write_or_warn(folder):
+        log.info("report: %s", page)
 
 
 def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
@@ -73,8 +86,13 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         layer=np.array(work.layers),
         score=np.stack([one.score for one in found]),
         posterior=np.stack([one.posterior for one in found]),
+        log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
     )
+    (folder / "versions.json").write_text(json.dumps(_versions(), indent=1))
+    if config.report.images:
+        scores = np.stack([one.score for one in found])
+        thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
     return rows
 
 
@@ -85,6 +103,12 @@ def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
         run = {"git_revision": _git_revision(), "seconds": round(time.monotonic() - start, 2)}
         found.append(judge(work, store, layer, run))
     return found
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, of this package and of those that the numbers depend on."""
+    names = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def _write_curve(work: Plan, store: Store, folder: Path) -> None:

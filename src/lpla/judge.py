@@ -21,7 +21,7 @@ from lpla.posterior import posterior
 from lpla.recipe import plug_in
 from lpla.result import AuditResult
 from lpla.store import Store
-from lpla.subject import count_unusable, queries_of
+from lpla.subject import count_unusable, mean_log_norm, queries_of
 from lpla.trial import Trial
 from lpla.utility import measure_utility
 from lpla.verdict import Nulls, verdict
@@ -40,6 +40,8 @@ class Judgement:
     row: AuditResult
     score: Scores
     posterior: Scores
+    log_norm: Scores
+    """Mean over the views that are looked at; nan if norms were not observed."""
 
 
 def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgement:
@@ -49,6 +51,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     """
     fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
     fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer)
+    log_norm = mean_log_norm(plan.encoders.target, store, layer, plan.choices["p"], plan.queries)[plan.judged]
     try:
         trial = Trial(plan, store, layer)
         attack = trial.fit()
@@ -56,13 +59,13 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     except UndefinedError as undefined:
         nothing = np.full(int(plan.judged.sum()), np.nan)
         row = AuditResult(**fixed, notes=(f"attack={plan.choices['attack']}, {layer}: {undefined}",))
-        return Judgement(row, nothing, nothing)
+        return Judgement(row, nothing, nothing, log_norm)
     member = trial.member()
     found: dict[str, Any] = _leak(score, member, attack.threshold_) | _interval(score, member, plan.choices["seed"])
     row = AuditResult(**fixed, **found, likelihood=str(attack.notes().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
     row = replace(row, notes=notes(row, attack))
-    return Judgement(row, score, _posterior(plan, attack, score))
+    return Judgement(row, score, _posterior(plan, attack, score), log_norm)
 
 
 def _posterior(plan: Plan, attack: Attack, score: Scores) -> Scores:

@@ -30,7 +30,7 @@ LOWEST |= {
 KNOWN = {
     "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
     "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data", "checkpoint",
+    "data", "checkpoint", "report",
 }  # fmt: skip
 
 
@@ -113,6 +113,8 @@ def _check(config: DictConfig) -> None:
             raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
     if config.train.compile not in ("never", "auto"):
         raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
+    if not isinstance(config.report.images, bool):
+        raise InputError(f"report.images must be true or false, got {config.report.images}")
     if not isinstance(config.prior, float) or not 0 < config.prior < 1:
         raise InputError(f"prior must be a probability between 0 and 1, got {config.prior}")
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from lpla.contracts import UndefinedError
 from lpla.evidence import Attack, Labelled, Query, Seen
 from lpla.recipe import Observation, Unit, load_images, statistic_config, statistic_of
+from lpla.statistic.log_norm import LogNorm
 from lpla.store import Store
 from lpla.unit import load_observed
 
@@ -65,6 +66,21 @@ def count_unusable(subject: Subject, store: Store, layer: str) -> tuple[int, int
             found = load_observed(subject.unit, store, replace(observation, statistics=there), layer)
             return found.zero, found.nonfinite
     return None, None
+
+
+def mean_log_norm(subject: Subject, store: Store, layer: str, p: float, queries: int) -> Float[np.ndarray, " N"]:
+    """Mean of every image's log-norms of order `p` over its first views; nan if they were not observed at this layer.
+
+    An image with a zero embedding among its views has -inf, one with a non-finite embedding nan.
+    """
+    for observation in subject.observations:
+        for config in observation.statistics:
+            statistic = statistic_of(config)
+            if isinstance(statistic, LogNorm) and p in statistic.ps and layer in statistic.layers:
+                only = replace(observation, statistics=(config,))
+                values = load_observed(subject.unit, store, only, layer).values[statistic.name]
+                return values[:, :queries, statistic.ps.index(p)].mean(axis=1)
+    return np.full(len(subject.index), np.nan)
 
 
 def queries_of(attack: Attack, asked: Query, budget: int, side: int) -> int:

@@ -1,4 +1,4 @@
-"""At the end of a sweep: its tables on the terminal and as CSV (rows, seeds, pairs); exit code 1 if a job failed."""
+"""At the end of a sweep: its tables on the terminal and as CSV, every page; exit code 1 if a job failed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class SweepTable(Callback):
         from rich import get_console
 
         from lpla.report import pairs, seeds
+        from lpla.report.page import write_all
         from lpla.report.table import print_whole, read_rows, show, write_csv
 
         folder = Path(config.hydra.sweep.dir)
@@ -34,6 +35,8 @@ class SweepTable(Callback):
                 written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
                 write_csv(found, written[-1])
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
+        if page := write_all(folder):
+            console.print(f"report: {page}", soft_wrap=True, highlight=False)
         jobs = {row["job"] for row in rows}
         failed = {row["job"] for row in rows if row.get("error")}
         if failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,17 @@ def read_rows(folder: Path) -> list[Row]:
     rows = []
     for file in sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent)):
         job = {"job": file.parent.name, "settings": _settings(file.parent)}
-        rows += [job | row for row in json.loads(file.read_text())]
+        rows += [job | row for row in _load(file)]
     shared = set[str]().union(*(row["settings"] for row in rows)).intersection(*(row["settings"] for row in rows))
     return [row | {"settings": [one for one in row["settings"] if one not in shared]} for row in rows]
+
+
+def _load(file: Path) -> list[dict[str, Any]]:
+    """A job's rows; one that says so where the file is damaged."""
+    try:
+        return json.loads(file.read_text())
+    except ValueError as damage:
+        return [{"error": f"{file} cannot be read: {damage}"}]
 
 
 def _settings(job: Path) -> list[str]:
@@ -88,25 +97,45 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return "-" if value is None else f"{number(value)} [{number(low)} {number(high)}]"
 
 
-def render(rows: Sequence[Row]) -> Table:
-    """The rows of the jobs that were measured, as a terminal table; an undefined attack's cells are empty."""
-    columns = _columns(rows)
+@dataclass(frozen=True)
+class Strings:
+    """A table as it is printed, whatever prints it: what the rows share, the headings, the cells, what to know."""
+
+    title: str
+    choices: int
+    """How many of the columns, the first, say what was chosen; the others are figures."""
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+
+def as_strings(rows: Sequence[Row]) -> Strings:
+    """The rows of the jobs that were measured, of which there is at least one; an undefined attack's cells are "-"."""
+    columns = chosen_columns(rows)
     shown = [c for c in CHOICES if c not in (*columns, "settings") and rows[0].get(c) not in (None, "")]
     rates = [name for name in RATES if any(row.get(name) is not None for row in rows)]
     figures = [name for name in FIGURES if any(row.get(name) is not None for row in rows)]
-    title = " ".join(f"{name}={cell(rows[0][name])}" for name in shown)
-    table = Table(title=title, title_justify="left", caption=_caption(rows), caption_justify="left", box=SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    for heading in ("AUC [95 %]", *map(_heading, rates), *(FIGURES[name] for name in figures)):
-        table.add_column(heading, justify="right", no_wrap=True)
+    header = (*columns, "AUC [95 %]", *map(_heading, rates), *(FIGURES[name] for name in figures))
+    cells = []
     for row in rows:
-        style = _style(row.get("verdict"))
-        intervals = [interval(*(row.get(name + end) for end in ("", "_low", "_high"))) for name in ("auc", *rates)]
-        numbers = (number(row.get(name)) for name in figures)
-        table.add_row(
-            *(Text(cell(row.get(c))) for c in columns), Text(intervals[0], style=style), *intervals[1:], *numbers
-        )
+        intervals = (interval(*(row.get(name + end) for end in ("", "_low", "_high"))) for name in ("auc", *rates))
+        choices = (cell(row.get(c)) for c in columns)
+        cells.append((*choices, *intervals, *(number(row.get(name)) for name in figures)))
+    title = " ".join(f"{name}={cell(rows[0][name])}" for name in shown)
+    return Strings(title, len(columns), header, tuple(cells), _caption(rows))
+
+
+def render(rows: Sequence[Row]) -> Table:
+    """The same as a terminal table."""
+    strings = as_strings(rows)
+    told = {"title": strings.title, "caption": strings.caption}
+    table = Table(**told, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    for place, heading in enumerate(strings.header):
+        table.add_column(heading, justify="left" if place < strings.choices else "right", no_wrap=True)
+    for row, cells in zip(rows, strings.rows, strict=True):
+        texts = [Text(one) if place < strings.choices else one for place, one in enumerate(cells)]
+        texts[strings.choices] = Text(cells[strings.choices], style=_style(row.get("verdict")))
+        table.add_row(*texts)
     return table
 
 
@@ -116,7 +145,7 @@ def show(rows: Sequence[Row]) -> None:
     measured = [row for row in rows if not row.get("error")]
     if measured:
         print_whole(render(measured))
-    for verdict, labels in _verdicts(measured).items():
+    for verdict, labels in verdicts(measured).items():
         line = Text(f"{labels}: {verdict}", style=_style(verdict))
         console.print(line, highlight=False, soft_wrap=True)
     for row in rows:
@@ -134,21 +163,34 @@ def print_whole(table: Table) -> None:
     Console(width=width).print(table)
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
+def chosen_columns(rows: Sequence[Row]) -> list[str]:
+    """The choices that tell one row from another; always the layer."""
     different = differing(rows)
     return [c for c in CHOICES if c in different or c == "layer"]
 
 
-def _verdicts(rows: Sequence[Row]) -> dict[str, str]:
+def label(row: Row, columns: Sequence[str]) -> str:
+    """A row by what it was chosen to be."""
+    return " ".join(cell(row.get(c)) if c in ("layer", "settings") else f"{c}={cell(row.get(c))}" for c in columns)
+
+
+SELF_EXPLAINING = ("arch", "backbone", "dataset", "attack", "layer", "settings")
+
+
+def short_label(row: Row, columns: Sequence[str]) -> str:
+    """The same for a legend: no empty choices, no names of choices that explain themselves, nothing that follows."""
+    chosen = {c: cell(row.get(c)) for c in columns if c != "likelihood"}
+    words = (value if c in SELF_EXPLAINING else f"{c}={value}" for c, value in chosen.items() if value != "-")
+    return " ".join(words)
+
+
+def verdicts(rows: Sequence[Row]) -> dict[str, str]:
     """Every verdict once, with the rows that it is passed on."""
     found: dict[str, list[str]] = {}
-    columns = _columns(rows) if rows else []
+    columns = chosen_columns(rows) if rows else []
     for row in rows:
         if row.get("verdict"):
-            label = " ".join(
-                cell(row.get(c)) if c in ("layer", "settings") else f"{c}={cell(row.get(c))}" for c in columns
-            )
-            found.setdefault(row["verdict"], []).append(label)
+            found.setdefault(row["verdict"], []).append(label(row, columns))
     everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
 

@@ -1,0 +1,147 @@
+"""What lies in the folder of a job or of a sweep, read for its report; what is missing or damaged is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from omegaconf import OmegaConf
+
+from lpla.report.table import Row, read_rows
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One layer's scores, image by image; `log_norm` is nan where a job did not leave it."""
+
+    index: Int[np.ndarray, " n"]
+    member: Bool[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
+    posterior: Float[np.ndarray, " n"]
+    log_norm: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the jobs below `folder` left."""
+
+    folder: Path
+    single: bool
+    """Whether it is the folder of one job."""
+    rows: list[Row]
+    """In the order of the jobs; with an `error` those of jobs that failed or whose result is missing or damaged."""
+    judged: dict[tuple[str, str], Judged]
+    """By job and layer."""
+    curve: list[Row]
+    """Rows of every `curve.csv`, with the job."""
+    missing: list[str]
+    """Sentences."""
+
+    @property
+    def measured(self) -> list[Row]:
+        """The rows of the jobs that came to their end."""
+        return [row for row in self.rows if not row.get("error")]
+
+    @property
+    def failed(self) -> list[Row]:
+        """The others."""
+        return [row for row in self.rows if row.get("error")]
+
+    def job(self, name: str) -> Path:
+        """A job's folder."""
+        return self.folder if self.single else self.folder / name
+
+    def strongest(self) -> list[Row]:
+        """The measured rows that have an AUC, highest first."""
+        return sorted((row for row in self.measured if row.get("auc") is not None), key=lambda row: -row["auc"])
+
+
+def read(folder: Path) -> Left:
+    """Read all that is there; raises FileNotFoundError if it is the folder of neither a job nor a sweep."""
+    single = _is_job(folder)
+    jobs = [folder] if single else jobs_below(folder)
+    if not jobs:
+        raise FileNotFoundError(f"{folder} holds neither a job nor the jobs of a sweep (a result.json or .hydra)")
+    rows = read_rows(folder)
+    for job in jobs:
+        if not (job / "result.json").exists():
+            why = "left no result.json: it was interrupted, or still runs"
+            rows.append({"job": job.name, "overrides": overrides(job), "error": why})
+    judged, missing = {}, []
+    curve: list[Row] = []
+    for name in dict.fromkeys(row["job"] for row in rows if not row.get("error")):
+        place = folder if single else folder / name
+        try:
+            judged |= {(name, layer): found for layer, found in _scores(place / "scores.npz").items()}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as damage:
+            missing.append(f"job {name} takes no part in the figures of single images: scores.npz: {damage}")
+        if (place / "curve.csv").exists():
+            curve += [{"job": name} | row for row in _curve(place / "curve.csv")]
+    return Left(folder, single, rows, judged, curve, missing)
+
+
+def jobs_below(folder: Path) -> list[Path]:
+    """The folders of a sweep's jobs, those that left nothing but their configuration among them."""
+    return sorted(filter(_is_job, folder.iterdir())) if folder.is_dir() else []
+
+
+def _is_job(folder: Path) -> bool:
+    return (folder / "result.json").exists() or (folder / ".hydra").is_dir()
+
+
+def _scores(file: Path) -> dict[str, Judged]:
+    # Opened here, as numpy leaves a file open that proves damaged.
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
+        absent = np.full(held["score"].shape, np.nan)
+        posterior, log_norm = (held.get(name, absent) for name in ("posterior", "log_norm"))
+        images = held["index"], held["member"]
+        return {
+            str(layer): Judged(*images, held["score"][place], posterior[place], log_norm[place])
+            for place, layer in enumerate(held["layer"])
+        }
+
+
+def _curve(file: Path) -> list[dict[str, Any]]:
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [{k: v if k == "layer" else float(v) if v else None for k, v in row.items()} for row in rows]
+
+
+def overrides(job: Path) -> list[str]:
+    """What was given on the command line of a job."""
+    file = job / ".hydra" / "overrides.yaml"
+    return list(map(str, OmegaConf.load(file))) if file.exists() else []
+
+
+def command(left: Left) -> str:
+    """The command that makes the same again; empty if the folder does not say."""
+    if left.single:
+        given = overrides(left.folder)
+        return shlex.join(["python", "run.py", *given]) if (left.folder / ".hydra").is_dir() else ""
+    file = left.folder / "multirun.yaml"
+    if not file.exists():
+        return ""
+    given = OmegaConf.select(OmegaConf.load(file), "hydra.overrides.task") or []
+    return shlex.join(["python", "run.py", "-m", *map(str, given)])
+
+
+def config(left: Left) -> str:
+    """The whole configuration of the job, or of the first of the sweep that has one, as YAML."""
+    names = [""] if left.single else [row["job"] for row in left.rows]
+    files = (left.folder / name / ".hydra" / "config.yaml" for name in names)
+    return next((file.read_text() for file in files if file.exists()), "")
+
+
+def versions(left: Left) -> list[dict[str, str]]:
+    """The software of the jobs, every combination once."""
+    jobs = dict.fromkeys(row["job"] for row in left.measured)
+    files = [file for name in jobs if (file := left.job(name) / "versions.json").exists()]
+    texts = dict.fromkeys(file.read_text() for file in files)
+    return [json.loads(text) for text in texts]

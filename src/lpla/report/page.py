@@ -1,0 +1,161 @@
+"""`report.html`: one self-contained page of what a job or a sweep left, and the same table as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bokeh.embed import components
+from bokeh.resources import Resources
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lpla.report import axes, exposed, figures, formats
+from lpla.report.left import Left, command, config, jobs_below, read, versions
+from lpla.report.table import Row, as_strings, chosen_columns, short_label, verdicts, write_csv
+
+log = logging.getLogger(__name__)
+
+SCORES = 20_000
+"""Images and layers up to which the page of a job brings the score of every one along."""
+NOTHING = "no job was measured"
+
+
+def write(folder: Path) -> list[Path]:
+    """Write `report.html`, and `table.md`, `table.tex`, `table.csv` where a job was measured; returns the files.
+
+    Raises FileNotFoundError if the folder is neither a job's nor a sweep's.
+    """
+    left = read(folder)
+    (folder / "report.html").write_text(render(left), encoding="utf-8")
+    written = [folder / "report.html"]
+    if left.measured:
+        strings = as_strings(left.measured)
+        caption = f"{strings.title}. {strings.caption}"
+        for name, form in {"table.md": formats.markdown, "table.tex": formats.latex}.items():
+            (folder / name).write_text(form(strings.header, strings.rows, caption), encoding="utf-8")
+            written.append(folder / name)
+        write_csv(left.rows, folder / "table.csv")
+        written.append(folder / "table.csv")
+    return written
+
+
+def write_or_warn(folder: Path) -> Path | None:
+    """The page at the end of a job: what cannot be drawn is one warning, as the results are safe already."""
+    try:
+        return write(folder)[0]
+    except Exception as failure:  # noqa: BLE001  # whatever it is, the audit must not be lost to its page
+        again = f"python -m lpla.report {folder}"
+        log.warning("no report.html (%s: %s); later: %s", type(failure).__name__, failure, again)
+        return None
+
+
+def write_all(folder: Path) -> Path | None:
+    """The page of a sweep, after those of its jobs: no job waits the half second that each takes."""
+    for job in jobs_below(folder):
+        write_or_warn(job)
+    return write_or_warn(folder)
+
+
+def render(left: Left) -> str:
+    """The page."""
+    drawn = [figures.roc(left), *figures.norms(left), *axes.every(left)]
+    drawn = [one for one in drawn if one is not None]
+    script, places = components({one.name: one.plot for one in drawn}) if drawn else ("", {})
+    here = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda share: "unknown" if share != share else f"{share:.1%}"
+    return environment.get_template("page.html.j2").render(
+        title=_title(left),
+        style=Markup((here / "page.css").read_text()),
+        library=Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)) if drawn else "",
+        behaviour=Markup((here / "page.js").read_text()),
+        script=Markup(script),
+        figures=[(one, Markup(places[one.name])) for one in drawn],
+        thumbnails=exposed.found(left),
+        downloads=_downloads(left),
+        missing=left.missing,
+        failed=left.failed,
+        command=command(left),
+        config=config(left),
+        versions=versions(left),
+        **_said(left),
+    )
+
+
+def _title(left: Left) -> str:
+    jobs = {row["job"] for row in left.rows}
+    return f"Audit {left.folder.resolve().name}" + ("" if left.single else f": {len(jobs)} jobs")
+
+
+def _said(left: Left) -> dict[str, Any]:
+    """Verdicts, tables and what must be known of them."""
+    rows = left.measured
+    if not rows:
+        absent = {"title": "", "html": "", "caption": ""}
+        return {
+            "headline": NOTHING,
+            "tally": "",
+            "verdicts": {},
+            "table": absent,
+            "cost": "",
+            "notes": [],
+            "revisions": [],
+        }
+    strings, columns = as_strings(rows), chosen_columns(rows)
+    tally = Counter(row["verdict"].partition(":")[0] or "undefined" for row in rows)
+    strongest = left.strongest()
+    headline = "no attack was defined"
+    if strongest:
+        whose = f"highest AUC, {short_label(strongest[0], columns)}" if len(rows) > 1 else strongest[0]["layer"]
+        headline = f"{whose}: {strongest[0]['verdict']}"
+    return {
+        "headline": headline,
+        "tally": ", ".join(f"{found}: {count} of {len(rows)} rows" for found, count in tally.most_common()),
+        "verdicts": verdicts(rows),
+        "table": {
+            "title": strings.title,
+            "html": Markup(formats.html(strings.header, strings.rows)),
+            "caption": strings.caption,
+        },
+        "cost": _cost(rows, columns),
+        "notes": list(dict.fromkeys(note for row in rows for note in row["notes"])),
+        "revisions": list(dict.fromkeys(row["git_revision"] for row in rows if row.get("git_revision"))),
+    }
+
+
+def _cost(rows: Sequence[Row], columns: Sequence[str]) -> Markup:
+    names = {"shadow_image_epochs": "image-epochs", "target_queries": "queries", "seconds": "seconds"}
+    header = ("row", *names.values())
+    return Markup(formats.html(header, [(short_label(r, columns), *(str(r.get(n, "-")) for n in names)) for r in rows]))
+
+
+def _downloads(left: Left) -> dict[str, str]:
+    """File names with their contents as links."""
+    parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
+    if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
+        parts["scores.csv"] = [
+            {"layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
+            for (_, layer), one in left.judged.items()
+            for i, m, s, q, n in zip(one.index, one.member, one.score, one.posterior, one.log_norm, strict=True)
+        ]
+    return {name: _link(rows) for name, rows in parts.items() if rows}
+
+
+def _link(rows: Sequence[Row]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns)
+    writer.writeheader()
+    writer.writerows(
+        {k: "; ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()} for row in rows
+    )
+    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(out.getvalue().encode()).decode()}"
