@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "observe": {"contracts", "evidence", "answers", "kept_views", "fold", "rows"},
     "recipe": {"contracts", "evidence", "augment", "train", "observe"},
     "unit": {"contracts", "train", "kept_views", "observe", "store", "recipe", "report"},
+    "executor": {"contracts"},
+    "dispatch": {"contracts", "recipe", "store", "kept_views", "unit"},
     "subject": {"contracts", "evidence", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
@@ -68,7 +70,7 @@ MAY_IMPORT = {
         "notes",
     },
     "report": {"compare"},
-    "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
+    "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "dispatch", "plan", "judge", "report"},
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
 
