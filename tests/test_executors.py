@@ -9,6 +9,7 @@ from pathlib import Path
 import in_worker
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from tiny_audit import TINY, Ran, Silent
 
 from lpla import dispatch
@@ -126,3 +127,15 @@ def test_whatever_fails_is_a_row_with_the_reason_and_the_sweep_goes_on(
     assert all("error" not in row for row in rows[1])
     again = cli("-m", *TINY, "shadows=2", "seed=0,1")
     assert again.code == 0 and again.out.count("trained and observed") == 1
+
+
+def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: Ran) -> None:
+    ran = cli(*TINY, "executor=dask")
+    assert ran.code == 0, ran.out
+    assert ran.out.count("trained and observed") == 6 and same(serial, ran)
+
+
+def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
+    assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
