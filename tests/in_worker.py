@@ -17,3 +17,15 @@ def meet(folder: Path, expected: int) -> tuple[str, str | None, int]:
 def end() -> None:
     """Die without a word."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    """Work that does not end."""
+    time.sleep(3600)
+
+
+def mistake(sentence: str) -> None:
+    """A user's mistake."""
+    from lpla.contracts import InputError
+
+    raise InputError(sentence)
