@@ -25,7 +25,7 @@ test: $(READY)  ## run the whole test suite
 	$(RUN) -m pytest
 
 test-slurm: $(READY)  ## audit by the jobs of a real Slurm of one node (as root; Debian's slurm-wlm and munge)
-	PYTHONPATH=tests:$$PYTHONPATH tests/slurm/one_node.sh $(RUN) -m pytest tests/slurm
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:$$PYTHONPATH tests/slurm/one_node.sh $(RUN) -m pytest tests/slurm
 
 check: $(READY)  ## lint, format, types, the layers and the configuration contract
 	$(RUN) -m ruff check .

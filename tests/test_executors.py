@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import in_worker
 import numpy as np
 import pytest
+import torch
 from distributed import LocalCluster
-from tiny_audit import TINY, Ran, Silent
+from tiny_audit import ROOT, TINY, Ran, Silent
 
 from lpla import dispatch
 from lpla.contracts import InputError
@@ -43,7 +46,7 @@ def same(one: Ran, other: Ran) -> bool:
 
 
 def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_there(cli: Cli, serial: Ran) -> None:
-    ran = cli(*TINY, "executor=processes", "executor.workers=2")
+    ran = cli(*TINY, "executor=processes", "executor.workers=2", f"executor.threads={torch.get_num_threads()}")
     assert ran.code == 0, ran.out
     assert ran.out.count("trained and observed") == 6 and same(serial, ran)
     again = cli(*TINY, "executor=processes", "executor.gpus=[no, such]")
@@ -51,7 +54,7 @@ def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_the
 
 
 def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_one_leaves(tmp_path: Path) -> None:
-    with Processes(workers=2, gpus=["a", "b"], minutes=None) as executor:
+    with Processes(workers=2, threads=None, gpus=["a", "b"], minutes=None) as executor:
         seen = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 2) for _ in range(2)]]
         assert {gpu for _, gpu, _ in seen} == {"a", "b"}
         assert {int(threads) for threads, _, _ in seen} == {max(1, len(os.sched_getaffinity(0)) // 2)}
@@ -66,6 +69,7 @@ def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_on
     ("mistake", "said"),
     [
         ("executor.workers=0", "executor.workers must be an integer >= 1 or null, got 0"),
+        ("executor.threads=0", "executor.threads must be an integer >= 1 or null, got 0"),
         ("executor.minutes=0", "executor.minutes must be a number > 0 or null, got 0"),
     ],
 )
@@ -130,7 +134,7 @@ def test_whatever_fails_is_a_row_with_the_reason_and_the_sweep_goes_on(
 
 
 def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: Ran) -> None:
-    ran = cli(*TINY, "executor=dask")
+    ran = cli(*TINY, "executor=dask", f"executor.threads={torch.get_num_threads()}")
     assert ran.code == 0, ran.out
     assert ran.out.count("trained and observed") == 6 and same(serial, ran)
 
@@ -139,3 +143,22 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
+
+
+def test_work_that_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:
+    with Processes(workers=1, threads=None, gpus=[], minutes=4 / 60) as executor:
+        hanging, other = executor.submit(in_worker.hang), executor.submit(os.getpid)
+        assert isinstance(hanging.exception(), TimeoutError) and other.result() != os.getpid()
+
+
+def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "run.py"), *TINY]
+    audits = [
+        subprocess.Popen([*command, f"hydra.run.dir=outputs/{name}"], stdout=subprocess.PIPE, text=True)
+        for name in ("one", "other")
+    ]
+    said = [audit.communicate(timeout=300)[0] for audit in audits]
+    assert [audit.returncode for audit in audits] == [0, 0], said
+    assert sum(one.count("trained and observed") for one in said) == 6, said
+    for name in ("one", "other"):
+        assert same(serial, Ran(0, "", "", tmp_path / "outputs" / name))

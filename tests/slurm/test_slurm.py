@@ -1,4 +1,7 @@
-"""A real Slurm of one node: the result of one process, by four jobs at once. `make test-slurm` starts it."""
+"""A real Slurm of one node: the result of one process, by four jobs at once. `make test-slurm` starts it.
+
+One thread each, here as there: bits depend on it.
+"""
 
 import json
 import os

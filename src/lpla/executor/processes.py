@@ -23,15 +23,21 @@ _held: list[FileLock] = []
 
 
 class Processes(Executor):
-    """`workers` processes (None: one per GPU, else one per 4 cores but at least 2) of cores // workers threads each.
+    """`workers` processes (None: one per GPU, else one per 4 cores but at least 2).
+
+    Each has `threads` (None: cores // workers), as workers that share cores slow each other down many times over.
 
     `gpus` lists one GPU per worker as CUDA_VISIBLE_DEVICES names them, None: every visible one. A unit is stopped after
     `minutes`, if given: TimeoutError.
     """
 
-    def __init__(self, *, workers: int | None, gpus: Sequence[int | str] | None, minutes: float | None) -> None:
+    def __init__(
+        self, *, workers: int | None, threads: int | None, gpus: Sequence[int | str] | None, minutes: float | None
+    ) -> None:
         if workers is not None and workers < 1:
             raise InputError(f"executor.workers must be an integer >= 1 or null, got {workers}")
+        if threads is not None and threads < 1:
+            raise InputError(f"executor.threads must be an integer >= 1 or null, got {threads}")
         if minutes is not None and minutes <= 0:
             raise InputError(f"executor.minutes must be a number > 0 or null, got {minutes}")
         slots = _visible() if gpus is None else list(map(str, gpus))
@@ -45,7 +51,7 @@ class Processes(Executor):
         self._pool = ProcessPool(
             count,
             initializer=_settle,
-            initargs=(max(1, cores // count), slots, self._folder.name),
+            initargs=(threads or max(1, cores // count), slots, self._folder.name),
             context=multiprocessing.get_context("spawn"),
         )
 
