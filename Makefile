@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup audit test check bench
+.PHONY: help setup audit test test-slurm check bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on
 
 test: $(READY)  ## run the whole test suite
 	$(RUN) -m pytest
+
+test-slurm: $(READY)  ## audit by the jobs of a real Slurm of one node (as root; Debian's slurm-wlm and munge)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:$$PYTHONPATH tests/slurm/one_node.sh $(RUN) -m pytest tests/slurm
 
 check: $(READY)  ## lint, format, types, the layers and the configuration contract
 	$(RUN) -m ruff check .

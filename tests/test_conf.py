@@ -13,7 +13,7 @@ from lpla.contracts import Views
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-SAME_NAMED = ("arch", "dataset", "split", "attack", "defense")
+SAME_NAMED = ("arch", "dataset", "split", "attack", "defense", "executor")
 PRESETS = ("backbone",)
 VIEWS = sorted(file.stem for file in (CONF / "views").glob("*.yaml"))
 THIRD_PARTY = ("trainer",)

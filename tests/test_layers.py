@@ -64,6 +64,8 @@ MAY_IMPORT = {
         "launch",
         "report",
     },
+    "executor": {"contracts"},
+    "dispatch": {"contracts", "recipe", "store", "kept_views", "unit"},
     "subject": {"contracts", "evidence", "statistic", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},
@@ -91,7 +93,19 @@ MAY_IMPORT = {
         "notes",
     },
     "report": {"compare", "evaluate"},
-    "audit": {"contracts", "signals", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
+    "audit": {
+        "contracts",
+        "signals",
+        "result",
+        "recipe",
+        "store",
+        "kept_views",
+        "unit",
+        "dispatch",
+        "plan",
+        "judge",
+        "report",
+    },
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
 

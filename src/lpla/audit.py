@@ -9,45 +9,52 @@ import platform
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lpla.contracts import InputError
+from lpla.dispatch import make_all, quieten_lightning
 from lpla.judge import Judgement, judge, judge_epoch
 from lpla.kept_views import KeptViews
 from lpla.plan import Plan, plan
-from lpla.recipe import Unit
+from lpla.recipe import Config, Unit, plug_in
 from lpla.report.exposed import save as thumbnails
 from lpla.report.progress import Bars
 from lpla.report.table import show, write_csv
 from lpla.result import AuditResult
 from lpla.signals import check, stoppable
 from lpla.store import Store
-from lpla.unit import Made, is_trained, make, seconds_per_epoch
+from lpla.unit import Made, is_made, is_trained, seconds_per_epoch
 
 log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> None:
-    """Audit; a user's mistake becomes one sentence, a row that says so, and exit code 1 (of the sweep, at its end)."""
+    """Audit; a failure becomes a row that says so, and exit code 1 (of the sweep, at its end).
+
+    A user's mistake is said in one sentence, anything else with its stack.
+    """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
         with stoppable():
             rows = audit(config, folder)
-    except InputError as mistake:
+    except Exception as failure:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        log.error("error: %s", mistake)
-        choices = {"overrides": list(hydra.overrides.task), "error": str(mistake)}
+        mistake = isinstance(failure, InputError)
+        reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
+        log.error("error: %s", reason, exc_info=not mistake)
+        choices = {"overrides": list(hydra.overrides.task), "error": reason}
         (folder / "result.json").write_text(json.dumps([choices], indent=1))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
@@ -69,11 +76,12 @@ def _write_page(folder: Path) -> None:
 def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
     start = time.monotonic()
-    _quieten_lightning()
+    quieten_lightning()
     work = plan(config)
     store = Store(config.store)
+    executor: Any = OmegaConf.to_container(config.executor, resolve=True)
     with store.watched():
-        _make_all(work, store)
+        _make_all(work, store, executor)
         found = _judge_all(work, store, start)
         if work.epochs:
             _write_curve(work, store, folder)
@@ -119,34 +127,36 @@ def _write_curve(work: Plan, store: Store, folder: Path) -> None:
     log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
 
 
-def _quieten_lightning() -> None:
-    """It speaks of devices and of tips once per encoder, and uses a name that torch has deprecated."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
-
-
-def _make_all(work: Plan, store: Store) -> None:
+def _make_all(work: Plan, store: Store, executor: Config) -> None:
     units = (*work.units, work.encoders.untrained.unit)
-    _estimate(work.units, store)
-    views = KeptViews(work.units[0].cache_mb * 2**20)
+    made = [is_made(unit, store) for unit in units]
+    for unit in compress(units, made):
+        log.info("%s: found", unit.name)
+    missing = [unit for unit, there in zip(units, made, strict=True) if not there]
+    _estimate(missing, len(work.units), store)
     with Bars() as bars:
-        advance = bars.begin("encoders", len(units))
-        for unit in units:
-            log.info("%s: %s", unit.name, _describe(make(unit, store, bars, views)))
+        advance = bars.begin("encoders", len(missing))
+
+        def done(unit: Unit, made: Made) -> None:
+            log.info("%s: %s", unit.name, _describe(made))
             advance(1)
 
+        if missing:
+            views = KeptViews(units[0].cache_mb * 2**20)
+            make_all(missing, store, plug_in(executor), bars, views, done)
 
-def _estimate(units: Sequence[Unit], store: Store) -> None:
-    """Say how many trainings lie ahead and about how long they take, from a few timed steps."""
-    ahead = [unit for unit in units if not is_trained(unit, store)]
-    if not ahead or not ahead[0].regime.epochs:
+
+def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
+    """Say how many trainings lie ahead and about how long they take one by one, from a few timed steps."""
+    ahead = [unit for unit in missing if unit.regime.epochs and not is_trained(unit, store)]
+    if not ahead:
         return
     if ahead[0].distributed:
         # Steps are timed in this process, which is none of those that will train.
-        log.info("%d of %d encoders to train", len(ahead), len(units))
+        log.info("%d of %d encoders to train", len(ahead), encoders)
         return
     seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
-    log.info("%d of %d encoders to train, about %s", len(ahead), len(units), _duration(seconds))
+    log.info("%d of %d encoders to train, about %s one by one", len(ahead), encoders, _duration(seconds))
 
 
 def _describe(made: Made) -> str:

@@ -1,9 +1,13 @@
 """Views made for one encoder and kept for the next: to make them costs a good part of a small network's forward pass.
 
-Kept for as long as this object lives, which is one job. Not on disk: single-precision views are read no faster there.
+Kept for as long as this object lives, which is one job, or one worker of it. Not on disk: single-precision views are
+read no faster there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -19,8 +23,12 @@ class KeptViews:
     """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again."""
 
     def __init__(self, limit: int) -> None:
-        self.left = limit
+        self.limit = self.left = limit
         self._kept: dict[tuple[int, bytes, Query, torch.device], tuple[Tensor, Chunk]] = {}
+
+    def __reduce__(self) -> tuple[Callable[[int], KeptViews], tuple[int]]:
+        """Sent to another process, it is what that one keeps for all that it is sent."""
+        return _of_this_process, (self.limit,)
 
     def chunk(
         self, pixels: UInt8[Tensor, "M C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
@@ -36,3 +44,8 @@ class KeptViews:
             self.left -= size
             self._kept[key] = pixels, views
         return views
+
+
+@lru_cache(maxsize=1)
+def _of_this_process(limit: int) -> KeptViews:
+    return KeptViews(limit)

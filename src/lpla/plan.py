@@ -30,7 +30,7 @@ LOWEST |= {
 KNOWN = {
     "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
     "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data", "checkpoint", "report",
+    "data", "checkpoint", "report", "executor",
 }  # fmt: skip
 
 

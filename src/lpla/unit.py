@@ -92,6 +92,11 @@ def is_trained(unit: Unit, store: Store) -> bool:
     return store.find("encoders", unit.encoder_parts) is not None
 
 
+def is_made(unit: Unit, store: Store) -> bool:
+    """Whether the store has the encoder and every statistic asked of it."""
+    return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
+
+
 def seconds_per_epoch(unit: Unit) -> float:
     """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
     index = np.asarray(unit.members)

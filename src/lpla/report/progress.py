@@ -37,10 +37,22 @@ class Bars:
         bar = self._progress.add_task(task, total=total, visible=False)
         return lambda steps: self._advance(bar, steps)
 
+    def __reduce__(self) -> tuple[type[Unseen], tuple[()]]:
+        """Another process cannot draw on this one's terminal."""
+        return Unseen, ()
+
     def _advance(self, bar: TaskID, steps: int) -> None:
         self._progress.update(bar, advance=steps, visible=True)
         if next(t for t in self._progress.tasks if t.id == bar).finished:
             self._progress.remove_task(bar)
+
+
+class Unseen:
+    """Progress that nobody sees."""
+
+    def begin(self, task: str, total: int) -> Callable[[int], None]:
+        """A function that does nothing."""
+        return lambda steps: None
 
 
 class Lines(logging.Handler):

@@ -1,0 +1,89 @@
+"""Units to an executor: finished ones stay, a failed one is tried once more, and in the end what failed is raised."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, as_completed, wait
+
+from lpla.contracts import InputError
+from lpla.kept_views import KeptViews
+from lpla.recipe import Unit
+from lpla.store import Store
+from lpla.unit import Made, Progress, make
+
+log = logging.getLogger(__name__)
+
+Done = Callable[[Unit, Made], None]
+
+
+def make_all(
+    units: Sequence[Unit], store: Store, executor: Executor, progress: Progress, views: KeptViews, done: Done
+) -> None:
+    """Make every unit and tell `done` of each, from whichever thread; `executor` is shut down afterwards.
+
+    Raises, when the others have ended, what the first of the failed units raised. After an InputError, which the other
+    units would most likely meet too, no unit is begun; any other failure may be the machine's and is given another try.
+    """
+    with executor:
+        for again in ("tried once more", "given up"):
+            failed = _attempt(units, store, executor, progress, views, done)
+            for _, error in failed:
+                if isinstance(error, InputError):
+                    raise error
+            for unit, error in failed:
+                log.warning("%s failed and is %s: %s: %s", unit.name, again, type(error).__name__, error)
+            units = [unit for unit, _ in failed]
+        for _, error in failed:
+            raise error
+
+
+def work(unit: Unit, store: Store, progress: Progress, views: KeptViews) -> Made:
+    """What is submitted: as `unit.make`, wherever it runs; of `progress` and `views` a copy elsewhere starts empty."""
+    quieten_lightning()
+    return make(unit, store, progress, views)
+
+
+def quieten_lightning() -> None:
+    """It speaks of devices, tips and Slurm once per encoder, and uses a name that torch has deprecated."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
+
+
+def _attempt(
+    units: Sequence[Unit], store: Store, executor: Executor, progress: Progress, views: KeptViews, done: Done
+) -> list[tuple[Unit, BaseException]]:
+    """Which units failed, and by what; those that were not begun are not among them."""
+    futures: dict[Future[Made], Unit] = {}
+
+    def tell(future: Future[Made]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            done(futures[future], future.result())
+
+    try:
+        for unit in units:
+            future = executor.submit(work, unit, store, progress, views)
+            futures[future] = unit
+            future.add_done_callback(tell)
+            if future.done() and isinstance(_error(future), InputError):
+                break
+        for future in as_completed(futures):
+            if isinstance(_error(future), InputError):
+                _cancel(other for other in futures if not other.running())
+                break
+        wait(future for future in futures if not future.cancelled())
+    except BaseException:
+        _cancel(futures)
+        raise
+    return [(unit, error) for future, unit in futures.items() if (error := _error(future)) is not None]
+
+
+def _cancel(futures: Iterable[Future[Made]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _error(future: Future[Made]) -> BaseException | None:
+    return None if future.cancelled() else future.exception()

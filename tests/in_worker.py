@@ -1,0 +1,31 @@
+"""What tests have workers do; free of heavy imports, as every new worker makes them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def meet(folder: Path, expected: int) -> tuple[str, str | None, int]:
+    """Threads, GPU and process; returns when `expected` workers have come."""
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < expected:
+        time.sleep(0.02)
+    return os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+
+def end() -> None:
+    """Die without a word."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    """Work that does not end."""
+    time.sleep(3600)
+
+
+def mistake(sentence: str) -> None:
+    """A user's mistake."""
+    from lpla.contracts import InputError
+
+    raise InputError(sentence)

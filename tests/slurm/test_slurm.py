@@ -1,0 +1,74 @@
+"""A real Slurm of one node: the result of one process, by four jobs at once. `make test-slurm` starts it.
+
+One thread each, here as there: bits depend on it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import in_worker
+import numpy as np
+import pytest
+from submitit.core.utils import UncompletedJobError
+from tiny_audit import TINY, Ran
+
+from lpla.contracts import InputError
+from lpla.executor.slurm import Slurm
+
+Cli = Callable[..., Ran]
+
+pytestmark = pytest.mark.skipif("lpla-slurm" not in os.environ.get("SLURM_CONF", ""), reason="make test-slurm")
+
+
+def rows(ran: Ran) -> list[dict]:
+    return [row | {"seconds": 0} for row in json.loads((ran.folder / "result.json").read_text())]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    with Slurm(
+        folder=str(tmp_path / "jobs"),
+        cpus=1,
+        gpus=0,
+        minutes=1,
+        partition=None,
+        parameters={"comment": "a test"},
+        seconds_between_looks=0.1,
+    ) as executor:
+        yield executor
+
+
+def test_an_audit_by_jobs_gives_the_result_of_one_process(cli: Cli, tmp_path: Path) -> None:
+    serial = cli(*TINY, "store=serial")
+    ran = cli(*TINY, "executor=slurm", "executor.cpus=1")
+    assert serial.code == ran.code == 0, ran.out
+    assert ran.out.count("trained and observed") == 6 and rows(ran) == rows(serial)
+    scores = [np.load(one.folder / "scores.npz") for one in (serial, ran)]
+    assert all(np.array_equal(*(s[name] for s in scores)) for name in scores[0])
+    assert len(list((tmp_path / "slurm").rglob("*_result.pkl"))) == 6
+
+
+def test_four_jobs_run_at_once_with_the_threads_of_their_cores(slurm: Slurm, tmp_path: Path) -> None:
+    place = tmp_path / "meeting"
+    place.mkdir()
+    met = [future.result() for future in [slurm.submit(in_worker.meet, place, 4) for _ in range(4)]]
+    assert len({process for *_, process in met}) == 4 and {threads for threads, *_ in met} == {"1"}
+
+
+def test_what_a_job_raises_is_raised_here_and_one_out_of_time_is_stopped(slurm: Slurm) -> None:
+    mistaken, late = slurm.submit(in_worker.mistake, "p must be better"), slurm.submit(in_worker.hang)
+    assert isinstance(mistaken.exception(), InputError) and str(mistaken.exception()) == "p must be better"
+    # Slurm stops it within a minute after its limit; submitit is told 90 seconds before.
+    assert isinstance(late.exception(), UncompletedJobError) and "timed-out" in str(late.exception())
+
+
+def test_a_cancelled_future_cancels_its_job(slurm: Slurm, tmp_path: Path) -> None:
+    place = tmp_path / "meeting"
+    place.mkdir()
+    # Each asks for a quarter of the node, so that the fifth begins when one has gone.
+    hanging = [slurm.submit(in_worker.hang) for _ in range(4)]
+    waiting = slurm.submit(in_worker.meet, place, 1)
+    assert all(future.cancel() for future in hanging)
+    assert waiting.result()

@@ -1,0 +1,164 @@
+"""The executors: one result under all of them; what fails in one unit is not lost for the others, and is said."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import in_worker
+import numpy as np
+import pytest
+import torch
+from distributed import LocalCluster
+from tiny_audit import ROOT, TINY, Ran, Silent
+
+from lpla import dispatch
+from lpla.contracts import InputError
+from lpla.dispatch import make_all
+from lpla.executor.processes import Processes
+from lpla.executor.serial import Serial
+from lpla.kept_views import KeptViews
+from lpla.plan import Plan
+from lpla.recipe import Unit
+from lpla.store import Store
+from lpla.unit import Made
+
+Cli = Callable[..., Ran]
+
+
+def numbers(ran: Ran) -> list[dict]:
+    return [row | {"seconds": 0} for row in json.loads((ran.folder / "result.json").read_text())]
+
+
+@pytest.fixture
+def serial(cli: Cli) -> Ran:
+    ran = cli(*TINY, "store=serial")
+    assert ran.code == 0
+    return ran
+
+
+def same(one: Ran, other: Ran) -> bool:
+    scores = [np.load(ran.folder / "scores.npz") for ran in (one, other)]
+    return numbers(one) == numbers(other) and all(np.array_equal(*(s[name] for s in scores)) for name in scores[0])
+
+
+def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_there(cli: Cli, serial: Ran) -> None:
+    ran = cli(*TINY, "executor=processes", "executor.workers=2", f"executor.threads={torch.get_num_threads()}")
+    assert ran.code == 0, ran.out
+    assert ran.out.count("trained and observed") == 6 and same(serial, ran)
+    again = cli(*TINY, "executor=processes", "executor.gpus=[no, such]")
+    assert again.code == 0 and again.out.count(": found") == 6 and same(serial, again)
+
+
+def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_one_leaves(tmp_path: Path) -> None:
+    with Processes(workers=2, threads=None, gpus=["a", "b"], minutes=None) as executor:
+        seen = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 2) for _ in range(2)]]
+        assert {gpu for _, gpu, _ in seen} == {"a", "b"}
+        assert {int(threads) for threads, _, _ in seen} == {max(1, len(os.sched_getaffinity(0)) // 2)}
+        ends = [executor.submit(in_worker.end) for _ in range(2)]
+        assert all(future.exception() is not None for future in ends)
+        later = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 4) for _ in range(2)]]
+        assert {gpu for _, gpu, _ in later} == {"a", "b"}
+        assert not {pid for *_, pid in later} & {pid for *_, pid in seen}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("executor.workers=0", "executor.workers must be an integer >= 1 or null, got 0"),
+        ("executor.threads=0", "executor.threads must be an integer >= 1 or null, got 0"),
+        ("executor.minutes=0", "executor.minutes must be a number > 0 or null, got 0"),
+    ],
+)
+def test_settings_that_cannot_work(cli: Cli, mistake: str, said: str) -> None:
+    ran = cli(*TINY, "executor=processes", mistake)
+    assert ran.code == 1 and f"error: {said}" in ran.out
+
+
+class Faulty:
+    """As `work`, but the units named fail as often as said."""
+
+    def __init__(self, kind: type[Exception], times: dict[str, int]) -> None:
+        self.kind, self.times, self.usual = kind, times, dispatch.work
+
+    def __call__(self, unit: Unit, *others: object) -> Made:
+        self.times[unit.name] = self.times.get(unit.name, 0) - 1
+        if self.times[unit.name] >= 0:
+            raise self.kind(f"{unit.name} was hit")
+        return self.usual(unit, *others)  # pyright: ignore[reportArgumentType]
+
+
+def made_by(plan: Plan, store: Store, executor: Executor, silent: Silent) -> list[str]:
+    names: list[str] = []
+    make_all(plan.units[:3], store, executor, silent, KeptViews(0), lambda unit, made: names.append(unit.name))
+    return names
+
+
+def test_a_failed_unit_is_tried_once_more_and_costs_the_others_nothing(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = tiny(), Store(tmp_path)
+    monkeypatch.setattr(dispatch, "work", Faulty(OSError, {"target": 1}))
+    assert made_by(plan, store, Serial(), silent) == ["shadow 1", "shadow 2", "target"]
+    monkeypatch.setattr(dispatch, "work", Faulty(OSError, {"shadow 1": 2}))
+    with pytest.raises(OSError, match="shadow 1 was hit"):
+        made_by(tiny("seed=1"), store, Serial(), silent)
+    assert len([kind for kind, *_ in store.artifacts() if kind == "encoders"]) == 5
+
+
+def test_after_a_users_mistake_no_unit_is_begun(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty = Faulty(InputError, {"shadow 1": 2})
+    monkeypatch.setattr(dispatch, "work", faulty)
+    with pytest.raises(InputError, match="shadow 1 was hit"):
+        made_by(tiny(), Store(tmp_path), Serial(), silent)
+    assert faulty.times == {"target": -1, "shadow 1": 1}
+
+
+def test_whatever_fails_is_a_row_with_the_reason_and_the_sweep_goes_on(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "work", Faulty(ZeroDivisionError, {"shadow 2": 2}))
+    ran = cli("-m", *TINY, "shadows=2", "seed=0,1")
+    assert ran.code == 1 and "1 of 2 jobs failed" in ran.out and "Traceback" in ran.out
+    assert "shadow 2 failed and is tried once more: ZeroDivisionError: shadow 2 was hit" in ran.out
+    rows = [json.loads((ran.folder / job / "result.json").read_text()) for job in "01"]
+    assert [row.get("error") for row in rows[0]] == ["ZeroDivisionError: shadow 2 was hit"]
+    assert all("error" not in row for row in rows[1])
+    again = cli("-m", *TINY, "shadows=2", "seed=0,1")
+    assert again.code == 0 and again.out.count("trained and observed") == 1
+
+
+def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: Ran) -> None:
+    ran = cli(*TINY, "executor=dask", f"executor.threads={torch.get_num_threads()}")
+    assert ran.code == 0, ran.out
+    assert ran.out.count("trained and observed") == 6 and same(serial, ran)
+
+
+def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
+    assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
+
+
+def test_work_that_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:
+    with Processes(workers=1, threads=None, gpus=[], minutes=4 / 60) as executor:
+        hanging, other = executor.submit(in_worker.hang), executor.submit(os.getpid)
+        assert isinstance(hanging.exception(), TimeoutError) and other.result() != os.getpid()
+
+
+def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "run.py"), *TINY]
+    audits = [
+        subprocess.Popen([*command, f"hydra.run.dir=outputs/{name}"], stdout=subprocess.PIPE, text=True)
+        for name in ("one", "other")
+    ]
+    said = [audit.communicate(timeout=300)[0] for audit in audits]
+    assert [audit.returncode for audit in audits] == [0, 0], said
+    assert sum(one.count("trained and observed") for one in said) == 6, said
+    for name in ("one", "other"):
+        assert same(serial, Ran(0, "", "", tmp_path / "outputs" / name))
