@@ -68,7 +68,8 @@ MAY_IMPORT = {
         "notes",
     },
     "report": {"compare"},
-    "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
+    "logged": {"contracts", "recipe", "result", "statistic", "store", "unit", "plan", "judge"},
+    "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report", "logged"},
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
 

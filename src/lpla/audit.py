@@ -12,19 +12,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lpla.contracts import InputError
-from lpla.judge import judge, judge_epoch
+from lpla.judge import Judgement, judge, judge_epoch
 from lpla.kept_views import KeptViews
+from lpla.logged import loggers
+from lpla.logged.record import Job, recorded
 from lpla.plan import Plan, plan
 from lpla.recipe import Unit
 from lpla.report.progress import Bars
-from lpla.report.table import show, write_csv
+from lpla.report.table import Row, show, write_csv
 from lpla.result import AuditResult
 from lpla.store import Store
 from lpla.unit import Made, is_trained, make, seconds_per_epoch
@@ -55,6 +58,8 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
     start = time.monotonic()
     _quieten_lightning()
+    if config.get("logger"):
+        loggers.check(_plain(config.logger))
     work = plan(config)
     store = Store(config.store)
     _make_all(work, store)
@@ -64,8 +69,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         run = {"git_revision": _git_revision(), "seconds": round(seconds, 2)}
         found.append(judge(work, store, layer, run))
     rows = [one.row for one in found]
-    if work.epochs:
-        _write_curve(work, store, folder)
+    curve = _write_curve(work, store, folder) if work.epochs else []
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     np.savez(
         folder / "scores.npz",
@@ -76,15 +80,32 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         posterior=np.stack([one.posterior for one in found]),
         prior=work.prior,
     )
+    if config.get("logger"):
+        _log(config, work, store, folder, found, curve)
     return rows
 
 
-def _write_curve(work: Plan, store: Store, folder: Path) -> None:
+def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
+    """Tell the logger, once the job's own files are written."""
+    group = folder.parent.name if HydraConfig.get().mode == RunMode.MULTIRUN else folder.name
+    settings = {name: value for name, value in _plain(config).items() if name != "logger"}
+    loggers.log_job(
+        _plain(config.logger), folder, lambda: recorded(work, store, found, curve, settings, Job(folder, group))
+    )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    found: Any = OmegaConf.to_container(config, resolve=True)
+    return found
+
+
+def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
     """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
-    rows = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
+    rows: list[Row] = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
     write_csv(rows, folder / "curve.csv")
     views = sum(len(o.index) * o.query.queries for unit in work.units for o in unit.observations if o.epoch is not None)
     log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
+    return rows
 
 
 def _quieten_lightning() -> None:

@@ -29,7 +29,7 @@ LOWEST |= {
 KNOWN = {
     "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
     "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data",
+    "data", "logger",
 }  # fmt: skip
 
 
