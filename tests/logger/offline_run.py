@@ -32,6 +32,7 @@ class OfflineRun:
 
     @property
     def summary(self) -> dict[str, Any]:
+        """Flat: what lies deeper has a dot in its name."""
         return {name: value for record in self.of("summary") for name, value in record.get("update", {}).items()}
 
     def series(self, name: str, step: str = "trainer/global_step") -> list[tuple[float, float]]:
