@@ -61,7 +61,6 @@ def opened(settings: Config, record: Record, kind: str, **more: Any) -> Iterator
         yield logger
         status = "success"
     finally:
-        logger.save()
         logger.finalize(status)
 
 
