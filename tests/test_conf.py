@@ -16,7 +16,7 @@ CONF = ROOT / "conf"
 SAME_NAMED = ("arch", "dataset", "split", "attack", "defense", "executor")
 PRESETS = ("backbone",)
 VIEWS = sorted(file.stem for file in (CONF / "views").glob("*.yaml"))
-THIRD_PARTY = ("trainer",)
+THIRD_PARTY = ("trainer", "logger")
 GROUPS = (*SAME_NAMED, *PRESETS, *THIRD_PARTY)
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 

@@ -92,6 +92,7 @@ MAY_IMPORT = {
         "verdict",
         "notes",
     },
+    "logged": {"contracts", "recipe", "result", "statistic", "store", "unit", "plan", "judge"},
     "report": {"compare", "evaluate"},
     "audit": {
         "contracts",
@@ -105,6 +106,7 @@ MAY_IMPORT = {
         "plan",
         "judge",
         "report",
+        "logged",
     },
 }
 KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}

@@ -25,11 +25,13 @@ from lpla.contracts import InputError
 from lpla.dispatch import make_all, quieten_lightning
 from lpla.judge import Judgement, judge, judge_epoch
 from lpla.kept_views import KeptViews
+from lpla.logged import loggers
+from lpla.logged.record import Job, recorded
 from lpla.plan import Plan, plan
 from lpla.recipe import Config, Unit, plug_in
 from lpla.report.exposed import save as thumbnails
 from lpla.report.progress import Bars
-from lpla.report.table import show, write_csv
+from lpla.report.table import Row, show, write_csv
 from lpla.result import AuditResult
 from lpla.signals import check, stoppable
 from lpla.store import Store
@@ -77,14 +79,14 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
     start = time.monotonic()
     quieten_lightning()
+    if config.get("logger"):
+        loggers.check(_plain(config.logger))
     work = plan(config)
     store = Store(config.store)
-    executor: Any = OmegaConf.to_container(config.executor, resolve=True)
     with store.watched():
-        _make_all(work, store, executor)
+        _make_all(work, store, _plain(config.executor))
         found = _judge_all(work, store, start)
-        if work.epochs:
-            _write_curve(work, store, folder)
+        curve = _write_curve(work, store, folder) if work.epochs else []
     rows = [one.row for one in found]
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     np.savez(
@@ -101,6 +103,8 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     if config.report.images:
         scores = np.stack([one.score for one in found])
         thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
+    if config.get("logger"):
+        _log(config, work, store, folder, found, curve)
     return rows
 
 
@@ -119,12 +123,27 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def _write_curve(work: Plan, store: Store, folder: Path) -> None:
+def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
+    """Tell the logger, once the job's own files are written."""
+    group = folder.parent.name if HydraConfig.get().mode == RunMode.MULTIRUN else folder.name
+    settings = {name: value for name, value in _plain(config).items() if name != "logger"}
+    loggers.log_job(
+        _plain(config.logger), folder, lambda: recorded(work, store, found, curve, settings, Job(folder, group))
+    )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    found: Any = OmegaConf.to_container(config, resolve=True)
+    return found
+
+
+def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
     """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
-    rows = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
+    rows: list[Row] = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
     write_csv(rows, folder / "curve.csv")
     views = sum(len(o.index) * o.query.queries for unit in work.units for o in unit.observations if o.epoch is not None)
     log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
+    return rows
 
 
 def _make_all(work: Plan, store: Store, executor: Config) -> None:

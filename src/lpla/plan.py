@@ -30,7 +30,7 @@ LOWEST |= {
 KNOWN = {
     "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
     "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data", "checkpoint", "report", "executor",
+    "data", "checkpoint", "report", "executor", "logger",
 }  # fmt: skip
 
 

@@ -1,0 +1,125 @@
+"""Lightning's loggers on a real job: what each leaves, that none touches a key or a number, what a failure costs."""
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_audit import TINY, Ran
+
+from lpla.contracts import InputError
+from lpla.logged import loggers
+from lpla.store import Store
+
+Cli = Callable[..., Ran]
+NAMES = ("target", "shadow_1", "shadow_2", "shadow_3", "shadow_4")
+
+
+def results(folder: Path) -> list[dict]:
+    rows = json.loads((folder / "result.json").read_text())
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def trained(store: Path) -> list[list[float]]:
+    """The epoch losses that the store has on record, in an order of their own."""
+    found = [json.loads((p / "training.json").read_text()) for k, p, _ in Store(store).artifacts() if k == "encoders"]
+    return sorted(record["loss"] for record in found if record["loss"])
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_every_logger_tells_the_same_and_none_touches_a_key_or_a_number(cli: Cli, tmp_path: Path) -> None:
+    first = cli(*TINY)
+    assert first.code == 0 and "5 of 5 encoders to train" in first.out
+    rows, losses = results(first.folder), trained(tmp_path / "store")
+    check_csv(first.folder, rows, losses)
+    keys = {place for _, place, _ in Store(tmp_path / "store").artifacts()}
+    for logger, check in {"tensorboard": check_tensorboard, "mlflow": check_mlflow}.items():
+        ran = cli(*TINY, f"logger={logger}")
+        assert ran.code == 0 and ran.out.count(": found") == 6 and "failed" not in ran.out
+        assert results(ran.folder) == rows and not (ran.folder / "logs").exists()
+        check(ran.folder, rows, losses)
+    without = cli(*TINY, "~logger")
+    assert results(without.folder) == rows and not (without.folder / "logs").exists()
+    assert {place for _, place, _ in Store(tmp_path / "store").artifacts()} == keys
+
+
+def check_csv(folder: Path, rows: list[dict], losses: list[list[float]]) -> None:
+    train = table(folder / "logs" / "train" / "metrics.csv")
+    assert [row["step"] for row in train] == ["1", "2"]
+    assert sorted([float(row[f"loss/{name}"]) for row in train] for name in NAMES) == losses
+    (audit,) = table(folder / "logs" / "audit" / "metrics.csv")
+    for row in rows:
+        figures = {
+            name: value for name, value in row.items() if isinstance(value, float) and name not in ("p", "prior")
+        }
+        assert len(figures) > 10
+        assert all(math.isclose(float(audit[f"{row['layer']}/{name}"]), value) for name, value in figures.items())
+    assert "git_revision" in (folder / "logs" / "audit" / "hparams.yaml").read_text()
+
+
+def check_tensorboard(folder: Path, rows: list[dict], losses: list[list[float]]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train = EventAccumulator(str(folder / "tensorboard" / "train")).Reload()
+    found = sorted([event.value for event in train.Scalars(f"loss/{name}")] for name in NAMES)
+    assert all(one == pytest.approx(kept) for one, kept in zip(found, losses, strict=True))
+    audit = EventAccumulator(str(folder / "tensorboard" / "audit")).Reload()
+    for row in rows:
+        (auc,) = audit.Scalars(f"{row['layer']}/auc")
+        assert auc.step == 2 and auc.value == pytest.approx(row["auc"])
+
+
+def check_mlflow(folder: Path, rows: list[dict], losses: list[list[float]]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder.parent.parent / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("lpla")
+    assert experiment is not None
+    runs = {run.data.tags["job_type"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"train", "audit"}
+    for kind, run in runs.items():
+        assert run.info.status == "FINISHED" and run.info.run_name == f"{folder.name} {kind}"
+        assert run.data.tags["group"] == folder.name and run.data.params["arch"] == "simclr"
+    history = [client.get_metric_history(runs["train"].info.run_id, f"loss/{name}") for name in NAMES]
+    assert sorted([one.value for one in sorted(metric, key=lambda one: one.step)] for metric in history) == losses
+    for row in rows:
+        assert runs["audit"].data.metrics[f"{row['layer']}/auc"] == row["auc"]
+
+
+def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = cli(*TINY, "logger.save_dir=file", "layer=projector")
+    assert ran.code == 0 and len(results(ran.folder)) == 1
+    warned = [line for line in ran.out.splitlines() if "CSVLogger failed" in line]
+    assert len(warned) == 1 and f"the audit is whole in {ran.folder}" in warned[0]
+    assert "Traceback" not in ran.out + ran.err
+
+
+def test_a_package_that_is_not_installed_is_named_before_any_work(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(loggers.NEEDS, "WandbLogger", ("no_such_package",))
+    ran = cli(*TINY, "logger=wandb")
+    sentence = "error: logger=WandbLogger needs the package no_such_package, which is not installed: pip install"
+    assert ran.code == 1 and sentence in ran.out
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(InputError, match="no_such_package"):
+        loggers.check({"_target_": "pytorch_lightning.loggers.WandbLogger"})
+
+
+def test_a_failure_inside_a_run_finishes_its_logger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    with caplog.at_level(logging.DEBUG):
+        loggers.log_job({"_target_": "pytorch_lightning.loggers.CSVLogger"}, tmp_path, broken)  # pyright: ignore[reportArgumentType]
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert warnings == [f"logger=CSVLogger failed, the audit is whole in {tmp_path}: ZeroDivisionError: a bug of ours"]
+    assert any(one.exc_info for one in caplog.records if one.levelno == logging.DEBUG)
