@@ -69,8 +69,10 @@ MAY_IMPORT = {
     },
     "report": {"compare"},
     "audit": {"contracts", "result", "recipe", "store", "kept_views", "unit", "plan", "judge", "report"},
+    "catalogue": set(),
+    "__main__": {"audit", "catalogue"},
 }
-KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
+KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report", "catalogue", "__main__"}
 
 
 def imports(file: Path) -> set[str]:
