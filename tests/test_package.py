@@ -80,11 +80,6 @@ def test_it_audits_and_claims_no_revision_of_a_checkout_around_it(lpla: Lpla, in
     assert "untrained target" in (folder / "lpla.log").read_text()
 
 
-def test_a_mistake_is_one_sentence_and_an_exit_code(lpla: Lpla) -> None:
-    refused = lpla("members=0")
-    assert refused.returncode == 1 and "members must be an integer >= 1, got 0" in refused.stdout
-
-
 class Terminal:
     """An interactive bash, on a terminal of its own."""
 
