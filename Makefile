@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup audit test test-slurm check bench
+.PHONY: help setup audit test test-slurm check bench docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,3 +38,6 @@ reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, trad
 
 bench: $(READY)  ## measure: ours, lightly's path and the limit, side by side (minutes)
 	$(RUN) -m benchmarks
+
+docs: $(READY)  ## build the documentation into site/, warnings as errors
+	$(RUN) -m mkdocs build --strict

@@ -108,8 +108,10 @@ MAY_IMPORT = {
         "report",
         "logged",
     },
+    "catalogue": set(),
+    "__main__": {"audit", "catalogue"},
 }
-KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report"}
+KNOW_HYDRA = {"recipe", "knowledge", "plan", "audit", "report", "catalogue", "__main__"}
 
 
 def imports(file: Path) -> set[str]:

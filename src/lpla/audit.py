@@ -194,6 +194,9 @@ def _duration(seconds: float) -> str:
 
 def _git_revision() -> str:
     """The checkout's commit, marked if the tree differs from it; empty outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return ""  # installed; that may be below somebody else's checkout
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()

@@ -1,0 +1,64 @@
+"""What there is to choose from: the options of every configuration group, each in one line; imports none of them."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+PACKAGE = Path(__file__).parent
+CONF = PACKAGE / "conf"
+
+
+def groups() -> list[str]:
+    """The names of the groups, Hydra's own not among them."""
+    return sorted(folder.name for folder in CONF.iterdir() if any(folder.glob("*.yaml")))
+
+
+def options(group: str) -> dict[str, str]:
+    """Option -> its line: what its file of the same name says first, or else the comment that opens its yaml."""
+    return {file.stem: _line(group, file) for file in sorted((CONF / group).glob("*.yaml"))}
+
+
+def defaults() -> dict[str, str | None]:
+    """Group -> the option that an audit takes unless told otherwise; None: none."""
+    chosen = OmegaConf.load(CONF / "config.yaml").defaults
+    return {group: option for one in chosen if isinstance(one, DictConfig) for group, option in one.items()}  # pyright: ignore[reportReturnType]
+
+
+def _line(group: str, file: Path) -> str:
+    target = str(OmegaConf.load(file).get("_target_", ""))  # pyright: ignore[reportAttributeAccessIssue]
+    module = PACKAGE / group / f"{file.stem}.py"
+    if target.startswith(f"lpla.{group}.{file.stem}."):
+        return (ast.get_docstring(ast.parse(module.read_text())) or "").partition("\n")[0]
+    return _comment(file) or target
+
+
+def _comment(file: Path) -> str:
+    """The first sentence of the comment that opens a yaml, `# @package` not being one."""
+    opening = []
+    for line in file.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            opening.append(line.lstrip("# "))
+    sentence, stop, _ = " ".join(opening).partition(". ")
+    return sentence + stop.rstrip()
+
+
+def show(arguments: Sequence[str]) -> None:
+    """Print the groups that are named in `arguments`, or all; the default of each is marked."""
+    parser = argparse.ArgumentParser(prog="python -m lpla list", description=__doc__)
+    parser.add_argument("group", nargs="?", choices=groups(), help="one group; all of them, unless given")
+    group = parser.parse_args(arguments).group
+    chosen = defaults()
+    for one in [group] if group else groups():
+        print(f"{one}:")
+        found = options(one)
+        width = max(map(len, found))
+        for option, line in found.items():
+            print(f"  {'*' if chosen.get(one) == option else ' '} {option:{width}}  {line}".rstrip())
+    print("* taken by default; choose with GROUP=OPTION")

@@ -1,0 +1,79 @@
+"""The documentation says what is so: its commands run, its example is an attack, its reference is whole."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tiny_audit import ROOT, TINY, Ran
+
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """Language, title and text of every fenced block."""
+    return BLOCK.findall((DOCS / page).read_text())
+
+
+def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]) -> None:
+    commands = [line for language, _, text in blocks("tutorial.md") if language == "bash" for line in text.splitlines()]
+    assert len(commands) >= 7
+    trained = []
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "lpla"
+        sweep = arguments[:1] == ["-m"]
+        ran = cli(*arguments[: int(sweep)], *TINY, *arguments[int(sweep) :])
+        assert ran.code == 0, f"{command}: {ran.out}{ran.err}"
+        assert (ran.folder / ("table.csv" if sweep else "result.json")).exists()
+        trained.append(ran.out.count("trained and observed"))
+    # As the page says: after the first audit only another kind of knowledge or a defense may ask for more.
+    assert trained[0] > 0 and trained[1:5] == [0, 0, 0, 0]
+
+
+def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
+    for name in ("src", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
+    files = {title: text for _, title, text in blocks("add_an_attack.md") if title}
+    assert set(files) == {"src/lpla/attack/spread.py", "conf/attack/spread.yaml"}
+    for title, text in files.items():
+        (tmp_path / title).write_text(text)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+
+    def lpla(*arguments: str) -> str:
+        command = [sys.executable, "-m", "lpla", *arguments]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    assert "spread       Spread: how much the log-norm" in lpla("list", "attack")
+    lpla(*TINY, "trainer=cpu", "attack=spread")
+    (scores,) = (tmp_path / "outputs").glob("*/scores.npz")
+    assert np.isfinite(np.load(scores)["score"]).all() and np.ptp(np.load(scores)["score"]) > 0
+
+
+def test_the_site_builds_without_a_warning_and_refers_to_every_public_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    reference = (tmp_path / "reference" / "index.html").read_text()
+    for file in (ROOT / "src" / "lpla").rglob("*.py"):
+        parts = file.relative_to(ROOT / "src").with_suffix("").parts
+        if not any(part.startswith("_") for part in parts):
+            assert f'id="{".".join(parts)}"' in reference, f"{'.'.join(parts)} is not in the reference"
+    assert not re.findall(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', reference)
+
+
+def test_ci_runs_what_the_makefile_has() -> None:
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = [step["run"] for step in flow["jobs"]["test"]["steps"] if "run" in step]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"make check", "make test"} <= set(steps) and {step.removeprefix("make ") for step in steps} <= targets
+    assert flow["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
