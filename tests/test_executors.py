@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import in_worker
 import numpy as np
@@ -140,7 +141,8 @@ def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: 
 
 
 def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+    local: Any = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
+    with local as cluster:
         ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
 

@@ -24,7 +24,8 @@ class Dask(Executor):
         except OSError as nobody:
             message = f"executor.address must be that of a Dask scheduler, but none answers at {address}"
             raise InputError(message) from nobody
-        crowded = {name: count for name, count in self._client.nthreads().items() if count > 1}
+        threads_of: Any = self._client.nthreads()
+        crowded = {name: count for name, count in threads_of.items() if count > 1}
         if crowded:
             self._client.close()
             name, count = next(iter(crowded.items()))
@@ -49,6 +50,6 @@ def _local(workers: int, threads: int) -> LocalCluster:
         n_workers=workers,
         threads_per_worker=1,
         memory_limit=0,  # Dask would end a worker near its share of the memory, though the others need none
-        dashboard_address=None,
+        dashboard_address=None,  # pyright: ignore[reportArgumentType]  # documented: none
         env={name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
     )

@@ -52,7 +52,7 @@ class Processes(Executor):
             count,
             initializer=_settle,
             initargs=(threads or max(1, cores // count), slots, self._folder.name),
-            context=multiprocessing.get_context("spawn"),
+            context=multiprocessing.get_context("spawn"),  # pyright: ignore[reportArgumentType]  # pipes, as Windows' stubs have them
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
