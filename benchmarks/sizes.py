@@ -28,15 +28,11 @@ class Sizes:
     encoders: int
     forward: int
     """Views in a bare forward pass."""
-    backend: str = "inductor"
-    """Of torch.compile."""
 
 
 CPU = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9",), 128, 6, 2, 0, 128, 16, 5, 64)
 GPU = Sizes(torch.device("cuda", 0), "gpu", ("backbone=resnet18",), 512, 60, 30, 16, 4096, 16, 5, 1024)
-SMALLEST = Sizes(
-    torch.device("cpu"), "cpu", ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8, "eager"
-)
+SMALLEST = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8)
 
 
 @dataclass(frozen=True)

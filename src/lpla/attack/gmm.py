@@ -25,7 +25,7 @@ from lpla.likelihood.leave_one_out import held_by_some, judges
 from lpla.likelihood.threshold import balanced_cut
 from lpla.statistic.clean import Clean
 
-MOST = 20_000
+MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
 
 
