@@ -25,12 +25,18 @@ def options(group: str) -> dict[str, str]:
 
 def defaults() -> dict[str, str | None]:
     """Group -> the option that an audit takes unless told otherwise; None: none."""
-    chosen = OmegaConf.load(CONF / "config.yaml").defaults
-    return {group: option for one in chosen if isinstance(one, DictConfig) for group, option in one.items()}  # pyright: ignore[reportReturnType]
+    chosen = _load(CONF / "config.yaml").defaults
+    return {str(group): option for one in chosen if isinstance(one, DictConfig) for group, option in one.items()}
+
+
+def _load(file: Path) -> DictConfig:
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig), f"{file} holds no settings"
+    return config
 
 
 def _line(group: str, file: Path) -> str:
-    target = str(OmegaConf.load(file).get("_target_", ""))  # pyright: ignore[reportAttributeAccessIssue]
+    target = str(_load(file).get("_target_", ""))
     module = PACKAGE / group / f"{file.stem}.py"
     if target.startswith(f"lpla.{group}.{file.stem}."):
         return (ast.get_docstring(ast.parse(module.read_text())) or "").partition("\n")[0]
