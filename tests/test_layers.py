@@ -65,7 +65,7 @@ MAY_IMPORT = {
         "report",
     },
     "executor": {"contracts"},
-    "dispatch": {"contracts", "recipe", "store", "kept_views", "unit"},
+    "dispatch": {"contracts", "signals", "recipe", "store", "kept_views", "unit"},
     "subject": {"contracts", "evidence", "statistic", "recipe", "store", "unit"},
     "knowledge": {"contracts", "recipe"},
     "lineup": {"contracts", "evidence", "answers", "train", "statistic", "recipe", "knowledge", "subject"},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future, as_completed, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
+from lpla import signals
 from lpla.contracts import InputError
 from lpla.kept_views import KeptViews
 from lpla.recipe import Unit
@@ -14,6 +15,9 @@ from lpla.store import Store
 from lpla.unit import Made, Progress, make
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1
+"""Between two looks at whether a signal came."""
 
 Done = Callable[[Unit, Made], None]
 
@@ -69,15 +73,25 @@ def _attempt(
             future.add_done_callback(tell)
             if future.done() and isinstance(_error(future), InputError):
                 break
-        for future in as_completed(futures):
+        for future in _ended(futures):
             if isinstance(_error(future), InputError):
                 _cancel(other for other in futures if not other.running())
                 break
-        wait(future for future in futures if not future.cancelled())
+        for _ in _ended(future for future in futures if not future.cancelled()):
+            pass
     except BaseException:
         _cancel(futures)
         raise
     return [(unit, error) for future, unit in futures.items() if (error := _error(future)) is not None]
+
+
+def _ended(futures: Iterable[Future[Made]]) -> Iterator[Future[Made]]:
+    """Each as it ends; a signal that asks to stop is heeded meanwhile."""
+    pending = set(futures)
+    while pending:
+        signals.check()
+        ended, pending = wait(pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        yield from ended
 
 
 def _cancel(futures: Iterable[Future[Made]]) -> None:
