@@ -125,7 +125,7 @@ def test_where_no_job_was_measured_the_page_says_why(tmp_path: Path) -> None:
 def test_rows_of_attacks_that_do_not_exist_here_are_shown_without_figures(tmp_path: Path) -> None:
     job = leave(tmp_path / "job", 0)
     empty = {"auc": None, "auc_low": None, "auc_high": None, "verdict": "", "null_untrained_auc": None}
-    rows = [one | empty for one in read(job).measured]
+    rows = [{**one, **empty} for one in read(job).measured]
     (job / "result.json").write_text(json.dumps(rows))
     page.write(job)
     text, reader = parsed(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bokeh.models import ColumnDataSource, HoverTool, Span, Whisker
+from bokeh.models import ColumnDataSource, HoverTool, Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
 from lpla.evaluate import null_error
@@ -56,7 +56,7 @@ def over_training(left: Left) -> Figure | None:
         if row.get("auc") is not None:
             groups.setdefault((row["job"], row["layer"]), []).append(row)
     audits = {(row["job"], row["layer"]): row for row in left.strongest()}
-    lines = [[*groups[key], row | {"epoch": row["epochs"]}] for key, row in audits.items() if key in groups]
+    lines = [[*groups[key], {**row, "epoch": row["epochs"]}] for key, row in audits.items() if key in groups]
     if not lines:
         return None
     plot = blank("epoch", "AUC")
@@ -158,8 +158,7 @@ def _points(plot: figure, place: int, source: ColumnDataSource) -> object:
     colour = COLOURS[place % len(COLOURS)]
     marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
     whisker = Whisker(base="x", lower="low", upper="high", source=source, line_color=colour, line_alpha=0.6)
-    whisker.upper_head.size = whisker.lower_head.size = 6
-    whisker.upper_head.line_color = whisker.lower_head.line_color = colour
+    whisker.upper_head, whisker.lower_head = (TeeHead(size=6, line_color=colour) for _ in range(2))
     plot.add_layout(whisker)
     drawn = [y for end in ("low", "high") for y in source.data[end] if math.isfinite(y)]
     # By itself a plot leaves room for the points alone.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Legend
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend
 from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy.stats import betabinom
@@ -37,7 +38,7 @@ class Figure:
     sentence: str
 
 
-def blank(x: str, y: str, **settings: object) -> figure:
+def blank(x: str, y: str, **settings: Any) -> figure:
     """An empty plot as wide as its place, with the background of the page and without the library's logo."""
     tools = "pan,box_zoom,reset,save"
     plot = figure(height=340, sizing_mode="stretch_width", tools=tools, x_axis_label=x, y_axis_label=y, **settings)
@@ -50,9 +51,9 @@ def blank(x: str, y: str, **settings: object) -> figure:
 
 def add_legend(plot: figure, entries: Sequence[tuple[str, list]], columns: int = 1) -> None:
     """A legend below the plot, on which a click hides what it names."""
-    legend = Legend(items=list(entries), click_policy="hide", ncols=columns, background_fill_alpha=0)
+    legend = Legend(items=list(entries), click_policy="hide", ncols=columns, background_fill_alpha=0, padding=4)
     legend.border_line_color = None
-    legend.label_text_font_size, legend.spacing, legend.padding = "11px", 0, 4
+    legend.label_text_font_size, legend.spacing = "11px", 0
     # The legend must not take its room from the plot.
     plot.height = (plot.height or 0) + 22 * math.ceil(len(entries) / columns)
     plot.add_layout(legend, "below")
@@ -66,17 +67,17 @@ def roc(left: Left) -> Figure | None:
     drawn = rows[: len(COLOURS)]
     judged = [left.judged[row["job"], row["layer"]] for row in drawn]
     members, others = (min(int((one.member == side).sum()) for one in judged) for side in (True, False))
-    floors = 0.5 / max(len(one.member) for one in judged), 0.5 / others
-    plot = blank("false-positive rate", "true-positive rate", x_axis_type="log", y_axis_type="log")
-    plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end = floors[1], 1, 0.5 / members, 1
+    axes: dict[str, Any] = {"x_axis_type": "log", "y_axis_type": "log"}
+    axes |= {"x_range": (0.5 / others, 1), "y_range": (0.5 / members, 1)}
+    plot = blank("false-positive rate", "true-positive rate", **axes)
     fpr, low, high = chance_band(members, others)
     band = plot.varea(fpr, np.maximum(low, 0.5 / members), high, color=REFERENCE, alpha=0.25)
-    plot.line([floors[1], 1], [floors[1], 1], color=REFERENCE, line_dash="dashed")
+    plot.line([0.5 / others, 1], [0.5 / others, 1], color=REFERENCE, line_dash="dashed")
     entries: list[tuple[str, list]] = [("chance, 95 %", [band])]
     columns = chosen_columns(left.measured)
     for place, (row, one) in enumerate(zip(drawn, judged, strict=True)):
         fpr, tpr = thinned(one)
-        source = ColumnDataSource({"x": np.maximum(fpr, floors[1]), "y": np.maximum(tpr, 0.5 / members), "f": fpr,
+        source = ColumnDataSource({"x": np.maximum(fpr, 0.5 / others), "y": np.maximum(tpr, 0.5 / members), "f": fpr,
                                    "t": tpr, "name": [short_label(row, columns)] * len(fpr)})  # fmt: skip
         line = plot.line("x", "y", source=source, color=COLOURS[place], line_dash=DASHES[place], line_width=2)
         entries.append((f"{short_label(row, columns)} (AUC {number(row['auc'])})", [line]))
@@ -135,7 +136,7 @@ def norms(left: Left) -> list[Figure]:
 def _norms(name: str, judged: Judged, layer: str, p: float, what: str) -> Figure:
     usable = np.isfinite(judged.log_norm)
     edges = np.histogram_bin_edges(judged.log_norm[usable], bins=BINS)
-    plot = blank(f"mean log-norm, p = {p}, {layer}", "images")
+    plot = blank(f"mean log-norm, p = {p}, {layer}", "images", y_range=DataRange1d(start=0))
     entries = []
     medians = []
     for who, inside, colour, dash in (
@@ -149,7 +150,6 @@ def _norms(name: str, judged: Judged, layer: str, p: float, what: str) -> Figure
                          fill_alpha=0.35, line_color=colour, line_dash=dash)  # fmt: skip
         entries.append((who, [bars]))
         medians.append(f"{np.median(values):.3f}" if len(values) else "none")
-    plot.y_range.start = 0
     plot.add_tools(
         HoverTool(tooltips=[("", "@who"), ("log-norm", "@left{0.000} to @right{0.000}"), ("images", "@top")])
     )

@@ -128,8 +128,8 @@ def as_strings(rows: Sequence[Row]) -> Strings:
 def render(rows: Sequence[Row]) -> Table:
     """The same as a terminal table."""
     strings = as_strings(rows)
-    told = {"title": strings.title, "caption": strings.caption}
-    table = Table(**told, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    title, caption = strings.title, strings.caption
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     for place, heading in enumerate(strings.header):
         table.add_column(heading, justify="left" if place < strings.choices else "right", no_wrap=True)
     for row, cells in zip(rows, strings.rows, strict=True):
