@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import wandb
 import wandb_workspaces.reports.v2 as wr
@@ -88,9 +89,9 @@ def _training() -> ws.Section:
     return _section("Training", [loss])
 
 
-def _section(name: str, panels: list[wr.ScatterPlot | wr.BarPlot | wr.LinePlot]) -> ws.Section:
+def _section(name: str, panels: Sequence[wr.ScatterPlot | wr.BarPlot | wr.LinePlot]) -> ws.Section:
     layout = ws.SectionLayoutSettings(columns=min(2, len(panels)), rows=1)
-    return ws.Section(name=name, panels=panels, is_open=True, layout_settings=layout)
+    return ws.Section(name=name, panels=[*panels], is_open=True, layout_settings=layout)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -51,9 +51,9 @@ def blank(x: str, y: str, **settings: Any) -> figure:
 
 def add_legend(plot: figure, entries: Sequence[tuple[str, list]], columns: int = 1) -> None:
     """A legend below the plot, on which a click hides what it names."""
-    legend = Legend(items=list(entries), click_policy="hide", ncols=columns, background_fill_alpha=0, padding=4)
+    legend = Legend(items=list(entries), click_policy="hide", ncols=columns, background_fill_alpha=0)
     legend.border_line_color = None
-    legend.label_text_font_size, legend.spacing = "11px", 0
+    legend.label_text_font_size, legend.spacing, legend.padding = "11px", 0, 4  # pyright: ignore[reportAttributeAccessIssue]
     # The legend must not take its room from the plot.
     plot.height = (plot.height or 0) + 22 * math.ceil(len(entries) / columns)
     plot.add_layout(legend, "below")
