@@ -31,7 +31,7 @@ def start(folder: Path, *arguments: str, arm: Callable[..., None] | None = None,
 
 def ended(process: BaseProcess) -> int:
     """Its exit code; minus the signal's number if a signal killed it."""
-    process.join(120)
+    process.join(600)
     assert process.exitcode is not None, "it did not end"
     return process.exitcode
 

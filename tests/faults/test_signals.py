@@ -81,7 +81,7 @@ def test_twice_stops_at_once(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def wait_for(folder: Path, words: str) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not ((folder / OUTPUT).exists() and words in output(folder)):
         assert time.monotonic() < end, output(folder)
         time.sleep(0.05)
