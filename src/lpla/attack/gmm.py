@@ -28,8 +28,6 @@ from lpla.statistic.clean import Clean
 
 MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
-
-
 CONCURRENT = 2
 """Shadows aligned at once: half of the work is not the matrix products, which have threads of their own."""
 
@@ -58,13 +56,11 @@ class GMM(Attack):
         self._index, self.reference_ = shadows[0].index, None
         with ThreadPoolExecutor(CONCURRENT) as pool:
             largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
+            usable = _usable(largest)
+            # The first is what the others are aligned to.
+            aligned = [self._align(shadows[0], usable[0]), *pool.map(self._align, shadows[1:], usable[1:])]
         zero, nonfinite = int((largest == 0).sum()), int((~np.isfinite(largest)).sum())
         self._set_aside = set_aside(zero, nonfinite, "embeddings among the shadows' images")
-        usable = _usable(largest)
-        # The first is what the others are aligned to.
-        aligned = [self._align(shadows[0], usable[0])]
-        with ThreadPoolExecutor(CONCURRENT) as pool:
-            aligned += pool.map(self._align, shadows[1:], usable[1:])
         z = np.stack([one for one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
