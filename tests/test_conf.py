@@ -65,16 +65,12 @@ def differences(node: object) -> list[str]:
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
-WITHOUT_A_FIGURE = {"wandb_sweep"}
-"""Experiments that render nothing of their own."""
-TOOLS = {"wandb_dashboard"}
-"""Modules of `experiments` that belong to no sweep."""
 
 
 def test_every_experiment_has_its_module_and_every_module_its_experiment() -> None:
     modules = {f.stem for f in (ROOT / "experiments").glob("*.py") if not f.stem.startswith("_")}
-    assert {name.removesuffix("_small") for name in EXPERIMENTS} - WITHOUT_A_FIGURE == modules - TOOLS
-    assert {f"{name}_small" for name in modules - TOOLS} <= set(EXPERIMENTS)
+    assert {name.removesuffix("_small") for name in EXPERIMENTS} == modules
+    assert {f"{name}_small" for name in modules} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
