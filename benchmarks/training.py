@@ -83,10 +83,9 @@ def theirs(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
 
 def bare(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
     """The same network on one resident batch of noise, channels last; bfloat16 on a GPU."""
-    network, _ = trained_network(settings, sizes)
-    views = torch.rand(2 * sizes.batch, 3, SIDE, SIDE, device=sizes.device)
+    network = trained_network(settings, sizes)[0].to(memory_format=torch.channels_last)
+    views = torch.rand(2 * sizes.batch, 3, SIDE, SIDE, device=sizes.device).to(memory_format=torch.channels_last)
     gpu = sizes.device.type == "cuda"
-    network, views = network.to(memory_format=torch.channels_last), views.to(memory_format=torch.channels_last)
 
     def step() -> None:
         network.zero_grad()

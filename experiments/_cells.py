@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lpla.contracts import InputError
 from lpla.report.table import CHOICES, Row, cell, interval, number
 
 LABELS = ("attack", "knowledge", "layer")
@@ -33,6 +35,15 @@ class Notes:
 def measured(rows: Sequence[Row]) -> list[Row]:
     """Rows of jobs that did not fail."""
     return [row for row in rows if not row.get("error")]
+
+
+def require_measured(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Those rows of a sweep's `folder`; raises InputError, with what its jobs said, if there is none."""
+    found = measured(rows)
+    if not found:
+        why = "; ".join(dict.fromkeys(row["error"] for row in rows)) or "there is no result.json"
+        raise InputError(f"FOLDER must hold the jobs of a sweep that measured something, but of {folder}: {why}")
+    return found
 
 
 def label_names(rows: Sequence[Row]) -> list[str]:

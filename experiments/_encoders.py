@@ -10,6 +10,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from experiments._cells import measured, require_measured
 from lpla.contracts import InputError
 from lpla.report.table import CHOICES, Row, cell
 
@@ -45,21 +46,18 @@ class Encoder:
 
 def encoders(rows: Sequence[Row], folder: Path) -> list[Encoder]:
     """All of them at their end; raises InputError if there is none or they differ in more than FREE."""
-    measured = [row for row in rows if not row.get("error")]
-    if not measured:
-        why = "; ".join(dict.fromkeys(row["error"] for row in rows)) or "there is no result.json"
-        raise InputError(f"FOLDER must hold the jobs of a sweep that measured something, but of {folder}: {why}")
+    found = require_measured(rows, folder)
     for choice in CHOICES:
-        values = dict.fromkeys(cell(row.get(choice)) for row in measured)
+        values = dict.fromkeys(cell(row.get(choice)) for row in found)
         if choice not in FREE and len(values) > 1:
             raise InputError(f"{choice} must be one for all encoders of a trade-off, got {' and '.join(values)}")
-    return [_encoder(row, row, row["epochs"], int(row["utility_images"])) for row in measured]
+    return [_encoder(row, row, row["epochs"], int(row["utility_images"])) for row in found]
 
 
 def checkpoints(rows: Sequence[Row], folder: Path) -> list[Encoder]:
     """All of them before their end, where the sweep observed that (`observe.every`)."""
     found = []
-    jobs = {row["job"]: row for row in rows if not row.get("error")}
+    jobs = {row["job"]: row for row in measured(rows)}
     for job, row in jobs.items():
         if (file := folder / job / "curve.csv").exists():
             with file.open(newline="") as lines:

@@ -113,9 +113,7 @@ def render(folder: Path, published: Path = PUBLISHED) -> list[Path]:
     Raises InputError if no job measured anything, or if the published figures cannot be read.
     """
     rows = read_rows(folder)
-    if not cells.measured(rows):
-        why = "; ".join(dict.fromkeys(row["error"] for row in rows)) or "there is no result.json"
-        raise InputError(f"FOLDER must hold the jobs of a sweep that measured something, but of {folder}: {why}")
+    cells.require_measured(rows, folder)
     # At 1 % where a group was large enough for that, else at 5 %.
     rate = RATE if any(row.get(RATE) is not None for row in rows) else RATE_OF_FEW
     known = _published(published, rows)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments._cells import failed, measured
 from experiments._encoders import Encoder, checkpoints, encoders
 from experiments._origin import origin
 from experiments._reproduce import reproduce
@@ -64,7 +65,7 @@ def render(folder: Path) -> list[Path]:
     write_csv([e.record(kind) for kind, some in (("final", final), ("checkpoint", along)) for e in some],
               folder / "tradeoff.csv")  # fmt: skip
     invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
-    failed = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in rows if row.get("error")]
+    missing = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
     header = ("layer", "over", "utility", "leakage", "Spearman [95 %]", "encoders", "families", "the claim is")
     text = [
         "![Utility against leakage](tradeoff.svg)",
@@ -72,8 +73,8 @@ def render(folder: Path) -> list[Path]:
         formats.markdown(header, [_line(question) for question in asked], CAPTION),
         "![Over training](tradeoff_curves.svg)",
         f"A null test failed in {invalid} of {len(final)} rows (see verdict in table.csv); they are kept.",
-        *(["Failed, and missing above:", "\n".join(failed)] if failed else []),
-        origin(folder, [row for row in rows if not row.get("error")]),
+        *(["Failed, and missing above:", "\n".join(missing)] if missing else []),
+        origin(folder, measured(rows)),
     ]
     (folder / "tradeoff.md").write_text("\n\n".join(text) + "\n")
     return [folder / "tradeoff.md", folder / "tradeoff.csv", *pictures]

@@ -12,10 +12,11 @@ import torch
 from lightly.utils.lars import LARS
 
 from lpla import members
+from lpla.augment import apply
 from lpla.contracts import InputError
 from lpla.plan import Plan
 from lpla.recipe import Unit, build_arch, load_images, trainer_factory
-from lpla.train import Batches, Regime, fused, train, warmup_cosine
+from lpla.train import Batches, Pretraining, Regime, fused, train, warmup_cosine
 
 
 def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -147,6 +148,20 @@ def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
     torch.testing.assert_close(*losses, rtol=0, atol=1e-5)
     pairs = zip(usual.parameters(), other.parameters(), strict=True)
     assert all(torch.allclose(p.grad, q.grad, atol=1e-4) for p, q in pairs if p.grad is not None and q.grad is not None)
+
+
+@pytest.mark.parametrize(("compiles", "backends"), [(False, []), (True, ["inductor"] * 2)])
+def test_views_are_fused_if_training_compiles(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, compiles: bool, backends: list[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(apply, "_fused", lambda backend: asked.append(backend) or apply._views)
+    unit = tiny().units[0]
+    index = np.asarray(unit.members)
+    held = members.Members(load_images(unit.dataset).pixels, index, True)
+    module = Pretraining(build_arch(unit), held, unit.regime, compiles)
+    module.on_after_batch_transfer(held(torch.arange(4), torch.device("cpu")), 0)
+    assert asked == backends
 
 
 def test_training_in_bfloat16_keeps_weights_in_float32(tiny: Callable[..., Plan]) -> None:

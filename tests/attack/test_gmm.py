@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from lpla.attack import gmm
 from lpla.attack._whitening import Whitening, rotation_onto
 from lpla.attack.gmm import GMM
 from lpla.contracts import InputError, UndefinedError, Views
@@ -33,6 +34,15 @@ def test_a_shift_is_found_although_every_encoder_is_rotated() -> None:
     target, shadows, member = setting()
     method = attack().fit(shadows)
     assert roc_auc_score(member, method.score(target)) > 0.5 + 6 * null_error(member)
+
+
+def test_shadows_aligned_at_once_are_those_aligned_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, shadows, _ = setting()
+    scores = []
+    for concurrent in (1, 2):
+        monkeypatch.setattr(gmm, "CONCURRENT", concurrent)
+        scores.append(attack().fit(shadows).score(target))
+    assert np.array_equal(*scores)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpla.arch._nt_xent import nonzero
 from lpla.arch._off_diagonal import off_diagonal
 from lpla.ranks import joined
 
@@ -19,9 +20,7 @@ class DCL(nn.Module):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        if abs(temperature) < 1e-8:
-            raise ValueError(f"temperature must not be 0, got {temperature}")
-        self.temperature = temperature
+        self.temperature = nonzero(temperature)
 
     def forward(self, out0: Float[Tensor, "B D"], out1: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
         """The mean over images and over both views."""

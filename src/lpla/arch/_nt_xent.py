@@ -15,15 +15,19 @@ from lpla.arch._bank import Queue
 from lpla.arch._off_diagonal import off_diagonal
 
 
+def nonzero(temperature: float) -> float:
+    """The temperature itself; raises ValueError for 0, as Lightly does, since similarities are divided by it."""
+    if abs(temperature) < 1e-8:
+        raise ValueError(f"temperature must not be 0, got {temperature}")
+    return temperature
+
+
 class NTXent(nn.Module):
     """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a queue."""
 
     def __init__(self, temperature: float, queue: Queue | None = None) -> None:
         super().__init__()
-        # Lightly refuses the same, for the same reason.
-        if abs(temperature) < 1e-8:
-            raise ValueError(f"temperature must not be 0, got {temperature}")
-        self.temperature = temperature
+        self.temperature = nonzero(temperature)
         self.memory_bank = queue
 
     def forward(self, out0: Float[Tensor, "B D"], out1: Float[Tensor, "B D"]) -> Float[Tensor, ""]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import eigh
 
-SAMPLE = 4_000
+SAMPLE = 2_000
 """Vectors from which the axes are taken, at most; of more, some are drawn by a fixed seed."""
 EMPTY = 1e-8
 """Part of the largest variance below which an axis is empty: it gives 0, not its magnified rounding noise."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
@@ -27,6 +28,8 @@ from lpla.statistic.clean import Clean
 
 MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
+CONCURRENT = 2
+"""Shadows aligned at once: half of the work is not the matrix products, which have threads of their own."""
 
 
 class GMM(Attack):
@@ -51,11 +54,13 @@ class GMM(Attack):
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
         self._index, self.reference_ = shadows[0].index, None
-        largest = np.stack([_largest(self._vectors(shadow)) for shadow in shadows])
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
+            usable = _usable(largest)
+            # The first is what the others are aligned to.
+            aligned = [self._align(shadows[0], usable[0]), *pool.map(self._align, shadows[1:], usable[1:])]
         zero, nonfinite = int((largest == 0).sum()), int((~np.isfinite(largest)).sum())
         self._set_aside = set_aside(zero, nonfinite, "embeddings among the shadows' images")
-        usable = _usable(largest)
-        aligned = [self._align(shadow, one) for shadow, one in zip(shadows, usable, strict=True)]
         z = np.stack([one for one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
