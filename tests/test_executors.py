@@ -135,8 +135,10 @@ def test_whatever_fails_is_a_row_with_the_reason_and_the_sweep_goes_on(
 
 
 def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: Ran) -> None:
+    before = {name: value for name, value in os.environ.items() if name.endswith("_THREADS")}
     ran = cli(*TINY, "executor=dask", f"executor.threads={torch.get_num_threads()}")
     assert ran.code == 0, ran.out
+    assert {name: value for name, value in os.environ.items() if name.endswith("_THREADS")} == before
     assert ran.out.count("trained and observed") == 6 and same(serial, ran)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -45,6 +46,8 @@ def _command(folder: Path, arguments: tuple[str, ...], arm: Callable[..., None] 
     printed = os.open(OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(printed, stream)
+    # As at a terminal: what a shell starts in the background ignores it, and so would the tests' children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["run.py", *arguments]
     if arm:
         arm(*given)

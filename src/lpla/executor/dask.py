@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -46,10 +47,17 @@ class Dask(Executor):
 
 
 def _local(workers: int, threads: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=0,  # Dask would end a worker near its share of the memory, though the others need none
-        dashboard_address=None,  # pyright: ignore[reportArgumentType]  # documented: none
-        env={name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
-    )
+    before = dict(os.environ)
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # Dask would end a worker near its share of the memory, though the others need none
+            dashboard_address=None,  # pyright: ignore[reportArgumentType]  # documented: none
+            env={name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
+        )
+    finally:
+        # Dask leaves its workers' variables, one thread among them, to whatever this process starts later.
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
