@@ -26,7 +26,8 @@ def test_jobs_leave_norms_and_pages_and_thumbnails_on_request_alone(cli: Cli, tm
     check_norms(job.folder, Store(tmp_path / "store"))
     check_thumbnails(job.folder)
     sweep = cli("-m", *TINY, "p=0,1,2")
-    assert sweep.code == 1 and f"report: {sweep.folder.relative_to(tmp_path) / 'report.html'}" in sweep.out.replace("\n", "")
+    page = sweep.folder.relative_to(tmp_path) / "report.html"
+    assert sweep.code == 1 and f"report: {page}" in sweep.out.replace("\n", "")
     pages = sorted(str(file.relative_to(sweep.folder)) for file in sweep.folder.rglob("report.html"))
     assert pages == ["0/report.html", "1/report.html", "2/report.html", "report.html"]
     text = (sweep.folder / "report.html").read_text()

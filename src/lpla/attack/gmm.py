@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from lpla.attack._unusable import set_aside
 from lpla.attack._whitening import Whitening, rotation_onto
@@ -29,7 +30,9 @@ from lpla.statistic.clean import Clean
 MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
 CONCURRENT = 2
-"""Shadows aligned at once: half of the work is not the matrix products, which have threads of their own."""
+"""Shadows aligned at once."""
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+"""For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
 class GMM(Attack):
@@ -49,6 +52,7 @@ class GMM(Attack):
         """The vector of the clean image."""
         return (Clean(),)
 
+    @one_thread
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
@@ -75,6 +79,7 @@ class GMM(Attack):
         self._learn_threshold(z, inside, usable)
         return self
 
+    @one_thread
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """log p(vector | in) - log p(vector | out); 0 for a zero or non-finite vector."""
         usable = _usable(_largest(self._vectors(target)))
