@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_the
 
 
 def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_one_leaves(tmp_path: Path) -> None:
-    with Processes(workers=2, threads=None, gpus=["a", "b"], minutes=None) as executor:
+    with Processes(workers=2, threads=None, gpus=["a", "b"], per_gpu="auto", minutes=None) as executor:
         seen = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 2) for _ in range(2)]]
         assert {gpu for _, gpu, _ in seen} == {"a", "b"}
         assert {int(threads) for threads, _, _ in seen} == {max(1, len(os.sched_getaffinity(0)) // 2)}
@@ -67,10 +69,42 @@ def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_on
 
 
 @pytest.mark.parametrize(
+    ("rates", "taken"),
+    [
+        ({1: 10.0, 2: 5.2, 3: 9.0}, 1),
+        ({1: 10.0, 2: 8.0, 3: 5.5}, 2),
+        ({1: 10.0, 2: 8.0, 3: 7.0}, 3),
+        ({1: 10.0, 2: 8.0}, 2),
+    ],
+    ids=["no gain", "no further gain", "gain", "no room for three"],
+)
+def test_so_many_share_a_gpu_as_gain_by_it(rates: dict[int, float], taken: int, tmp_path: Path) -> None:
+    with Processes(workers=None, threads=1, gpus=["a"], per_gpu="auto", minutes=None) as executor:
+        executor.adapt(partial(in_worker.rehearse, rates), 4)
+        seen = [f.result() for f in [executor.submit(in_worker.meet, tmp_path, taken) for _ in range(2 * taken)]]
+        assert len({pid for *_, pid in seen}) == taken and {gpu for _, gpu, _ in seen} == {"a"}
+
+
+def test_few_encoders_are_not_worth_a_rehearsal_and_a_mistake_is_one() -> None:
+    with Processes(workers=None, threads=1, gpus=["a"], per_gpu="auto", minutes=None) as executor:
+        executor.adapt(partial(in_worker.rehearse, {}), 3)
+        with pytest.raises(MemoryError, match="no room"):
+            executor.adapt(partial(in_worker.rehearse, {}), 4)
+
+
+def test_encoders_are_rehearsed_side_by_side_and_change_no_bit(cli: Cli, serial: Ran) -> None:
+    ran = cli(*TINY, "executor=processes", "executor.gpus=[0]", f"executor.threads={torch.get_num_threads()}")
+    assert ran.code == 0, ran.out
+    assert re.search(r"side by side on a GPU, 1: \d+\.\d steps/s, 2: \d+\.\d steps/s", ran.out)
+    assert same(serial, ran)
+
+
+@pytest.mark.parametrize(
     ("mistake", "said"),
     [
         ("executor.workers=0", "executor.workers must be an integer >= 1 or null, got 0"),
         ("executor.threads=0", "executor.threads must be an integer >= 1 or null, got 0"),
+        ("executor.per_gpu=0", "executor.per_gpu must be auto or an integer >= 1, got 0"),
         ("executor.minutes=0", "executor.minutes must be a number > 0 or null, got 0"),
     ],
 )
@@ -150,7 +184,7 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
 
 
 def test_work_that_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:
-    with Processes(workers=1, threads=None, gpus=[], minutes=4 / 60) as executor:
+    with Processes(workers=1, threads=None, gpus=[], per_gpu=1, minutes=4 / 60) as executor:
         hanging, other = executor.submit(in_worker.hang), executor.submit(os.getpid)
         assert isinstance(hanging.exception(), TimeoutError) and other.result() != os.getpid()
 

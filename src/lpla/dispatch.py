@@ -6,13 +6,17 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from functools import partial
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from lpla import signals
 from lpla.contracts import InputError
 from lpla.kept_views import KeptViews
 from lpla.recipe import Unit
+from lpla.rehearsal import training_rate
 from lpla.store import Store
-from lpla.unit import Made, Progress, make
+from lpla.unit import Made, Progress, is_trained, make
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,15 @@ LOOK_SECONDS = 1
 """Between two looks at whether a signal came."""
 
 Done = Callable[[Unit, Made], None]
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """An executor that can find out how many encoders to train at once."""
+
+    def adapt(self, rehearse: Callable[[Path, int], float], encoders: int) -> None:
+        """`encoders` are to be trained; `rehearse` trains one for a moment beside others, and returns its rate."""
+        ...
 
 
 def make_all(
@@ -31,6 +44,8 @@ def make_all(
     units would most likely meet too, no unit is begun; any other failure may be the machine's and is given another try.
     """
     with executor:
+        if isinstance(executor, Adaptive):
+            _adapt(executor, units, store)
         for again in ("tried once more", "given up"):
             failed = _attempt(units, store, executor, progress, views, done)
             for _, error in failed:
@@ -54,6 +69,13 @@ def quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message="The `srun` command is available")
+
+
+def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
+    """What ranks make together has the devices to itself."""
+    alone = (unit for unit in units if unit.regime.epochs and not unit.distributed)
+    if training := [unit for unit in alone if not is_trained(unit, store)]:
+        executor.adapt(partial(training_rate, training[0]), len(training))
 
 
 def _attempt(
