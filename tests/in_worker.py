@@ -1,17 +1,21 @@
-"""What tests have workers do; free of heavy imports, as every new worker makes them."""
+"""What tests have workers do."""
 
 import os
 import signal
 import time
 from pathlib import Path
 
+import torch
+from threadpoolctl import threadpool_info
 
-def meet(folder: Path, expected: int) -> tuple[str, str | None, int]:
-    """Threads, GPU and process; returns when `expected` workers have come."""
+
+def meet(folder: Path, expected: int) -> tuple[set[int], str | None, int]:
+    """Threads of all libraries, GPU and process; returns when `expected` workers have come."""
     (folder / str(os.getpid())).touch()
     while len(list(folder.iterdir())) < expected:
         time.sleep(0.02)
-    return os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+    threads = {torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())}
+    return threads, os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
 
 
 def end() -> None:

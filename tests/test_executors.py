@@ -60,7 +60,7 @@ def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_on
     with Processes(workers=2, threads=None, gpus=["a", "b"], per_gpu="auto", minutes=None) as executor:
         seen = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 2) for _ in range(2)]]
         assert {gpu for _, gpu, _ in seen} == {"a", "b"}
-        assert {int(threads) for threads, _, _ in seen} == {max(1, len(os.sched_getaffinity(0)) // 2)}
+        assert all(threads == {max(1, len(os.sched_getaffinity(0)) // 2)} for threads, _, _ in seen)
         ends = [executor.submit(in_worker.end) for _ in range(2)]
         assert all(future.exception() is not None for future in ends)
         later = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 4) for _ in range(2)]]

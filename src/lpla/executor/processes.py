@@ -15,8 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from pebble import ProcessPool
+from threadpoolctl import threadpool_limits
 
 from lpla.contracts import InputError
 
@@ -133,9 +135,9 @@ class Processes(Executor):
 
 
 def _settle(threads: int, slots: list[str], folder: str) -> None:
-    """In a new worker, before torch is there: its threads and its GPU."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
+    """In a new worker: its threads, and its GPU before CUDA is there. Too late for the variables that libraries read."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
     if slots:
         os.environ["CUDA_VISIBLE_DEVICES"] = slots[_take(len(slots), folder)]
 
@@ -154,8 +156,6 @@ def _take(slots: int, folder: str) -> int:
 
 
 def _visible() -> list[str]:
-    import torch
-
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else list(map(str, range(count)))
