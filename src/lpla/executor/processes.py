@@ -135,7 +135,7 @@ class Processes(Executor):
 
 
 def _settle(threads: int, slots: list[str], folder: str) -> None:
-    """In a new worker: its threads, and its GPU before CUDA is there. Too late for the variables that libraries read."""
+    """In a new worker: its threads (libraries have read their variables by now), and its GPU before CUDA is there."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)
     if slots:
