@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -200,3 +202,30 @@ def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path
     assert sum(one.count("trained and observed") for one in said) == 6, said
     for name in ("one", "other"):
         assert same(serial, Ran(0, "", "", tmp_path / "outputs" / name))
+
+
+def test_a_signal_ends_the_workers_and_leaves_their_checkpoints(tmp_path: Path) -> None:
+    settings = [*TINY, "epochs=100000", "checkpoint.every=1", "executor=processes"]
+    command = [sys.executable, str(ROOT / "run.py"), *settings]
+    audit = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    until(lambda: list((tmp_path / "store").glob("checkpoints/*/*")))
+    audit.terminate()
+    said = audit.communicate(timeout=300)[0]
+    assert audit.returncode == 128 + signal.SIGTERM and "the same command goes on from there" in said
+    until(lambda: not alive(audit.pid))
+    assert list((tmp_path / "store").glob("checkpoints/*/*"))
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -103,6 +103,8 @@ def _attempt(
             pass
     except BaseException:
         _cancel(futures)
+        # Otherwise a pool first replaces the workers that it has lost by this.
+        executor.shutdown(cancel_futures=True)
         raise
     return [(unit, error) for future, unit in futures.items() if (error := _error(future)) is not None]
 
