@@ -53,7 +53,7 @@ def test_an_audit_by_jobs_gives_the_result_of_one_process(cli: Cli, tmp_path: Pa
 def test_four_jobs_run_at_once_with_the_threads_of_their_cores(slurm: Slurm, tmp_path: Path) -> None:
     place = tmp_path / "meeting"
     place.mkdir()
-    met = [future.result() for future in [slurm.submit(in_worker.meet, place, 4) for _ in range(4)]]
+    met = [future.result(120) for future in [slurm.submit(in_worker.meet, place, 4) for _ in range(4)]]
     assert len({process for *_, process in met}) == 4 and all(threads == {1} for threads, *_ in met)
 
 
