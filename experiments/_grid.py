@@ -17,8 +17,9 @@ from omegaconf import DictConfig, open_dict
 from lpla.contracts import InputError
 from lpla.plan import plan
 from lpla.recipe import Unit
+from lpla.rehearsal import seconds_per_epoch
 from lpla.store import Store, key_of
-from lpla.unit import is_trained, seconds_per_epoch
+from lpla.unit import is_trained
 
 CONF = Path(__file__).parents[1] / "conf"
 SAME_ENCODERS = ("attack", "p", "queries")

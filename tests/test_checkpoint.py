@@ -81,6 +81,14 @@ def longer(tiny: Tiny, *overrides: str) -> Unit:
     return tiny("epochs=5", "checkpoint.every=2", *overrides).units[0]
 
 
+def cut_off(tiny: Tiny, tmp_path: Path) -> tuple[Unit, Store, Store]:
+    """A unit, the store in which it was made, and one in which its training was cut after two epochs and a step."""
+    unit, whole, cut = longer(tiny), Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    make(unit, whole, Silent())
+    pull(unit, cut, last=2 * STEPS + 1)
+    return unit, whole, cut
+
+
 def unit_of(arch: str) -> Unit:
     unit = plan(tiny_config("epochs=5", "checkpoint.every=2")).units[0]
     settings = compose("config", [f"arch={arch}", *OF_ARCH.get(arch, HEADS)])
@@ -139,9 +147,7 @@ def test_what_is_to_be_observed_before_the_checkpoint_is_not_observed_after_it(t
 def test_a_damaged_checkpoint_is_named_set_aside_and_not_loaded(
     damage: str, tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unit, whole, cut = longer(tiny), Store(tmp_path / "whole"), Store(tmp_path / "cut")
-    make(unit, whole, Silent())
-    pull(unit, cut, last=2 * STEPS + 1)
+    unit, whole, cut = cut_off(tiny, tmp_path)
     state = checkpoints(cut)[2] / STATE
     content = state.read_bytes()
     half = len(content) // 2
@@ -168,9 +174,7 @@ class Payload:
 def test_a_pickle_with_a_payload_is_refused_unexecuted(
     wrapped: bool, tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unit, whole, cut = longer(tiny), Store(tmp_path / "whole"), Store(tmp_path / "cut")
-    make(unit, whole, Silent())
-    pull(unit, cut, last=2 * STEPS + 1)
+    unit, whole, cut = cut_off(tiny, tmp_path)
     place, proof = checkpoints(cut)[2], tmp_path / "executed"
     payload = {"state_dict": Payload(proof), "epoch": 2}
     if wrapped:

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import LocalCluster
-from tiny_audit import ROOT, TINY, Ran, Silent
+from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla import dispatch
 from lpla.contracts import InputError
@@ -208,19 +207,12 @@ def test_a_signal_ends_the_workers_and_leaves_their_checkpoints(tmp_path: Path) 
     settings = [*TINY, "epochs=100000", "checkpoint.every=1", "executor=processes"]
     command = [sys.executable, str(ROOT / "run.py"), *settings]
     audit = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    until(lambda: list((tmp_path / "store").glob("checkpoints/*/*")))
+    wait_for(lambda: list((tmp_path / "store").glob("checkpoints/*/*")), 300)
     audit.terminate()
     said = audit.communicate(timeout=300)[0]
     assert audit.returncode == 128 + signal.SIGTERM and "the same command goes on from there" in said
-    until(lambda: not alive(audit.pid))
+    wait_for(lambda: not alive(audit.pid), 300)
     assert list((tmp_path / "store").glob("checkpoints/*/*"))
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def alive(group: int) -> bool:

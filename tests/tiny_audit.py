@@ -1,5 +1,6 @@
 """A tiny audit that every engine test can afford: digits, a narrow network, two epochs."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,11 @@ class Ran:
     err: str
     folder: Path
     """The newest folder below outputs/."""
+
+
+def wait_for(true: Callable[[], object], seconds: float) -> None:
+    """Return once it is true; a failure if it is not by then."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -29,13 +29,14 @@ from lpla.logged import loggers
 from lpla.logged.record import Job, recorded
 from lpla.plan import Plan, plan
 from lpla.recipe import Config, Unit, plug_in
+from lpla.rehearsal import seconds_per_epoch
 from lpla.report.exposed import save as thumbnails
 from lpla.report.progress import Bars
 from lpla.report.table import Row, show, write_csv
 from lpla.result import AuditResult
 from lpla.signals import check, stoppable
 from lpla.store import Store
-from lpla.unit import Made, is_made, is_trained, seconds_per_epoch
+from lpla.unit import Made, is_made, to_train
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
 
 def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
     """Say how many trainings lie ahead and about how long they take one by one, from a few timed steps."""
-    ahead = [unit for unit in missing if unit.regime.epochs and not is_trained(unit, store)]
+    ahead = to_train(missing, store)
     if not ahead:
         return
     if ahead[0].distributed:

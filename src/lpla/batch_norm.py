@@ -5,8 +5,7 @@ On CUDA the function of torch's SyncBatchNorm, which does not run on a CPU; ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -17,21 +16,14 @@ from torch.nn.modules._functions import SyncBatchNorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpla import ranks
+from lpla.forwards import forwards
 
 
-@contextmanager
-def synchronised(network: nn.Module) -> Iterator[None]:
+def synchronised(network: nn.Module) -> AbstractContextManager[None]:
     """Within, if there are ranks, every batch norm below `network` is `over_ranks`; its tensors keep their names."""
     # A batch norm with a forward of its own calls `over_ranks` itself.
     plain = [m for m in network.modules() if isinstance(m, _BatchNorm) and type(m).forward is _BatchNorm.forward]
-    norms = plain if ranks.count() > 1 else []
-    for norm in norms:
-        norm.forward = partial(over_ranks, norm)  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.forward
+    return forwards({norm: partial(over_ranks, norm) for norm in plain} if ranks.count() > 1 else {})
 
 
 def over_ranks(norm: _BatchNorm, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:

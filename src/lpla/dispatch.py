@@ -16,7 +16,7 @@ from lpla.kept_views import KeptViews
 from lpla.recipe import Unit
 from lpla.rehearsal import training_rate
 from lpla.store import Store
-from lpla.unit import Made, Progress, is_trained, make
+from lpla.unit import Made, Progress, make, to_train
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,7 @@ def quieten_lightning() -> None:
 
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
     """What ranks make together has the devices to itself."""
-    alone = (unit for unit in units if unit.regime.epochs and not unit.distributed)
-    if training := [unit for unit in alone if not is_trained(unit, store)]:
+    if training := [unit for unit in to_train(units, store) if not unit.distributed]:
         executor.adapt(partial(training_rate, training[0]), len(training))
 
 

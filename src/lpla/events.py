@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Advance = Callable[[int], None]
+from lpla.callbacks import Advance
+
 Begin = Callable[[str, int], Advance]
 """Announces a task of so many steps; returns the function that advances it."""
 

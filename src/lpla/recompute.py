@@ -15,20 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from lpla.contracts import Arch, Backbone
+from lpla.forwards import forwards
 
 
-@contextmanager
-def recomputed(arch: Arch) -> Iterator[None]:
+def recomputed(arch: Arch) -> AbstractContextManager[None]:
     """Within, the blocks of the backbones of `arch` keep nothing but their input while they train."""
     networks = [child for child in arch.children() if isinstance(child, Backbone)]
-    blocks = [block for network in networks for block in _blocks(network)]
-    for block in blocks:
-        block.forward = _frugal(block)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
+    return forwards({block: _frugal(block) for network in networks for block in _blocks(network)})
 
 
 def _blocks(network: nn.Module) -> Iterator[nn.Module]:

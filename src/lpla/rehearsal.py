@@ -1,4 +1,4 @@
-"""How fast encoders train side by side, measured before any of them is trained for good."""
+"""How fast encoders train, alone or side by side, measured before any of them is trained for good."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from lpla.callbacks import Clock
 from lpla.recipe import Unit, build_arch, load_images, trainer_factory
-from lpla.train import train
+from lpla.train import Regime, train
 
 WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
+PROBE_STEPS = 8
+"""Of an encoder by itself."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -53,13 +56,24 @@ class Meeting(pl.Callback):
 
 def training_rate(unit: Unit, folder: Path, count: int) -> float:
     """Steps per second of a throwaway encoder, while `count` processes that meet in `folder` train one each."""
-    index, regime = np.asarray(unit.members), unit.regime
-    epochs = math.ceil((WARM + TIMED) / (len(index) // regime.batch_size))
+    epochs = math.ceil((WARM + TIMED) / (len(unit.members) // unit.regime.batch_size))
     meeting = Meeting(folder, count)
-    factory = partial(trainer_factory(unit), max_steps=WARM + TIMED)
-    pixels = load_images(unit.dataset).pixels
-    train(build_arch(unit), pixels, index, replace(regime, epochs=epochs), factory, [meeting], unit.compile_on_cuda)
+    _train_throwaway(unit, replace(unit.regime, epochs=epochs), WARM + TIMED, meeting)
     return meeting.rate
+
+
+def seconds_per_epoch(unit: Unit) -> float:
+    """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
+    clock = Clock()
+    _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
+    steps = np.diff(clock.ticks)
+    return float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
+
+
+def _train_throwaway(unit: Unit, regime: Regime, steps: int, watcher: pl.Callback) -> None:
+    factory = partial(trainer_factory(unit), max_steps=steps)
+    pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
+    train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
 
 
 def _finish(device: torch.device) -> None:

@@ -68,19 +68,25 @@ def count_unusable(subject: Subject, store: Store, layer: str) -> tuple[int, int
     return None, None
 
 
-def mean_log_norm(subject: Subject, store: Store, layer: str, p: float, queries: int) -> Float[np.ndarray, " N"]:
-    """Mean of every image's log-norms of order `p` over its first views; nan if they were not observed at this layer.
-
-    An image with a zero embedding among its views has -inf, one with a non-finite embedding nan.
-    """
+def log_norms(subject: Subject, store: Store, layer: str, p: float) -> Float[np.ndarray, "N Q"] | None:
+    """Log-norms of order `p` of every view of every image; None if they were not observed at this layer."""
     for observation in subject.observations:
         for config in observation.statistics:
             statistic = statistic_of(config)
             if isinstance(statistic, LogNorm) and p in statistic.ps and layer in statistic.layers:
                 only = replace(observation, statistics=(config,))
                 values = load_observed(subject.unit, store, only, layer).values[statistic.name]
-                return values[:, :queries, statistic.ps.index(p)].mean(axis=1)
-    return np.full(len(subject.index), np.nan)
+                return values[..., statistic.ps.index(p)]
+    return None
+
+
+def mean_log_norm(subject: Subject, store: Store, layer: str, p: float, queries: int) -> Float[np.ndarray, " N"]:
+    """Mean of every image's log-norms of order `p` over its first views; nan if they were not observed at this layer.
+
+    An image with a zero embedding among its views has -inf, one with a non-finite embedding nan.
+    """
+    found = log_norms(subject, store, layer, p)
+    return np.full(len(subject.index), np.nan) if found is None else found[:, :queries].mean(axis=1)
 
 
 def queries_of(attack: Attack, asked: Query, budget: int, side: int) -> int:

@@ -10,9 +10,9 @@ import json
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.distributed import is_torchelastic_launched
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from lpla import ranks, signals
-from lpla.callbacks import Clock, Kept, Progress
+from lpla.callbacks import Kept, Progress
 from lpla.contracts import UndefinedError
 from lpla.encoder import train_encoder
 from lpla.kept_views import KeptViews
@@ -29,11 +29,8 @@ from lpla.launch import joining, launch
 from lpla.observe import Extraction, Observed
 from lpla.recipe import Config, Observation, Unit, build_arch, load_images, plug_in, statistic_of, trainer_factory
 from lpla.store import Store, key_of
-from lpla.train import train
 
 log = logging.getLogger(__name__)
-
-PROBE_STEPS = 8
 
 Waiting = tuple[Observation, list[Config], Extraction]
 """What is to be observed, which statistics of it, and what observes it."""
@@ -92,20 +89,14 @@ def is_trained(unit: Unit, store: Store) -> bool:
     return store.find("encoders", unit.encoder_parts) is not None
 
 
+def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
+    """Those whose encoder has yet to be trained."""
+    return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
+
+
 def is_made(unit: Unit, store: Store) -> bool:
     """Whether the store has the encoder and every statistic asked of it."""
     return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
-
-
-def seconds_per_epoch(unit: Unit) -> float:
-    """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
-    index = np.asarray(unit.members)
-    clock = Clock()
-    factory = partial(trainer_factory(unit), max_steps=PROBE_STEPS)
-    pixels = load_images(unit.dataset).pixels
-    train(build_arch(unit), pixels, index, unit.regime, factory, [clock], unit.compile_on_cuda)
-    steps = np.diff(clock.ticks)
-    return float(np.median(steps[len(steps) // 2 :])) * (len(index) // unit.regime.batch_size)
 
 
 def load_observed(unit: Unit, store: Store, observation: Observation, layer: str) -> Observed:

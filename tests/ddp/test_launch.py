@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_audit import ROOT, TINY, Ran, Silent
+from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.launch import joining
 from lpla.plan import Plan
@@ -41,13 +40,6 @@ def ranks_of(store: Path) -> list[int]:
         if b"lpla.unit" in command and str(store).encode() in command:
             found.append(int(entry.name))
     return found
-
-
-def wait_for(true: Callable[[], object]) -> None:
-    start = time.monotonic()
-    while not true():
-        assert time.monotonic() - start < PATIENCE
-        time.sleep(0.05)
 
 
 def weights(unit: Unit, store: Store) -> dict[str, torch.Tensor]:
@@ -133,7 +125,7 @@ def once_ranks_run(folder: Path, act: Callable[[], object]) -> Iterator[None]:
     """Within, another thread waits for two ranks and then acts."""
 
     def wait() -> None:
-        wait_for(lambda: len(ranks_of(folder)) == 2)
+        wait_for(lambda: len(ranks_of(folder)) == 2, PATIENCE)
         act()
 
     thread = threading.Thread(target=wait)
@@ -167,11 +159,14 @@ def test_ranks_do_not_outlive_a_killed_audit(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), *TINY, *DDP, "epochs=100000"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as audit:
         try:
-            wait_for(lambda: any("steps" in file.read_text() for file in tmp_path.glob("store/unfinished/*/events")))
+            wait_for(
+                lambda: any("steps" in file.read_text() for file in tmp_path.glob("store/unfinished/*/events")),
+                PATIENCE,
+            )
             assert len(ranks_of(tmp_path / "store")) == 2
         finally:
             audit.kill()
-    wait_for(lambda: ranks_of(tmp_path / "store") == [])
+    wait_for(lambda: ranks_of(tmp_path / "store") == [], PATIENCE)
 
 
 def test_a_rank_whose_launcher_has_gone_ends(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from sklearn.metrics import roc_curve
 
 from lpla.judge import Judgement
 from lpla.plan import Plan
-from lpla.recipe import Unit, statistic_of
+from lpla.recipe import Unit
 from lpla.result import AuditResult
-from lpla.statistic.log_norm import LogNorm
 from lpla.store import Store, key_of
-from lpla.unit import load_observed
+from lpla.subject import log_norms
 
 ROC_POINTS = 200
 
@@ -152,12 +151,5 @@ def _training(unit: Unit, store: Store) -> Training:
 
 def _norms(plan: Plan, store: Store, layer: str) -> Float[np.ndarray, " n"] | None:
     """Power-mean p-norm of the target's embedding of every judged image, clean; None where no norms were kept."""
-    target, p = plan.encoders.target, float(plan.choices["p"])
-    for observation in target.observations:
-        for config in observation.statistics:
-            statistic = statistic_of(config)
-            if isinstance(statistic, LogNorm) and p in statistic.ps:
-                only = replace(observation, statistics=(config,))
-                kept = load_observed(target.unit, store, only, layer).values[statistic.name]
-                return np.exp(kept[plan.judged, 0, statistic.ps.index(p)])
-    return None
+    found = log_norms(plan.encoders.target, store, layer, float(plan.choices["p"]))
+    return None if found is None else np.exp(found[plan.judged, 0])
