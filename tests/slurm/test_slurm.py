@@ -32,7 +32,7 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
         folder=str(tmp_path / "jobs"),
         cpus=1,
         gpus=0,
-        minutes=1,
+        minutes=2,
         partition=None,
         parameters={"comment": "a test"},
         seconds_between_looks=0.1,
@@ -60,7 +60,7 @@ def test_four_jobs_run_at_once_with_the_threads_of_their_cores(slurm: Slurm, tmp
 def test_what_a_job_raises_is_raised_here_and_one_out_of_time_is_stopped(slurm: Slurm) -> None:
     mistaken, late = slurm.submit(in_worker.mistake, "p must be better"), slurm.submit(in_worker.hang)
     assert isinstance(mistaken.exception(), InputError) and str(mistaken.exception()) == "p must be better"
-    # Slurm stops it within a minute after its limit; submitit is told 90 seconds before.
+    # Slurm tells it 30 seconds before its limit, and stops it within a minute after.
     assert isinstance(late.exception(), UncompletedJobError) and "timed-out" in str(late.exception())
 
 
@@ -72,3 +72,7 @@ def test_a_cancelled_future_cancels_its_job(slurm: Slurm, tmp_path: Path) -> Non
     waiting = slurm.submit(in_worker.meet, place, 1)
     assert all(future.cancel() for future in hanging)
     assert waiting.result()
+
+
+def test_a_job_that_dies_without_a_word_is_noticed(slurm: Slurm) -> None:
+    assert "left no result" in str(slurm.submit(in_worker.end).exception(100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
@@ -11,6 +12,9 @@ from typing import Any
 from submitit import AutoExecutor, Job
 
 from lpla.contracts import InputError
+
+LOOKS = 30
+"""At its folder between two at the queue; a job that is twice absent there, without a result, is lost."""
 
 
 class Slurm(Executor):
@@ -40,6 +44,8 @@ class Slurm(Executor):
             cpus_per_task=cpus,
             slurm_partition=partition,
             slurm_gres=f"gpu:{gpus}" if gpus else None,
+            # submitit has a job told 90 s before its end; one that is not yet listening then dies of it.
+            slurm_signal_delay_s=min(90, 15 * minutes),
             slurm_setup=[f"export OMP_NUM_THREADS={cpus}"],
             slurm_additional_parameters=dict(parameters),
         )
@@ -63,11 +69,19 @@ class Slurm(Executor):
 
     def _follow(self, job: Job[Any], future: Future[Any]) -> None:
         """What submitit's Job lacks of a Future: who waits is told."""
+        looks = absent = 0
         while not job.done():
             if future.cancelled():
                 job.cancel(check=False)
                 return
             time.sleep(self._pause)
+            looks += 1
+            if looks % LOOKS == 0:
+                absent = 0 if _is_queued(job) else absent + 1
+            if absent == 2:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(RuntimeError(f"Slurm's job {job.job_id} left no result: {job.paths.stderr}"))
+                return
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -78,6 +92,13 @@ class Slurm(Executor):
             future.set_result(result)
         else:
             future.set_exception(error)
+
+
+def _is_queued(job: Job[Any]) -> bool:
+    """Whether it waits or runs, as far as known; submitit asks Slurm's accounting, which not every cluster keeps."""
+    command = ["squeue", "--noheader", "--jobs", job.job_id]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return bool(told.stdout.strip()) or (told.returncode != 0 and "Invalid job id" not in told.stderr)
 
 
 def _outcome(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Exception | None]:
