@@ -32,7 +32,7 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     encoders = [build(settings).to(sizes.device).eval() for _ in range(sizes.encoders)]
     views = sizes.images * sizes.queries
     works: dict[str, Callable[[], object]] = {
-        "ours": partial(extract, encoders, settings, pixels, sizes.queries, sizes.device),
+        "ours": partial(extract, encoders, settings, pixels, sizes),
         "lightly": partial(theirs, encoders[0], pixels, sizes),
         "limit": partial(bare, encoders[0], sizes),
     }
@@ -51,17 +51,18 @@ def _rate(work: Callable[[], object], views: int, device: torch.device) -> float
     return views / seconds_of(work, device)
 
 
-def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, queries: int, device: torch.device) -> None:
+def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> None:
     """As an audit does it, with the statistics that every audit keeps."""
-    observe, query = settings["observe"], Query(VIEWS, queries, seed=0)
+    observe, query = settings["observe"], Query(VIEWS, sizes.queries, seed=0)
     statistics = [plug_in(one) for one in observe["statistics"]]
-    kept, size = KeptViews(observe["cache_mb"] * 2**20), observe["batch_size"]
+    kept, size = KeptViews(observe["cache_mb"] * 2**20, sizes.fast), observe["batch_size"]
     rows, release = np.arange(len(pixels)), Identity().release
     with TemporaryDirectory() as temporary:
         for k, arch in enumerate(encoders):
             folder = Path(temporary) / str(k)
-            made = Extraction(pixels, rows, query, statistics, release, kept, size, folder, lambda _: None)
-            made.observe(arch, device)
+            settled = (statistics, release, kept, size, folder, lambda _: None)
+            made = Extraction(pixels, rows, query, *settled, bfloat16=sizes.fast, compile_on_cuda=sizes.fast)
+            made.observe(arch, sizes.device)
 
 
 def theirs(arch: Arch, pixels: Tensor, sizes: Sizes) -> None:
@@ -74,9 +75,10 @@ def theirs(arch: Arch, pixels: Tensor, sizes: Sizes) -> None:
 
 
 def bare(arch: Arch, sizes: Sizes) -> None:
-    """Forward passes of one resident batch, channels last; bfloat16 on a GPU."""
+    """Forward passes of one resident batch, channels last; bfloat16 and compiled on a GPU."""
     gpu = sizes.device.type == "cuda"
     network = embedder(arch).to(memory_format=torch.channels_last)
+    network = torch.compile(network) if sizes.fast else network
     views = torch.rand(sizes.forward, 3, SIDE, SIDE, device=sizes.device).to(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast(sizes.device.type, torch.bfloat16, enabled=gpu):
         for _ in range(sizes.images * sizes.queries // sizes.forward):

@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from benchmarks.encoder import build, noise, settings_of, unit_of
 from benchmarks.extraction import extract
 from benchmarks.measure import Row, interleaved, seconds_of
-from benchmarks.sizes import Audit
+from benchmarks.sizes import CPU, Audit
 from lpla.recipe import Unit, plug_in
 from lpla.store import Store
 from lpla.train import Regime
@@ -34,7 +32,7 @@ def rows(audit: Audit, repeats: int) -> list[Row]:
     settings = settings_of("backbone=resnet9")
     encoder, pixels = build(settings), noise(audit.growth_images)
     base = audit.growth_members
-    queries = lambda q: extract([encoder], settings, pixels, q, torch.device("cpu"))  # noqa: E731
+    queries = lambda q: extract([encoder], settings, pixels, replace(CPU, queries=q))  # noqa: E731
     make_one = lambda m: _make([replace(unit, members=tuple(range(m)))])  # noqa: E731
     shadows = lambda s: _make([replace(unit, members=tuple(range(k, k + base))) for k in range(s + 1)])  # noqa: E731
     make_one(base)

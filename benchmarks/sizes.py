@@ -28,11 +28,15 @@ class Sizes:
     encoders: int
     forward: int
     """Views in a bare forward pass."""
+    fast: bool
+    """What is chosen for speed on a GPU: compiled, and extraction in bfloat16 (train.compile, observe.precision)."""
 
 
-CPU = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9",), 128, 6, 2, 0, 128, 16, 5, 64)
-GPU = Sizes(torch.device("cuda", 0), "gpu", ("backbone=resnet18",), 512, 60, 30, 16, 4096, 16, 5, 1024)
-SMALLEST = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8)
+CPU = Sizes(torch.device("cpu"), "cpu", ("backbone=resnet9",), 128, 6, 2, 0, 128, 16, 5, 64, False)
+GPU = Sizes(torch.device("cuda", 0), "gpu", ("backbone=resnet18",), 512, 150, 30, 16, 4096, 16, 5, 1024, True)
+SMALLEST = Sizes(
+    torch.device("cpu"), "cpu", ("backbone=resnet9", "backbone.width=0.125"), 4, 2, 1, 0, 4, 2, 2, 8, False
+)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,21 @@ def test_evaluation_and_afterwards_are_not_compiled() -> None:
     assert "forward" not in vars(arch.backbone)
 
 
+def test_evaluation_alone_is_compiled_if_so_wished_also_within_training() -> None:
+    arch = build("simclr", *NARROW)
+    expected = arch.eval().encode(views()[0])["backbone"]
+    with compiled(arch, BACKEND):
+        training = vars(arch.backbone)["forward"]
+        for _ in range(2):
+            with compiled(arch, BACKEND, training=False), torch.inference_mode():
+                torch.testing.assert_close(arch.encode(views()[0])["backbone"], expected, rtol=0, atol=1e-6)
+            assert graphs() == 1
+        assert vars(arch.backbone)["forward"] is training
+        step(arch.train())
+        assert graphs() == 2
+    assert "forward" not in vars(arch.backbone)
+
+
 def test_an_error_within_leaves_the_backbone_as_it_was() -> None:
     arch = build("simclr", *NARROW)
     with pytest.raises(RuntimeError, match="stop"), compiled(arch, BACKEND):

@@ -51,9 +51,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images views are made of, call by call."""
     images: list[int] = []
 
-    def counting(pixels: Tensor, index: Tensor, query: Query) -> tuple[Tensor, ...]:
+    def counting(pixels: Tensor, index: Tensor, query: Query, backend: str | None) -> tuple[Tensor, ...]:
         images.append(len(pixels))
-        return made(pixels, index, query)
+        return made(pixels, index, query, backend)
 
     monkeypatch.setattr(kept_views, "made", counting)
     return images

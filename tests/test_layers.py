@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "kept_views": {"evidence", "answers"},
     "fold": set(),
     "rows": set(),
-    "observe": {"contracts", "ranks", "evidence", "answers", "kept_views", "fold", "rows"},
+    "observe": {"contracts", "ranks", "evidence", "answers", "kept_views", "fold", "compiled", "rows"},
     "recipe": {"contracts", "evidence", "augment", "train", "observe"},
     "recompute": {"contracts", "forwards"},
     "encoder": {"contracts", "ranks", "callbacks", "checkpoint", "recompute", "train", "recipe", "store"},

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lpla import answers
 from lpla.answers import FORWARD, MAKE, query_views
 from lpla.augment.apply import augment, clean
-from lpla.contracts import Arch, Views
+from lpla.contracts import Arch, InputError, Views
 from lpla.evidence import Query, Statistic
 from lpla.kept_views import KeptViews
-from lpla.observe import Extraction, Observed
+from lpla.observe import Extraction, Observed, one_behind
 from lpla.plan import Plan
 from lpla.recipe import build_arch
 from lpla.statistic.log_norm import LogNorm
@@ -34,14 +35,28 @@ DATA = torch.cat([torch.zeros(100, 1, 8, 8, dtype=torch.uint8), PIXELS])
 
 @contextmanager
 def extraction(
-    batch_size: int = 4096, query: Query = QUERY, order: np.ndarray | None = None, release=None, kept: int = 0
+    batch_size: int = 4096,
+    query: Query = QUERY,
+    order: np.ndarray | None = None,
+    release=None,
+    kept: int = 0,
+    bfloat16: bool = False,
 ) -> Iterator[Extraction]:
     order = np.arange(70) if order is None else order
     statistics, release = [LogNorm((1.0, 2.0)), Everything()], release or (lambda e: e)
     with TemporaryDirectory() as folder:
         views = KeptViews(kept)
         yield Extraction(
-            DATA, INDEX[order], query, statistics, release, views, batch_size, Path(folder), lambda _: None
+            DATA,
+            INDEX[order],
+            query,
+            statistics,
+            release,
+            views,
+            batch_size,
+            Path(folder),
+            lambda _: None,
+            bfloat16=bfloat16,
         )
 
 
@@ -114,6 +129,47 @@ def test_views_made_in_pieces_are_those_made_one_query_after_the_other() -> None
     assert len(PIXELS) % MAKE["cpu"] and len(PIXELS) * QUERY.queries > 2 * MAKE["cpu"]
     slow = [clean(PIXELS), *(augment(PIXELS, VIEWS, QUERY.seed, index, q) for q in range(1, QUERY.queries))]
     assert torch.equal(query_views(PIXELS, index, QUERY), torch.cat(slow))
+
+
+def test_fused_views_are_made_in_pieces_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def noting(pixels: Tensor, *others, **settings) -> Tensor:
+        sizes.append(len(pixels))
+        return augment(pixels, *others, **settings)
+
+    monkeypatch.setattr(answers, "augment", noting)
+    index = torch.from_numpy(INDEX)
+    fused = query_views(PIXELS, index, QUERY, "eager")
+    assert set(sizes) == {MAKE["cpu"]}
+    assert torch.equal(fused, query_views(PIXELS, index, QUERY))
+
+
+def test_bfloat16_rounds_what_the_encoder_answers_the_same_in_every_chunk(arch: Arch) -> None:
+    exact, rounded, again = observe(arch), observe(arch, bfloat16=True), observe(arch, 60, bfloat16=True)
+    assert same(rounded, again)
+    for layer in exact:
+        full, short = exact[layer].values["everything"], rounded[layer].values["everything"]
+        assert short.dtype == np.float32
+        assert 0 < np.abs(full - short).max() < 0.05 * np.abs(full).max()
+
+
+def test_what_was_found_is_written_when_the_next_chunk_is_under_way() -> None:
+    events: list[str] = []
+    items = (events.append(f"made {i}") or i for i in range(3))
+    for item in one_behind(items):
+        events.append(f"written {item}")
+    assert events == ["made 0", "made 1", "written 0", "made 2", "written 1", "written 2"]
+    assert list(one_behind([])) == []
+
+
+def test_the_precision_is_part_of_a_statistics_key_away_from_its_default(tiny: Callable[..., Plan]) -> None:
+    usual, unit = (tiny(*setting).units[0] for setting in ([], ["observe.precision=bf16-mixed"]))
+    keys = [one.statistic_parts(one.observations[0], one.observations[0].statistics[0]) for one in (usual, unit)]
+    assert keys[1] == keys[0] | {"precision": "bf16-mixed"} != keys[0]
+    assert usual.encoder_parts == unit.encoder_parts
+    with pytest.raises(InputError, match=r"^observe\.precision must be 32-true or bf16-mixed, got 16$"):
+        tiny("observe.precision=16")
 
 
 def test_the_result_is_what_one_image_at_a_time_gives(arch: Arch) -> None:

@@ -41,12 +41,11 @@ def answers(
 
 
 def made(
-    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query
+    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
 ) -> tuple[Float[Tensor, "M C S S"], ...]:
     """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
-    if not query.positions:
-        return (query_views(pixels, index, query),)
-    return clean(pixels), query_views(pixels, index, query)[len(pixels) :]
+    views = query_views(pixels, index, query, backend)
+    return (clean(pixels), views[len(pixels) :]) if query.positions else (views,)
 
 
 def check_positions(backbone: Backbone, channels: int, side: int, query: Query) -> None:
@@ -59,17 +58,25 @@ def check_positions(backbone: Backbone, channels: int, side: int, query: Query) 
     backbone.train(training)
 
 
-def query_views(pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query) -> Float[Tensor, "Q*B C S S"]:
-    """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on."""
+def query_views(
+    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
+) -> Float[Tensor, "Q*B C S S"]:
+    """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on.
+
+    With a `backend` (of torch.compile) they are fused, which may round differently.
+    """
     whole, images = clean(pixels, query.views.size), len(pixels)
     # In the order in which convolutions read it, and that of the outputs of folded ones.
     shape = (query.queries * images, *whole.shape[1:])
     views = torch.empty(shape, device=pixels.device, memory_format=torch.channels_last)
     views[:images] = whole
     places = torch.arange(len(views), device=pixels.device)
-    for part, place in zip(*(x[images:].split(MAKE[pixels.device.type]) for x in (views, places)), strict=True):
-        row = place % images
-        part.copy_(augment(pixels[row], query.views, query.seed, index[row], place // images))
+    size = MAKE[pixels.device.type]
+    for part, place in zip(*(x[images:].split(size) for x in (views, places)), strict=True):
+        # A fused graph is that of one size.
+        many = F.pad(place, (0, size - len(place))) if backend else place
+        row = many % images
+        part.copy_(augment(pixels[row], query.views, query.seed, index[row], many // images, backend)[: len(part)])
     return views
 
 

@@ -162,7 +162,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
             advance(1)
 
         if missing:
-            views = KeptViews(units[0].cache_mb * 2**20)
+            views = KeptViews(units[0].cache_mb * 2**20, units[0].compile_on_cuda)
             make_all(missing, store, plug_in(executor), bars, views, done)
 
 

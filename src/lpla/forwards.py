@@ -11,7 +11,8 @@ from torch import nn
 
 @contextmanager
 def forwards(others: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Within, each module has its other forward; afterwards that of its class."""
+    """Within, each module has its other forward; afterwards the one that it had before."""
+    before = {module: vars(module)["forward"] for module in others if "forward" in vars(module)}
     for module, forward in others.items():
         module.forward = forward
     try:
@@ -19,3 +20,5 @@ def forwards(others: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     finally:
         for module in others:
             del module.forward
+        for module, forward in before.items():
+            module.forward = forward

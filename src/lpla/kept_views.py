@@ -20,15 +20,19 @@ Chunk = tuple[Float[Tensor, "M C S S"], ...]
 
 
 class KeptViews:
-    """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again."""
+    """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again.
 
-    def __init__(self, limit: int) -> None:
+    On CUDA and if so wished they are made by compiled code.
+    """
+
+    def __init__(self, limit: int, compile_on_cuda: bool = False) -> None:
         self.limit = self.left = limit
+        self.compile_on_cuda = compile_on_cuda
         self._kept: dict[tuple[int, bytes, Query, torch.device], tuple[Tensor, Chunk]] = {}
 
-    def __reduce__(self) -> tuple[Callable[[int], KeptViews], tuple[int]]:
+    def __reduce__(self) -> tuple[Callable[[int, bool], KeptViews], tuple[int, bool]]:
         """Sent to another process, it is what that one keeps for all that it is sent."""
-        return _of_this_process, (self.limit,)
+        return _of_this_process, (self.limit, self.compile_on_cuda)
 
     def chunk(
         self, pixels: UInt8[Tensor, "M C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
@@ -38,7 +42,8 @@ class KeptViews:
         key = id(pixels), index.numpy().tobytes(), query, device
         if key in self._kept:
             return self._kept[key][1]
-        views = made(pixels[index].to(device), index.to(device), query)
+        backend = "inductor" if self.compile_on_cuda and device.type == "cuda" else None
+        views = made(pixels[index].to(device), index.to(device), query, backend)
         size = sum(one.untyped_storage().nbytes() for one in views)
         if size <= self.left:
             self.left -= size
@@ -47,5 +52,5 @@ class KeptViews:
 
 
 @lru_cache(maxsize=1)
-def _of_this_process(limit: int) -> KeptViews:
-    return KeptViews(limit)
+def _of_this_process(limit: int, compile_on_cuda: bool) -> KeptViews:
+    return KeptViews(limit, compile_on_cuda)

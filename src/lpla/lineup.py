@@ -102,6 +102,7 @@ class Casting:
             observations=(*final, *earlier),
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],
+            precision=settings["observe"]["precision"],
             compile_on_cuda=settings["train"]["compile"] == "auto",
             cache_mb=settings["observe"]["cache_mb"],
             checkpoint_every=settings["checkpoint"]["every"],

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from lpla import ranks
 from lpla.answers import FORWARD, answers
+from lpla.compiled import compiled
 from lpla.contracts import Arch, InputError
 from lpla.evidence import Query, Statistic
 from lpla.fold import folded
@@ -27,6 +30,10 @@ log = logging.getLogger(__name__)
 
 VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
+ZERO, NONFINITE = "number of zero embeddings", "number of embeddings that are not finite"
+"""Beside the values of the statistics."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,13 @@ class Extraction(pl.Callback):
         folder: Path,
         advance: Callable[[int], None],
         epoch: int | None = None,
+        bfloat16: bool = False,
+        compile_on_cuda: bool = False,
     ) -> None:
         self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
         self.statistics, self.release, self.views = statistics, release, views
         self.batch_size, self.folder, self.advance, self.epoch = batch_size, folder, advance, epoch
+        self.bfloat16, self.compile_on_cuda = bfloat16, compile_on_cuda
         self.most = len(index)
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Observed] | None = None
@@ -90,15 +100,13 @@ class Extraction(pl.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
-        with folded(arch, lambda: arch.encode(example)), torch.inference_mode():
-            chunks = self.index.split(self._chunk_size())
-            for first in range(0, len(chunks), ranks.count()):
-                turn = chunks[first : first + ranks.count()]
-                mine = turn[ranks.number() : ranks.number() + 1]
-                pieces = [piece for index in mine for piece in self._observe_in_pieces(arch, index, device)]
-                for part in itertools.chain.from_iterable(ranks.collected(pieces)):
+        fast = compiled(arch, training=False) if self.compile_on_cuda and device.type == "cuda" else nullcontext()
+        with folded(arch, lambda: arch.encode(example)), fast, torch.inference_mode():
+            # While what a turn found is written, the device has the next one to go on with.
+            for images, coming in one_behind(self._turns(arch, device)):
+                for part in itertools.chain.from_iterable(ranks.collected([one.arrived() for one in coming])):
                     self._keep(part, found)
-                self._count(sum(map(len, turn)))
+                self._count(images)
         arch.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
@@ -107,7 +115,15 @@ class Extraction(pl.Callback):
         """Where the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
-    def _observe_in_pieces(self, arch: Arch, index: Tensor, device: torch.device) -> list[dict[str, Observed]]:
+    def _turns(self, arch: Arch, device: torch.device) -> Iterator[tuple[int, list[Coming]]]:
+        """A chunk for every rank: the images of all, and what comes of this rank's."""
+        chunks = self.index.split(self._chunk_size())
+        for first in range(0, len(chunks), ranks.count()):
+            turn = chunks[first : first + ranks.count()]
+            mine = turn[ranks.number() : ranks.number() + 1]
+            yield sum(map(len, turn)), [piece for i in mine for piece in self._observe_in_pieces(arch, i, device)]
+
+    def _observe_in_pieces(self, arch: Arch, index: Tensor, device: torch.device) -> list[Coming]:
         """The chunk, in as many pieces as the device's memory asks for: no embedding depends on its company."""
         parts = []
         while len(index):
@@ -132,15 +148,18 @@ class Extraction(pl.Callback):
         """Images; no more than a rank's share, so that none is idle."""
         return max(1, min(self.batch_size // self.query.queries, math.ceil(len(self.index) / ranks.count())))
 
-    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> dict[str, Observed]:
+    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> Coming:
         views = self.views.chunk(self.pixels, index, self.query, device)
-        part = {}
-        for layer, embedding in answers(arch, views, self.query, self.pixels.shape[-1]).items():
-            released = self.release(embedding).unflatten(0, (-1, len(index))).transpose(0, 1)
-            values = {s.name: s(released).cpu().numpy() for s in self.statistics if layer in s.layers}
-            zero, finite = (released == 0).all(dim=2), released.isfinite().all(dim=2)
-            part[layer] = Observed(values, int(zero.sum()), int((~finite).sum()))
-        return part
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            embeddings = answers(arch, views, self.query, self.pixels.shape[-1])
+        return Coming({layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}, device)
+
+    def _statistics(self, layer: str, embedding: Tensor, images: int) -> dict[str, Tensor]:
+        """Values by name, and how many embeddings are zero and not finite."""
+        exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+        released = self.release(exact).unflatten(0, (-1, images)).transpose(0, 1)
+        counts = {ZERO: (released == 0).all(dim=2).sum(), NONFINITE: (~released.isfinite().all(dim=2)).sum()}
+        return counts | {s.name: s(released) for s in self.statistics if layer in s.layers}
 
     def _keep(self, part: dict[str, Observed], found: dict[str, Pending]) -> None:
         for layer, observed in part.items():
@@ -156,6 +175,29 @@ class Extraction(pl.Callback):
         self.advance(images)
 
 
+class Coming:
+    """What was found of a chunk, on its way from the device."""
+
+    def __init__(self, found: dict[str, dict[str, Tensor]], device: torch.device) -> None:
+        self._found = {
+            layer: {name: one.to("cpu", non_blocking=True) for name, one in values.items()}
+            for layer, values in found.items()
+        }
+        self._sent = torch.cuda.Event() if device.type == "cuda" else None
+        if self._sent:
+            self._sent.record(torch.cuda.current_stream(device))
+
+    def arrived(self) -> dict[str, Observed]:
+        """Wait for it."""
+        if self._sent:
+            self._sent.synchronize()
+        found = {}
+        for layer, values in self._found.items():
+            zero, nonfinite = (int(values.pop(name)) for name in (ZERO, NONFINITE))
+            found[layer] = Observed({name: one.numpy() for name, one in values.items()}, zero, nonfinite)
+        return found
+
+
 @dataclass
 class Pending:
     """What has been observed of a layer so far."""
@@ -168,3 +210,12 @@ class Pending:
         """All of it, mapped from the files."""
         values = {name: np.load(one.path, mmap_mode="r", allow_pickle=False) for name, one in self.rows.items()}
         return Observed(values, self.zero, self.nonfinite)
+
+
+def one_behind(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each when the next one has been made."""
+    earlier: list[Item] = []
+    for item in items:
+        yield from earlier
+        earlier = [item]
+    yield from earlier

@@ -15,7 +15,7 @@ from lpla.contracts import Images, InputError, Membership
 from lpla.evidence import Query
 from lpla.knowledge import Knowledge, shadow_settings
 from lpla.lineup import Casting, Lineup
-from lpla.recipe import Config, Unit, load_images, plug_in
+from lpla.recipe import PRECISIONS, Config, Unit, load_images, plug_in
 
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {
@@ -113,6 +113,8 @@ def _check(config: DictConfig) -> None:
             raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
     if config.train.compile not in ("never", "auto"):
         raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
+    if config.observe.precision not in PRECISIONS:
+        raise InputError(f"observe.precision must be {' or '.join(PRECISIONS)}, got {config.observe.precision}")
     if not isinstance(config.report.images, bool):
         raise InputError(f"report.images must be true or false, got {config.report.images}")
     if not isinstance(config.prior, float) or not 0 < config.prior < 1:

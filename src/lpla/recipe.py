@@ -21,6 +21,8 @@ from lpla.contracts import Arch, Images, InputError, Views
 from lpla.evidence import Query, Statistic
 from lpla.train import Regime
 
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Of a network's answers, by Lightning's names."""
 Config = dict[str, Any]
 """A plug-in as data: `_target_` and its keyword arguments."""
 
@@ -54,6 +56,8 @@ class Unit:
     """Views per chunk of an extraction; changes no result."""
     cache_mb: int = 512
     """Views kept for the next observation of the same images, in MiB; changes no result."""
+    precision: str = PRECISIONS[0]
+    """Of the network's answers, whatever it was trained in."""
     checkpoint_every: int = 10
     """Epochs from one checkpoint to the next; changes no result."""
 
@@ -81,7 +85,9 @@ class Unit:
 
     def statistic_parts(self, observation: Observation, statistic: Config) -> Config:
         """The parts of a statistic's key: the encoder's, the images and views, the statistic, what is released."""
-        return {
+        # A setting that came later is in a key only away from its default.
+        rounded = {} if self.precision == PRECISIONS[0] else {"precision": self.precision}
+        return rounded | {
             "encoder": self.encoder_parts,
             "images": digest(observation.index),
             "query": asdict(observation.query),

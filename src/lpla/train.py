@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -88,10 +89,16 @@ class Pretraining(pl.LightningModule):
         return self.members(batch, device)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> list[Tensor]:
-        """Pixels -> one augmented batch per training view."""
+        """Pixels -> one augmented batch per training view, those of one kind made at once."""
         pixels, stream = batch
-        first = self.current_epoch * len(self.specs)
-        return [self.augment(pixels, spec, self.regime.seed, stream, first + v) for v, spec in enumerate(self.specs)]
+        views, first = [], self.current_epoch * len(self.specs)
+        for spec, alike in itertools.groupby(self.specs):
+            count = len(list(alike))
+            numbers = torch.arange(first, first + count, device=stream.device).repeat_interleave(len(stream))
+            made = self.augment(pixels.repeat(count, 1, 1, 1), spec, self.regime.seed, stream.repeat(count), numbers)
+            views += made.chunk(count)
+            first += count
+        return views
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """The framework's loss; `progress` is the share of steps done."""

@@ -52,7 +52,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: KeptViews | None =
     `views` are those that other units of the same process were shown, and will be.
     """
     start = time.monotonic()
-    views = KeptViews(unit.cache_mb * 2**20) if views is None else views
+    views = KeptViews(unit.cache_mb * 2**20, unit.compile_on_cuda) if views is None else views
     # Ranks make it together under the lock of the process that launched them.
     lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
     with lock, store.scratch() as scratch:
@@ -141,6 +141,8 @@ def _extraction(
         folder,
         step,
         observation.epoch,
+        unit.precision == "bf16-mixed",
+        unit.compile_on_cuda,
     )
 
 

@@ -21,7 +21,11 @@ from lpla.contracts import InputError, Views
 
 
 def augment(
-    pixels: UInt8[Tensor, "B C H W"], spec: Views, seed: int, stream: Int64[Tensor, " B"], view: int
+    pixels: UInt8[Tensor, "B C H W"],
+    spec: Views,
+    seed: int,
+    stream: Int64[Tensor, " B"],
+    view: int | Int64[Tensor, " B"],
 ) -> Float32[Tensor, "B C S T"]:
     """View number `view` of each image, its index being `stream`: pixels in [0, 1], not standardised.
 
@@ -35,8 +39,9 @@ def augment(
     apply = transform(spec, height, width)
     views = []
     with _generators_restored():
-        for image, index in zip(pixels.cpu(), stream.tolist(), strict=True):
-            _seed(seed, index, view)
+        numbers = torch.as_tensor(view).expand(len(stream)).tolist()
+        for image, index, number in zip(pixels.cpu(), stream.tolist(), numbers, strict=True):
+            _seed(seed, index, number)
             views.append(apply(to_pil_image(image)))
     return torch.stack(views).to(pixels.device)
 

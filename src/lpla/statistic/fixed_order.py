@@ -16,5 +16,5 @@ def sum_in_fixed_order(x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
     while (width := x.shape[-1]) > 1:
         half = width // 2
         folded = x[..., :half] + x[..., half : 2 * half]
-        x = torch.cat([folded, x[..., 2 * half :]], dim=-1)
+        x = torch.cat([folded, x[..., 2 * half :]], dim=-1) if width % 2 else folded
     return x.squeeze(-1)
