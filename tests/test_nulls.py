@@ -1,6 +1,7 @@
 """The nulls: silent on groups drawn alike, loud where the split or the views tell the groups apart."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ import torch
 from scipy.stats import mannwhitneyu
 from sklearn.datasets import load_digits
 
+from lpla import judge
+from lpla.answers import query_views
 from lpla.augment.apply import augment, clean
 from lpla.contracts import InputError, Views
 from lpla.evaluate import auc
 from lpla.nulls import VIEW_SUMMARIES, blind, nonmember_auc, parity_auc, permuted, view_summaries
+from lpla.plan import Plan
 from lpla.statistic.pixel import SUMMARIES, summaries
 
 CROPS = Views(crop_scale=(0.4, 1.0), crop_ratio=(0.75, 1.333), flip=0.5)
@@ -129,7 +133,7 @@ def test_cropped_members_against_resized_non_members_are_caught(digits: np.ndarr
         pixels, views = sent(digits, seed, queries, CROPS)
         outside = torch.from_numpy(~member)
         views[outside] = clean(pixels)[outside][:, None]
-        got = parity_auc(views.numpy(), member)
+        got = parity_auc(view_summaries(views.numpy()), member)
         assert got.distrust and got.feature in VIEW_SUMMARIES and abs(got.auc - 0.5) > 0.25
         if queries > 1:
             assert got.feature == "between_views" and got.auc == 1
@@ -139,5 +143,28 @@ def test_equal_transforms_are_hardly_ever_called_different(digits: np.ndarray) -
     called = 0
     for seed in range(100):
         _, views = sent(digits, seed, 3, CROPS)
-        called += parity_auc(views.numpy(), np.arange(100) < 50).distrust
+        called += parity_auc(view_summaries(views.numpy()), np.arange(100) < 50).distrust
     assert called <= 1 + 3 * math.sqrt(100 * 0.01 * 0.99)
+
+
+def test_the_views_that_were_sent_are_summarised_once_for_all_layers_norms_and_budgets(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counting(pixels: torch.Tensor, *others) -> torch.Tensor:
+        made.append(len(pixels))
+        return query_views(pixels, *others)
+
+    judge._sent_summaries.cache_clear()
+    monkeypatch.setattr(judge, "query_views", counting)
+    found = []
+    for settings in (("p=1",), ("p=2", "queries=2"), ("seed=1",)):
+        plan = tiny(*settings)
+        member = plan.encoders.target.inside[plan.judged]
+        found += [judge._parity(plan, member) for _ in plan.layers]
+        index = torch.from_numpy(plan.membership.index[plan.judged])
+        views = query_views(plan.images.pixels[index], index, plan.encoders.target.observations[0].query)
+        slow = parity_auc(view_summaries(views.unflatten(0, (-1, len(index))).transpose(0, 1).numpy()), member)
+        assert slow.feature == found[-1].feature and slow.auc == pytest.approx(found[-1].auc)
+    assert made == [40, 40] and found[0] == found[3] != found[4]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,12 @@ from lpla import evaluate
 from lpla.answers import query_views
 from lpla.compare import bootstrap_auc
 from lpla.contracts import UndefinedError
-from lpla.evidence import Attack
+from lpla.evidence import Attack, Query
 from lpla.notes import notes
-from lpla.nulls import BlindResult, blind, nonmember_auc, parity_auc
+from lpla.nulls import BlindResult, blind, nonmember_auc, parity_auc, view_summaries
 from lpla.plan import Plan
 from lpla.posterior import posterior
-from lpla.recipe import plug_in
+from lpla.recipe import load_images, plug_in
 from lpla.result import AuditResult
 from lpla.store import Store
 from lpla.subject import count_unusable, mean_log_norm, queries_of
@@ -143,15 +145,23 @@ def _blind(plan: Plan, member: Member) -> BlindResult:
 def _parity(plan: Plan, member: Member) -> BlindResult:
     """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
     chosen = np.sort(np.random.default_rng([plan.choices["seed"], 6]).permutation(len(member))[:PARITY_IMAGES])
-    index = torch.from_numpy(plan.membership.index[plan.judged][chosen])
+    index = plan.membership.index[plan.judged][chosen]
     observations = plan.encoders.target.observations
     sent = observations[0].query if observations else plan.asked
     query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
-    made = [
-        query_views(plan.images.pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
-        for part in index.split(256)
-    ]
-    return parity_auc(torch.cat(made).numpy(), member[chosen])
+    dataset = json.dumps(plan.encoders.target.unit.dataset, sort_keys=True)
+    return parity_auc(_sent_summaries(dataset, tuple(index.tolist()), query), member[chosen])
+
+
+@lru_cache(maxsize=4)
+def _sent_summaries(dataset: str, index: tuple[int, ...], query: Query) -> Float[np.ndarray, "N 4"]:
+    """Of the views of these images: the same for both layers, and for most jobs of a sweep."""
+    pixels = load_images(json.loads(dataset)).pixels
+    found = []
+    for part in torch.tensor(index).split(256):
+        views = query_views(pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
+        found.append(view_summaries(views.numpy()))
+    return np.concatenate(found)
 
 
 def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:

@@ -55,15 +55,13 @@ def blind(pixels: UInt8[np.ndarray, "N C H W"], member: Bool[np.ndarray, " N"]) 
     return farthest(summaries(pixels), SUMMARIES, member)
 
 
-def parity_auc(
-    views: Float[np.ndarray, "N Q C S S"] | UInt8[np.ndarray, "N Q C S S"], member: Bool[np.ndarray, " N"]
-) -> BlindResult:
-    """Whether the views sent to the target tell the groups apart: then their transforms differ, and are what is seen.
+def parity_auc(summaries: Float[np.ndarray, "N 4"], member: Bool[np.ndarray, " N"]) -> BlindResult:
+    """Whether the views sent to the target, by their `view_summaries`, tell the groups apart.
 
-    A published attack cropped and flipped members but only resized non-members; it measured that. Views too many
-    for the memory are summarised in pieces by `view_summaries`, whose rows go to `farthest`.
+    Then their transforms differ, and are what is seen: a published attack cropped and flipped members but only resized
+    non-members; it measured that.
     """
-    return farthest(view_summaries(views), VIEW_SUMMARIES, member)
+    return farthest(summaries, VIEW_SUMMARIES, member)
 
 
 def view_summaries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ def roc(left: Left) -> Figure | None:
     return Figure("roc", "ROC", plot, sentence)
 
 
+@lru_cache(maxsize=64)
 def chance_band(
     members: int, others: int
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
