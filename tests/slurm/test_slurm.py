@@ -5,6 +5,7 @@ One thread each, here as there: bits depend on it.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def test_four_jobs_run_at_once_with_the_threads_of_their_cores(slurm: Slurm, tmp
 def test_what_a_job_raises_is_raised_here_and_one_out_of_time_is_stopped(slurm: Slurm) -> None:
     mistaken, late = slurm.submit(in_worker.mistake, "p must be better"), slurm.submit(in_worker.hang)
     assert isinstance(mistaken.exception(), InputError) and str(mistaken.exception()) == "p must be better"
-    # Slurm tells it 30 seconds before its limit, and stops it within a minute after.
-    assert isinstance(late.exception(), UncompletedJobError) and "timed-out" in str(late.exception())
+    # Slurm tells it 30 seconds before its limit, and stops it within a minute after. Told with another signal at once,
+    # submitit may lose its own error within its log (seen in one of five runs), and then there is no result.
+    assert isinstance(late.exception(), UncompletedJobError)
+    assert re.search("timed-out|left no result, killed or out of time", str(late.exception()))
 
 
 def test_a_cancelled_future_cancels_its_job(slurm: Slurm, tmp_path: Path) -> None:

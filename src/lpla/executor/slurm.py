@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 from submitit import AutoExecutor, Job
+from submitit.core.utils import UncompletedJobError
 
 from lpla.contracts import InputError
 
@@ -80,7 +81,8 @@ class Slurm(Executor):
                 absent = 0 if _is_queued(job) else absent + 1
             if absent == 2:
                 if future.set_running_or_notify_cancel():
-                    future.set_exception(RuntimeError(f"Slurm's job {job.job_id} left no result: {job.paths.stderr}"))
+                    lost = f"Slurm's job {job.job_id} left no result, killed or out of time: {job.paths.stderr}"
+                    future.set_exception(UncompletedJobError(lost))
                 return
         if not future.set_running_or_notify_cancel():
             return
