@@ -9,7 +9,7 @@ import torch
 from slow_step import build
 from torch._dynamo.utils import counters
 
-from lpla.compiled import compiled
+from lpla.compiled import backend_on, compiled
 from lpla.contracts import Arch
 
 NARROW = ("backbone.width=0.125", "arch.hidden_dim=8", "arch.output_dim=4")
@@ -84,6 +84,13 @@ def test_evaluation_alone_is_compiled_if_so_wished_also_within_training() -> Non
         step(arch.train())
         assert graphs() == 2
     assert "forward" not in vars(arch.backbone)
+
+
+@pytest.mark.parametrize(
+    ("device", "wished", "expected"), [("cuda", 1, "inductor"), ("cuda", 0, None), ("cpu", 1, None)]
+)
+def test_compiling_is_for_cuda_and_only_if_so_wished(device: str, wished: int, expected: str | None) -> None:
+    assert backend_on(torch.device(device), bool(wished)) == expected
 
 
 def test_an_error_within_leaves_the_backbone_as_it_was() -> None:

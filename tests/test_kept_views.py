@@ -1,5 +1,6 @@
 """Kept views are the views that would be made, and never more than there is room for."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_units_share_views_where_there_is_room_and_their_statistics_are_those_of
         found.append([np.array(values[name]) for values in pools for name in sorted(values)])
     assert len(found[0]) == 6
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("wish", [False, True])
+def test_views_are_fused_if_so_wished_also_in_another_process(monkeypatch: pytest.MonkeyPatch, wish: bool) -> None:
+    backends: list[str | None] = []
+
+    def noting(pixels: Tensor, index: Tensor, query: Query, backend: str | None) -> tuple[Tensor, ...]:
+        backends.append(backend)
+        return made(pixels, index, query)
+
+    monkeypatch.setattr(kept_views, "made", noting)
+    monkeypatch.setattr(kept_views, "backend_on", lambda device, wished: "fused" if wished else None)
+    kept = KeptViews(0, wish)
+    for one in (kept, pickle.loads(pickle.dumps(kept))):
+        one.chunk(SETS[0], torch.arange(3), WHOLE, CPU)
+    assert backends == ["fused" if wish else None] * 2
 
 
 def test_epochs_that_are_observed_share_views_within_a_unit(

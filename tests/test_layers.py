@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "compiled": {"contracts", "forwards"},
     "train": {"contracts", "ranks", "batch_norm", "augment", "members", "compiled"},
     "answers": {"contracts", "evidence", "augment"},
-    "kept_views": {"evidence", "answers"},
+    "kept_views": {"evidence", "answers", "compiled"},
     "fold": set(),
     "rows": set(),
     "observe": {"contracts", "ranks", "evidence", "answers", "kept_views", "fold", "compiled", "rows"},

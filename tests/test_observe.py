@@ -12,9 +12,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_audit import Silent
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from lpla import answers
+from lpla import observe as observe_module
 from lpla.answers import FORWARD, MAKE, query_views
 from lpla.augment.apply import augment, clean
 from lpla.contracts import Arch, InputError, Views
@@ -24,6 +27,8 @@ from lpla.observe import Extraction, Observed, one_behind
 from lpla.plan import Plan
 from lpla.recipe import build_arch
 from lpla.statistic.log_norm import LogNorm
+from lpla.store import Store
+from lpla.unit import load_observed, make
 
 CPU = torch.device("cpu")
 VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), jitter=0.8, brightness=0.3, contrast=0.3)
@@ -152,6 +157,35 @@ def test_bfloat16_rounds_what_the_encoder_answers_the_same_in_every_chunk(arch: 
         full, short = exact[layer].values["everything"], rounded[layer].values["everything"]
         assert short.dtype == np.float32
         assert 0 < np.abs(full - short).max() < 0.05 * np.abs(full).max()
+
+
+def test_an_extraction_that_may_compile_does(arch: Arch, monkeypatch: pytest.MonkeyPatch) -> None:
+    wished: list[bool] = []
+    monkeypatch.setattr(observe_module, "backend_on", lambda device, wish: wished.append(wish) or "eager")
+    torch._dynamo.reset()
+    counters.clear()
+    usual = observe(arch)
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0 and wished == [False]
+    with extraction() as one:
+        one.compile_on_cuda = True
+        one.observe(arch, CPU)
+    assert wished == [False, True] and counters["stats"]["unique_graphs"] == graphs
+    monkeypatch.undo()
+    for layer, plain in observe(arch).items():
+        assert np.allclose(plain.values["everything"], usual[layer].values["everything"], atol=1e-5)
+
+
+def test_a_unit_observes_in_the_precision_that_it_names(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
+) -> None:
+    found = []
+    for precision in ("32-true", "bf16-mixed"):
+        unit = tiny(f"observe.precision={precision}").units[0]
+        made = make(unit, Store(tmp_path), silent)
+        assert made.trained == (precision == "32-true")
+        found.append(load_observed(unit, Store(tmp_path), unit.observations[0], "projector").values["log_norm"])
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.05
 
 
 def test_what_was_found_is_written_when_the_next_chunk_is_under_way() -> None:

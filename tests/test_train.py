@@ -150,16 +150,16 @@ def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
     assert all(torch.allclose(p.grad, q.grad, atol=1e-4) for p, q in pairs if p.grad is not None and q.grad is not None)
 
 
-@pytest.mark.parametrize(("compiles", "backends"), [(False, []), (True, ["inductor"])])
+@pytest.mark.parametrize(("backend", "backends"), [(None, []), ("inductor", ["inductor"])])
 def test_views_are_fused_if_training_compiles(
-    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, compiles: bool, backends: list[str]
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, backend: str | None, backends: list[str]
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(apply, "_fused", lambda backend: asked.append(backend) or apply._views)
     unit = tiny().units[0]
     index = np.asarray(unit.members)
     held = members.Members(load_images(unit.dataset).pixels, index, True)
-    module = Pretraining(build_arch(unit), held, unit.regime, compiles)
+    module = Pretraining(build_arch(unit), held, unit.regime, backend)
     module.on_after_batch_transfer(held(torch.arange(4), torch.device("cpu")), 0)
     assert asked == backends
 

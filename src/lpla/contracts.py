@@ -55,9 +55,9 @@ class Views:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
-    """A data set in a fixed order (an index IS an identity); labels serve utility alone."""
+    """A data set in a fixed order (an index IS an identity); labels serve utility alone. Equal to itself alone."""
 
     name: str
     pixels: UInt8[Tensor, "N C H W"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -14,13 +13,13 @@ from jaxtyping import Bool, Float
 from lpla import evaluate
 from lpla.answers import query_views
 from lpla.compare import bootstrap_auc
-from lpla.contracts import UndefinedError
+from lpla.contracts import Images, UndefinedError
 from lpla.evidence import Attack, Query
 from lpla.notes import notes
 from lpla.nulls import BlindResult, blind, nonmember_auc, parity_auc, view_summaries
 from lpla.plan import Plan
 from lpla.posterior import posterior
-from lpla.recipe import load_images, plug_in
+from lpla.recipe import plug_in
 from lpla.result import AuditResult
 from lpla.store import Store
 from lpla.subject import count_unusable, mean_log_norm, queries_of
@@ -149,17 +148,15 @@ def _parity(plan: Plan, member: Member) -> BlindResult:
     observations = plan.encoders.target.observations
     sent = observations[0].query if observations else plan.asked
     query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
-    dataset = json.dumps(plan.encoders.target.unit.dataset, sort_keys=True)
-    return parity_auc(_sent_summaries(dataset, tuple(index.tolist()), query), member[chosen])
+    return parity_auc(_sent_summaries(plan.images, tuple(index.tolist()), query), member[chosen])
 
 
 @lru_cache(maxsize=4)
-def _sent_summaries(dataset: str, index: tuple[int, ...], query: Query) -> Float[np.ndarray, "N 4"]:
+def _sent_summaries(images: Images, index: tuple[int, ...], query: Query) -> Float[np.ndarray, "N 4"]:
     """Of the views of these images: the same for both layers, and for most jobs of a sweep."""
-    pixels = load_images(json.loads(dataset)).pixels
     found = []
     for part in torch.tensor(index).split(256):
-        views = query_views(pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
+        views = query_views(images.pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
         found.append(view_summaries(views.numpy()))
     return np.concatenate(found)
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from lpla.answers import made
+from lpla.compiled import backend_on
 from lpla.evidence import Query
 
 Chunk = tuple[Float[Tensor, "M C S S"], ...]
@@ -42,7 +43,7 @@ class KeptViews:
         key = id(pixels), index.numpy().tobytes(), query, device
         if key in self._kept:
             return self._kept[key][1]
-        backend = "inductor" if self.compile_on_cuda and device.type == "cuda" else None
+        backend = backend_on(device, self.compile_on_cuda)
         views = made(pixels[index].to(device), index.to(device), query, backend)
         size = sum(one.untyped_storage().nbytes() for one in views)
         if size <= self.left:

@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from lpla import ranks
 from lpla.answers import FORWARD, answers
-from lpla.compiled import compiled
+from lpla.compiled import backend_on, compiled
 from lpla.contracts import Arch, InputError
 from lpla.evidence import Query, Statistic
 from lpla.fold import folded
@@ -100,7 +99,7 @@ class Extraction(pl.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
-        fast = compiled(arch, training=False) if self.compile_on_cuda and device.type == "cuda" else nullcontext()
+        fast = compiled(arch, backend_on(device, self.compile_on_cuda), training=False)
         with folded(arch, lambda: arch.encode(example)), fast, torch.inference_mode():
             # While what a turn found is written, the device has the next one to go on with.
             for images, coming in one_behind(self._turns(arch, device)):

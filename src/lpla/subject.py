@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lpla.contracts import UndefinedError
+from lpla.contracts import Images, UndefinedError
 from lpla.evidence import Attack, Labelled, Query, Seen
 from lpla.recipe import Observation, Unit, load_images, statistic_config, statistic_of
 from lpla.statistic.log_norm import LogNorm
@@ -96,10 +95,10 @@ def queries_of(attack: Attack, asked: Query, budget: int, side: int) -> int:
 
 
 def _pixels(subject: Subject) -> UInt8[np.ndarray, "N C H W"]:
-    return _pixels_of(json.dumps(subject.unit.dataset, sort_keys=True), tuple(subject.index.tolist()))
+    return _pixels_of(load_images(subject.unit.dataset), tuple(subject.index.tolist()))
 
 
 @lru_cache(maxsize=4)
-def _pixels_of(dataset: str, index: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
+def _pixels_of(images: Images, index: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
     """Kept, as the target and its shadows are asked about the same images."""
-    return load_images(json.loads(dataset)).pixels[list(index)].numpy()
+    return images.pixels[list(index)].numpy()

@@ -7,7 +7,6 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch import Tensor
 from lpla import ranks
 from lpla.augment import apply, per_sample
 from lpla.batch_norm import synchronised
-from lpla.compiled import compiled
+from lpla.compiled import backend_on, compiled
 from lpla.contracts import Arch, InputError, Views
 from lpla.members import Members, fits
 
@@ -69,10 +68,10 @@ class Regime:
 class Pretraining(pl.LightningModule):
     """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
 
-    def __init__(self, arch: Arch, members: Members, regime: Regime, compile: bool = False) -> None:
+    def __init__(self, arch: Arch, members: Members, regime: Regime, backend: str | None = None) -> None:
         super().__init__()
         augment = AUGMENTS[regime.augment]
-        self.augment = partial(augment, backend="inductor") if compile and regime.augment == "ours" else augment
+        self.augment = partial(augment, backend=backend) if regime.augment == "ours" else augment
         self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
@@ -200,11 +199,11 @@ def train(
         log.info(
             "%d members do not fit into half of the free memory of %s: streamed batch by batch", len(index), device
         )
-    compile = compile_on_cuda and device.type == "cuda"
-    module = Pretraining(arch, Members(pixels, index, resident), regime, compile)
+    backend = backend_on(device, compile_on_cuda)
+    module = Pretraining(arch, Members(pixels, index, resident), regime, backend)
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with synchronised(arch), compiled(arch) if compile else nullcontext():
+    with synchronised(arch), compiled(arch, backend):
         runner.fit(module, ckpt_path=resume, weights_only=True)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
