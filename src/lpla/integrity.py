@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from functools import lru_cache
 from pathlib import Path
 
 CHECKSUMS = "checksums.json"
+SETTLED = 2 * 10**9
+"""Nanoseconds since a file's last change after which another one cannot carry the same time: file systems' clocks tick
+as seldom as every second or two."""
 
 
 class DamagedError(Exception):
@@ -37,8 +42,22 @@ def verify(place: Path) -> None:
 
 
 def _checksum(file: Path) -> str:
+    """SHA-256; a file that this process has read is read again once it may have changed: a sweep asks in every job."""
+    state = file.stat()
+    if time.time_ns() - state.st_ctime_ns < SETTLED:
+        return _read(file)
+    # No program sets ctime: it is the system's own record of a change of contents, name or times.
+    return _read_once(file, state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns)
+
+
+def _read(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=2**16)
+def _read_once(file: Path, *_state: int) -> str:
+    return _read(file)
 
 
 def fsync(path: Path) -> None:
