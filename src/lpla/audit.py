@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
@@ -193,8 +194,12 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+@cache
 def _git_revision() -> str:
-    """The checkout's commit, marked if the tree differs from it; empty outside a checkout."""
+    """The checkout's commit, marked if the tree differs from it; empty outside a checkout.
+
+    Asked once: a change of the tree does not reach a process that runs.
+    """
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return ""  # installed; that may be below somebody else's checkout

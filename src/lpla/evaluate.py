@@ -11,6 +11,7 @@ from scipy.special import betaincinv
 from scipy.stats import hypergeom, rankdata
 
 from lpla.contracts import InputError
+from lpla.rank_sum import null_error
 
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
@@ -72,11 +73,6 @@ def boundary(
         # One side alone shows no variance; this bounds it for any pair of distributions (Birnbaum & Klose 1957).
         return _clipped(value, math.sqrt(value * (1 - value)))
     return None
-
-
-def null_error(members: int, nonmembers: int) -> float:
-    """Standard error of an AUC without signal and without ties."""
-    return math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
 
 
 def _separated(value: float, fewest: int) -> Estimate:

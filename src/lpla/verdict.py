@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lpla.evaluate import Rate, null_error, tpr_absent
+from lpla.evaluate import Rate, tpr_absent
 from lpla.nulls import BlindResult
+from lpla.rank_sum import null_error
 
 LEVEL = 0.025
 """A row without a leak is called leaking with at most this probability; over several rows the risks add up."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m lpla.report", description=__doc__)
-    parser.add_argument("folder", type=Path, help="of a job or of a sweep, below outputs/")
+    what = "of a job or of a sweep, below outputs/; - for those that standard input names, one a line"
+    parser.add_argument("folder", type=Path, help=what)
     folder = parser.parse_args().folder
 
-    from lpla.report.page import write
+    from lpla.report.page import write, write_or_warn
 
+    if folder == Path("-"):
+        for line in sys.stdin:
+            write_or_warn(Path(line.removesuffix("\n")))
+        return
     try:
         written = write(folder)
     except FileNotFoundError as absent:
@@ -22,4 +28,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

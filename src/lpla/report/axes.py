@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bokeh.models import ColumnDataSource, HoverTool, Span, TeeHead, Whisker
+from bokeh.models import ColumnDataSource, HoverTool, Line, Scatter, Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
-from lpla.evaluate import null_error
+from lpla.rank_sum import null_error
 from lpla.report.figures import COLOURS, DASHES, MARKERS, REFERENCE, Figure, add_legend, blank
 from lpla.report.left import Left
 from lpla.report.table import CHOICES, FIGURES, Row, cell, chosen_columns, number, short_label
@@ -125,8 +125,7 @@ def nulls(left: Left) -> Figure | None:
         x = [(title, 0.6 * ((rank + 0.5) / len(there) - 0.5)) for rank in range(len(there))]
         names = [short_label(row, columns) for row in there]
         source = ColumnDataSource({"x": x, "y": [row[name] for row in there], "name": names})
-        style = {"marker": MARKERS[place], "color": COLOURS[place], "size": 8, "fill_alpha": 0.6}
-        entries.append((title, [plot.scatter("x", "y", source=source, **style)]))
+        entries.append((title, [plot.add_glyph(source, _mark(place))]))
     _hover(plot, entries, [("", "@name"), ("AUC", "@y{0.000}")])
     farthest = max(abs(row[name] - 0.5) for name in kinds if name != "auc" for row in rows if row.get(name) is not None)
     sentence = (
@@ -150,21 +149,27 @@ def _line(
     plot: figure, place: int, x: Sequence[str] | Sequence[float], rows: Sequence[Row], name: str
 ) -> tuple[str, list]:
     source = _source(x, rows, [name] * len(rows))
-    line = plot.line("x", "y", source=source, color=COLOURS[place], line_dash=DASHES[place], line_width=2)
+    style = {"line_color": COLOURS[place], "line_dash": DASHES[place], "line_width": 2}
+    line = plot.add_glyph(source, Line(x="x", y="y", **style))
     return name, [_points(plot, place, source), line]
 
 
 def _points(plot: figure, place: int, source: ColumnDataSource) -> object:
     colour = COLOURS[place % len(COLOURS)]
-    marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
     whisker = Whisker(base="x", lower="low", upper="high", source=source, line_color=colour, line_alpha=0.6)
     whisker.upper_head, whisker.lower_head = (TeeHead(size=6, line_color=colour) for _ in range(2))
     plot.add_layout(whisker)
     drawn = [y for end in ("low", "high") for y in source.data[end] if math.isfinite(y)]
     # By itself a plot leaves room for the points alone.
-    for y in (min(drawn, default=0.5), max(drawn, default=0.5)):
-        plot.scatter(source.data["x"][:1], [y], alpha=0)
-    return plot.scatter("x", "y", source=source, marker=marker, color=colour, size=8, fill_alpha=0.6)
+    corners = {"x": [source.data["x"][0]] * 2, "y": [min(drawn, default=0.5), max(drawn, default=0.5)]}
+    plot.add_glyph(ColumnDataSource(corners), Scatter(x="x", y="y", line_alpha=0, fill_alpha=0))
+    return plot.add_glyph(source, _mark(place))
+
+
+def _mark(place: int) -> Scatter:
+    colour = COLOURS[place % len(COLOURS)]
+    marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+    return Scatter(x="x", y="y", size=8, marker=marker, line_color=colour, fill_color=colour, fill_alpha=0.6)
 
 
 def _hover(plot: figure, entries: Sequence[tuple[str, list]], tips: list[tuple[str, str]]) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, Line, Quad, VArea
 from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy.stats import betabinom
@@ -72,15 +72,18 @@ def roc(left: Left) -> Figure | None:
     axes |= {"x_range": (0.5 / others, 1), "y_range": (0.5 / members, 1)}
     plot = blank("false-positive rate", "true-positive rate", **axes)
     fpr, low, high = chance_band(members, others)
-    band = plot.varea(fpr, np.maximum(low, 0.5 / members), high, color=REFERENCE, alpha=0.25)
-    plot.line([0.5 / others, 1], [0.5 / others, 1], color=REFERENCE, line_dash="dashed")
+    source = ColumnDataSource({"x": fpr, "y1": np.maximum(low, 0.5 / members), "y2": high})
+    band = plot.add_glyph(source, VArea(x="x", y1="y1", y2="y2", fill_color=REFERENCE, fill_alpha=0.25))
+    ends = ColumnDataSource({"x": [0.5 / others, 1], "y": [0.5 / others, 1]})
+    plot.add_glyph(ends, Line(x="x", y="y", line_color=REFERENCE, line_dash="dashed"))
     entries: list[tuple[str, list]] = [("chance, 95 %", [band])]
     columns = chosen_columns(left.measured)
     for place, (row, one) in enumerate(zip(drawn, judged, strict=True)):
         fpr, tpr = thinned(one)
         source = ColumnDataSource({"x": np.maximum(fpr, 0.5 / others), "y": np.maximum(tpr, 0.5 / members), "f": fpr,
                                    "t": tpr, "name": [short_label(row, columns)] * len(fpr)})  # fmt: skip
-        line = plot.line("x", "y", source=source, color=COLOURS[place], line_dash=DASHES[place], line_width=2)
+        style = {"line_color": COLOURS[place], "line_dash": DASHES[place], "line_width": 2}
+        line = plot.add_glyph(source, Line(x="x", y="y", **style))
         entries.append((f"{short_label(row, columns)} (AUC {number(row['auc'])})", [line]))
     lines = [renderer for _, found in entries[1:] for renderer in found]
     plot.add_tools(HoverTool(renderers=lines, tooltips=[("", "@name"), ("FPR", "@f{0.0000}"), ("TPR", "@t{0.000}")]))
@@ -148,8 +151,8 @@ def _norms(name: str, judged: Judged, layer: str, p: float, what: str) -> Figure
         values = judged.log_norm[usable & (judged.member == inside)]
         counts = np.histogram(values, edges)[0]
         source = ColumnDataSource({"top": counts, "left": edges[:-1], "right": edges[1:], "who": [who] * len(counts)})
-        bars = plot.quad(top="top", bottom=0, left="left", right="right", source=source, fill_color=colour,
-                         fill_alpha=0.35, line_color=colour, line_dash=dash)  # fmt: skip
+        style = {"fill_color": colour, "fill_alpha": 0.35, "line_color": colour, "line_dash": dash}
+        bars = plot.add_glyph(source, Quad(top="top", bottom=0, left="left", right="right", **style))
         entries.append((who, [bars]))
         medians.append(f"{np.median(values):.3f}" if len(values) else "none")
     plot.add_tools(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -56,18 +57,17 @@ def write_or_warn(folder: Path) -> Path | None:
         return None
 
 
-def write_all(folder: Path) -> Path | None:
-    """The page of a sweep, after those of its jobs: no job waits the half second that each takes."""
-    for job in jobs_below(folder):
-        write_or_warn(job)
-    return write_or_warn(folder)
+def write_all(folder: Path) -> None:
+    """The pages of a sweep's jobs and its own."""
+    for place in (*jobs_below(folder), folder):
+        write_or_warn(place)
 
 
 def render(left: Left) -> str:
     """The page."""
     drawn = [figures.roc(left), *figures.norms(left), *axes.every(left)]
     drawn = [one for one in drawn if one is not None]
-    script, places = components({one.name: one.plot for one in drawn}) if drawn else ("", {})
+    script, places = _embedded(drawn)
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -89,6 +89,18 @@ def render(left: Left) -> str:
         versions=versions(left),
         **_said(left),
     )
+
+
+def _embedded(drawn: Sequence[figures.Figure]) -> tuple[str, dict[str, str]]:
+    """The script that draws the plots and, by name, the element that each is drawn into."""
+    if not drawn:
+        return "", {}
+    document = Document()
+    # Otherwise every plot that is added has the models of all of them collected anew.
+    with document.models.freeze():
+        for one in drawn:
+            document.add_root(one.plot)
+    return components({one.name: one.plot for one in drawn})
 
 
 def _title(left: Left) -> str:

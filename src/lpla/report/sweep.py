@@ -1,4 +1,4 @@
-"""At the end of a sweep: its tables on the terminal and as CSV, every page; exit code 1 if a job failed."""
+"""At the end of a sweep: its tables on the terminal and as CSV, its page; exit code 1 if a job failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
+
+from lpla.report.beside import Beside
 
 
 class SweepTable(Callback):
-    """A Hydra callback: what lies in the job folders becomes the sweep's tables."""
+    """A Hydra callback: what lies in the job folders becomes their pages, and the sweep's tables."""
+
+    def __init__(self) -> None:
+        self._pages = Beside()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Have the page of a sweep's job written beside the jobs that follow; a single job writes its own."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            self._pages.add(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and write every row that the jobs left, their seeds together, and the attacks against the best."""
@@ -24,6 +36,7 @@ class SweepTable(Callback):
         folder = Path(config.hydra.sweep.dir)
         rows = read_rows(folder)
         if not rows:
+            self._pages.finish()
             return
         console = get_console()
         show(rows)
@@ -35,7 +48,10 @@ class SweepTable(Callback):
                 written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
                 write_csv(found, written[-1])
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
-        if page := write_all(folder):
+        self._pages.add(folder)
+        if not self._pages.finish():
+            write_all(folder)
+        if (page := folder / "report.html").is_file():
             console.print(f"report: {page}", soft_wrap=True, highlight=False)
         jobs = {row["job"] for row in rows}
         failed = {row["job"] for row in rows if row.get("error")}
