@@ -73,7 +73,13 @@ def test_a_process_that_dies_is_a_warning_and_the_sweep_writes_its_pages(
 
 def test_it_stops_with_the_sweep_and_says_nothing(tmp_path: Path) -> None:
     job = leave(tmp_path / "0", 0)
-    with subprocess.Popen(COMMAND, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+    # A suite in the background is started with SIGINT ignored, which the process would inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(COMMAND, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as process:
         assert process.stdin is not None
         print(job, file=process.stdin, flush=True)
         wait_for((job / "report.html").exists, 60)
