@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bokeh.models import ColumnDataSource, HoverTool, Line, Scatter, Span, TeeHead, Whisker
+from bokeh.models import ColumnDataSource, HoverTool, Scatter, Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
 from lpla.rank_sum import null_error
-from lpla.report.figures import COLOURS, DASHES, MARKERS, REFERENCE, Figure, add_legend, blank
+from lpla.report.figures import COLOURS, MARKERS, REFERENCE, Figure, add_legend, blank, curve
 from lpla.report.left import Left
 from lpla.report.table import CHOICES, FIGURES, Row, cell, chosen_columns, number, short_label
 
@@ -149,8 +149,7 @@ def _line(
     plot: figure, place: int, x: Sequence[str] | Sequence[float], rows: Sequence[Row], name: str
 ) -> tuple[str, list]:
     source = _source(x, rows, [name] * len(rows))
-    style = {"line_color": COLOURS[place], "line_dash": DASHES[place], "line_width": 2}
-    line = plot.add_glyph(source, Line(x="x", y="y", **style))
+    line = plot.add_glyph(source, curve(place))
     return name, [_points(plot, place, source), line]
 
 

@@ -60,6 +60,11 @@ def add_legend(plot: figure, entries: Sequence[tuple[str, list]], columns: int =
     plot.add_layout(legend, "below")
 
 
+def curve(place: int) -> Line:
+    """Of a source's x and y, told from those at other places by colour and dashes."""
+    return Line(x="x", y="y", line_color=COLOURS[place], line_dash=DASHES[place], line_width=2)
+
+
 def roc(left: Left) -> Figure | None:
     """True-positive against false-positive rates on log axes, of the rows with the highest AUCs."""
     rows = [row for row in left.strongest() if (row["job"], row["layer"]) in left.judged]
@@ -82,8 +87,7 @@ def roc(left: Left) -> Figure | None:
         fpr, tpr = thinned(one)
         source = ColumnDataSource({"x": np.maximum(fpr, 0.5 / others), "y": np.maximum(tpr, 0.5 / members), "f": fpr,
                                    "t": tpr, "name": [short_label(row, columns)] * len(fpr)})  # fmt: skip
-        style = {"line_color": COLOURS[place], "line_dash": DASHES[place], "line_width": 2}
-        line = plot.add_glyph(source, Line(x="x", y="y", **style))
+        line = plot.add_glyph(source, curve(place))
         entries.append((f"{short_label(row, columns)} (AUC {number(row['auc'])})", [line]))
     lines = [renderer for _, found in entries[1:] for renderer in found]
     plot.add_tools(HoverTool(renderers=lines, tooltips=[("", "@name"), ("FPR", "@f{0.0000}"), ("TPR", "@t{0.000}")]))

@@ -30,7 +30,6 @@ class SweepTable(Callback):
         from rich import get_console
 
         from lpla.report import pairs, seeds
-        from lpla.report.page import write_all
         from lpla.report.table import print_whole, read_rows, show, write_csv
 
         folder = Path(config.hydra.sweep.dir)
@@ -50,6 +49,8 @@ class SweepTable(Callback):
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
         self._pages.add(folder)
         if not self._pages.finish():
+            from lpla.report.page import write_all  # Seconds of imports, which that process has spared this one.
+
             write_all(folder)
         if (page := folder / "report.html").is_file():
             console.print(f"report: {page}", soft_wrap=True, highlight=False)
