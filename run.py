@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """One job; heavy imports wait until work starts, so that help and typing errors answer at once."""
-    from lpla.audit import run
+    from lpla.auditing.job import run
 
     run(config)
 

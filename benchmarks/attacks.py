@@ -23,10 +23,10 @@ import torch
 from benchmarks.encoder import ROOT, SIDE, settings_of
 from benchmarks.measure import Row
 from benchmarks.table import machine, show
-from lpla.attack._network import NetworkAttack
-from lpla.contracts import InputError, Views
-from lpla.evidence import Attack, Labelled, Query, Seen
-from lpla.recipe import plug_in
+from lpla.attacks.attack._network import NetworkAttack
+from lpla.contracts.evidence import Attack, Labelled, Query, Seen
+from lpla.contracts.inputs import InputError, Views
+from lpla.work.recipe import plug_in
 
 IMAGES, SHADOWS, QUERIES, WIDTH = 20_000, 16, 16, 512
 BLOCK = 1_000
@@ -41,8 +41,8 @@ def rows(names: Sequence[str] = ALL, images: int = IMAGES, networks: bool = True
         folder = Path(temporary)
         for name in names:
             attack = configured(name)
-            asked = Query(Views(), QUERIES, 0)
-            positions = any(statistic.query(asked, SIDE).positions for statistic in attack.statistics())
+            full_query = Query(Views(), QUERIES, 0)
+            positions = any(statistic.query(full_query, SIDE).positions for statistic in attack.statistics())
             if positions or (isinstance(attack, NetworkAttack) and not networks):
                 continue
             prepare(attack, folder, images)

@@ -8,7 +8,7 @@ from benchmarks.encoder import VIEWS, noise
 from benchmarks.lightly_path import TRANSFORM, to_pil
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import Sizes
-from lpla.augment.apply import augment
+from lpla.data.augment.apply import augment
 
 
 def rows(sizes: Sizes, repeats: int) -> list[Row]:

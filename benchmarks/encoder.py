@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lpla.contracts import Arch, Views
-from lpla.recipe import Unit, plug_in
-from lpla.train import Regime
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import Views
+from lpla.training.pretraining import TrainConfig
+from lpla.work.recipe import Unit, plug_in
 
 ROOT = Path(__file__).parents[1]
 SIDE = 32
@@ -50,7 +51,7 @@ def noise(images: int) -> UInt8[Tensor, "N 3 32 32"]:
     return torch.randint(0, 256, (images, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
 
 
-def unit_of(settings: dict[str, Any], regime: Regime) -> Unit:
+def unit_of(settings: dict[str, Any], regime: TrainConfig) -> Unit:
     """A work unit with these settings, still without members and observations."""
     parts = {name: settings[name] for name in ("arch", "backbone", "dataset", "defense", "trainer")}
     return Unit(name="benchmark", members=(), regime=regime, observations=(), **parts)

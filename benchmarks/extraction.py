@@ -17,12 +17,12 @@ from benchmarks.lightly_path import TRANSFORM, loader
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import Sizes
 from benchmarks.training import embedder, settings_name
-from lpla.contracts import Arch
-from lpla.defense.none import Identity
-from lpla.evidence import Query
-from lpla.kept_views import KeptViews
-from lpla.observe import Extraction
-from lpla.recipe import plug_in
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query
+from lpla.encoders.defense.none import Identity
+from lpla.extraction.callback import Extraction
+from lpla.extraction.view_cache import ViewCache
+from lpla.work.recipe import plug_in
 
 
 def rows(sizes: Sizes, repeats: int) -> list[Row]:
@@ -55,7 +55,7 @@ def extract(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, size
     """As an audit does it, with the statistics that every audit keeps."""
     observe, query = settings["observe"], Query(VIEWS, sizes.queries, seed=0)
     statistics = [plug_in(one) for one in observe["statistics"]]
-    kept, size = KeptViews(observe["cache_mb"] * 2**20, sizes.fast), observe["batch_size"]
+    kept, size = ViewCache(observe["cache_mb"] * 2**20, sizes.fast), observe["batch_size"]
     rows, release = np.arange(len(pixels)), Identity().release
     with TemporaryDirectory() as temporary:
         for k, arch in enumerate(encoders):

@@ -12,10 +12,10 @@ from benchmarks.encoder import build, noise, settings_of, unit_of
 from benchmarks.extraction import extract
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import CPU, Audit
-from lpla.recipe import Unit, plug_in
-from lpla.store import Store
-from lpla.train import Regime
-from lpla.unit import make
+from lpla.store.artifacts import Store
+from lpla.training.pretraining import TrainConfig
+from lpla.work.recipe import Unit, plug_in
+from lpla.work.unit import make
 
 
 class Silent:
@@ -61,7 +61,7 @@ def _unit(audit: Audit) -> Unit:
     """The default encoder on the embedded data."""
     settings = settings_of("trainer=cpu")
     views = plug_in(settings["dataset"]).train_views
-    regime = Regime(audit.growth_epochs, audit.growth_members // 2, views, seed=0)
+    regime = TrainConfig(audit.growth_epochs, audit.growth_members // 2, views, seed=0)
     return unit_of(settings, regime)
 
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lpla.arch.simclr import SimCLR
-from lpla.backbone.cifar_resnet import CifarResNet
-from lpla.contracts import Arch, Optimization, Views
-from lpla.evidence import Query
-from lpla.kept_views import KeptViews
-from lpla.observe import Extraction
-from lpla.statistic.cosine import Cosine
-from lpla.statistic.log_norm import LogNorm
+from lpla.contracts.encoder import Arch, Optimization
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch.simclr import SimCLR
+from lpla.encoders.backbone.cifar_resnet import CifarResNet
+from lpla.extraction.callback import Extraction
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.view_cache import ViewCache
 
 SHAPE = (3, 8, 8)
 VIEWS = Views(crop_scale=(0.08, 1.0), crop_ratio=(0.75, 4 / 3), flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4,
@@ -68,7 +69,7 @@ def observe(pixels: torch.Tensor, options: argparse.Namespace, folder: Path) -> 
         Query(VIEWS, options.queries, 0),
         [LogNorm((0.5, 1, 2, 3, float("inf"))), Cosine()],
         lambda embedding: embedding,
-        KeptViews(options.cache_mb * 2**20),
+        ViewCache(options.cache_mb * 2**20),
         4096,
         folder / "statistics",
         lambda _: None,

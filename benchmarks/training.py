@@ -16,9 +16,9 @@ from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of, unit_of
 from benchmarks.lightly_path import TRANSFORM, loader, training_step
 from benchmarks.measure import Row, interleaved, seconds_of, wait
 from benchmarks.sizes import Sizes
-from lpla.contracts import Arch
-from lpla.recipe import trainer_factory
-from lpla.train import Regime, train
+from lpla.contracts.encoder import Arch
+from lpla.training.pretraining import TrainConfig, train
+from lpla.work.recipe import trainer_factory
 
 
 class Stopwatch(pl.Callback):
@@ -59,9 +59,9 @@ def settings_name(settings: dict[str, Any]) -> str:
 
 
 def ours(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
-    """An epoch of `lpla.train`."""
+    """An epoch of `lpla.training.pretraining`."""
     watch = Stopwatch(sizes.warm_up)
-    regime = Regime(epochs=1, batch_size=sizes.batch, views=VIEWS, seed=0)
+    regime = TrainConfig(epochs=1, batch_size=sizes.batch, views=VIEWS, seed=0)
     trainer = trainer_factory(unit_of(settings, regime))
     train(build(settings), pixels, np.arange(len(pixels)), regime, trainer, [watch], sizes.fast)
     return sizes.steps * sizes.batch / watch.seconds

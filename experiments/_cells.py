@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 from lpla.report.table import CHOICES, Row, cell, interval, number
 
 LABELS = ("attack", "knowledge", "layer")

@@ -11,7 +11,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from experiments._cells import measured, require_measured
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 from lpla.report.table import CHOICES, Row, cell
 
 FREE = ("arch", "backbone", "epochs", "seed", "layer", "likelihood")

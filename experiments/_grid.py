@@ -14,12 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
-from lpla.contracts import InputError
-from lpla.plan import plan
-from lpla.recipe import Unit
-from lpla.rehearsal import seconds_per_epoch
-from lpla.store import Store, key_of
-from lpla.unit import is_trained
+from lpla.auditing.plan import plan
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store, key_of
+from lpla.work.recipe import Unit
+from lpla.work.rehearsal import seconds_per_epoch
+from lpla.work.unit import is_trained
 
 CONF = Path(__file__).parents[1] / "conf"
 SAME_ENCODERS = ("attack", "p", "queries")

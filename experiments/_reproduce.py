@@ -15,7 +15,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments._grid import look_ahead
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 
 ROOT = Path(__file__).parents[1]
 Render = Callable[[Path], Sequence[Path]]

@@ -16,7 +16,7 @@ from pathlib import Path
 from experiments import _cells as cells
 from experiments._origin import origin
 from experiments._reproduce import reproduce
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 from lpla.report import formats
 from lpla.report.table import Row, read_rows, write_csv
 

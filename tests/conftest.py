@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from tiny_audit import ROOT, Ran, Silent, tiny_config
 
-from lpla.plan import Plan, plan
+from lpla.auditing.plan import Plan, plan
 
 
 @pytest.fixture(autouse=True)

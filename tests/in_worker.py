@@ -30,7 +30,7 @@ def hang() -> None:
 
 def mistake(sentence: str) -> None:
     """A user's mistake."""
-    from lpla.contracts import InputError
+    from lpla.contracts.inputs import InputError
 
     raise InputError(sentence)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from lpla import evaluate
-from lpla.result import AuditResult
+from lpla.contracts.result import AuditResult
+from lpla.metrics import roc as evaluate
 
 LAYERS = ("backbone", "projector")
 

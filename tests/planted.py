@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lpla.evidence import Attack, Labelled, Seen
+from lpla.contracts.evidence import Attack, Labelled, Seen
 
 WIDTH = 16
 

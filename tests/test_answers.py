@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from tiny_audit import TINY, Ran, Silent
 from torch import Tensor
 
-from lpla.answers import check_positions
-from lpla.augment.apply import augment, clean
-from lpla.contracts import Arch, UndefinedError, Views
-from lpla.evidence import Query, Statistic
-from lpla.kept_views import KeptViews
-from lpla.observe import Extraction, Observed
-from lpla.plan import Plan
-from lpla.recipe import Observation, Unit, build_arch, statistic_config
-from lpla.statistic.log_norm import LogNorm
-from lpla.statistic.part_energy import PartEnergy
-from lpla.store import Store
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import UndefinedError, Views
+from lpla.data.augment.apply import augment, clean
+from lpla.extraction.callback import Extraction
+from lpla.extraction.query import check_positions
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.statistic.part_energy import PartEnergy
+from lpla.extraction.view_cache import ViewCache
+from lpla.extraction.writer import Extracted
+from lpla.store.artifacts import Store
+from lpla.work.recipe import ExtractionRequest, Unit, build_arch, statistic_config
+from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
 QUERY = Query(Views(crop_scale=(0.08, 0.2), flip=0.5, size=4), 6, 11, positions=True)
@@ -50,7 +52,7 @@ class Everything(Statistic):
 def arch(request: pytest.FixtureRequest) -> Arch:
     from tiny_audit import tiny_config
 
-    from lpla.plan import plan
+    from lpla.auditing.plan import plan
 
     width = "0.125" if request.param == "resnet9" else "16"
     net = build_arch(plan(tiny_config(f"backbone={request.param}", f"backbone.width={width}")).units[0])
@@ -59,12 +61,12 @@ def arch(request: pytest.FixtureRequest) -> Arch:
     return net
 
 
-def observe(arch: Arch, batch_size: int = 4096, release: Callable[[Tensor], Tensor] = lambda e: e) -> Observed:
+def observe(arch: Arch, batch_size: int = 4096, release: Callable[[Tensor], Tensor] = lambda e: e) -> Extracted:
     statistics = [Everything(), PartEnergy(5, 0)]
     with TemporaryDirectory() as folder:
         place = Path(folder)
         one = Extraction(
-            PIXELS, np.arange(70), QUERY, statistics, release, KeptViews(0), batch_size, place, lambda _: None
+            PIXELS, np.arange(70), QUERY, statistics, release, ViewCache(0), batch_size, place, lambda _: None
         )
         found = one.observe(arch, CPU)
     assert one.forwards == 70 * 6
@@ -113,7 +115,7 @@ def test_a_check_asks_without_a_trace(arch: Arch) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in arch.state_dict().items())
 
 
-def with_energies(plan: Plan) -> tuple[Unit, Observation]:
+def with_energies(plan: Plan) -> tuple[Unit, ExtractionRequest]:
     energy = PartEnergy(5, 0)
     (pool,) = plan.encoders.target.observations
     query = energy.query(pool.query, 8)

@@ -12,7 +12,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from tiny_audit import ROOT, TINY, Ran
 
-from lpla.store import Store
+from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
 
@@ -184,7 +184,7 @@ def test_a_typing_error_is_named_with_the_choices(cli: Cli, mistake: str, said: 
 
 
 def test_the_stack_is_shown_on_request(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lpla.contracts import InputError
+    from lpla.contracts.inputs import InputError
 
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(InputError, match="p must be"):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tiny_audit import CONF
 
-from lpla.catalogue import defaults, groups, options, show
+from lpla.auditing.catalogue import defaults, groups, options, show
 
 
 def test_every_option_of_every_group_has_a_line() -> None:
@@ -18,7 +18,7 @@ def test_every_option_of_every_group_has_a_line() -> None:
 
 
 def test_a_line_is_what_the_plug_in_says_of_itself_or_else_its_yaml() -> None:
-    from lpla.arch import byol
+    from lpla.encoders.arch import byol
 
     assert options("arch")["byol"] == (byol.__doc__ or "").splitlines()[0]
     assert options("backbone")["resnet9"] == "Small: 0.31 million parameters, for work on a CPU."

@@ -15,14 +15,14 @@ from hydra import compose
 from omegaconf import OmegaConf
 from tiny_audit import CONF, Silent, tiny_config
 
-from lpla.checkpoint import KIND, STATE
-from lpla.contracts import InputError
-from lpla.integrity import seal
-from lpla.plan import Plan, plan
-from lpla.recipe import Unit
-from lpla.store import Store, key_of
-from lpla.train import Pretraining
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan, plan
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store, key_of
+from lpla.store.integrity import seal
+from lpla.training.checkpoint import KIND, STATE
+from lpla.training.pretraining import Pretraining
+from lpla.work.recipe import Unit
+from lpla.work.unit import load_observed, make
 
 ARCHS = sorted(file.stem for file in (CONF / "arch").glob("*.yaml"))
 HEADS = ("backbone.width=0.125", "arch.hidden_dim=16", "arch.output_dim=8")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from lpla.compare import bootstrap_auc, paired_auc
-from lpla.contracts import InputError
-from lpla.evaluate import auc
+from lpla.contracts.inputs import InputError
+from lpla.metrics.compare import bootstrap_auc, paired_auc
+from lpla.metrics.roc import auc
 
 
 def two_attacks(
@@ -55,7 +55,7 @@ def test_the_bootstrap_is_its_seed_and_sees_ranks_alone(monkeypatch: pytest.Monk
     score, _, member = two_attacks(3, 50, 70)
     one = bootstrap_auc(score, member, 4)
     assert one == bootstrap_auc(np.exp(score), member, 4) != bootstrap_auc(score, member, 5)
-    monkeypatch.setattr("lpla.compare._CHUNK", 300)
+    monkeypatch.setattr("lpla.metrics.compare._CHUNK", 300)
     small = bootstrap_auc(score, member, 4)
     assert one != small and [one.low, one.high] == pytest.approx([small.low, small.high], abs=0.02)
 

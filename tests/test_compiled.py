@@ -9,8 +9,8 @@ import torch
 from slow_step import build
 from torch._dynamo.utils import counters
 
-from lpla.compiled import backend_on, compiled
-from lpla.contracts import Arch
+from lpla.contracts.encoder import Arch
+from lpla.encoders.forwards import backend_on, compiled
 
 NARROW = ("backbone.width=0.125", "arch.hidden_dim=8", "arch.output_dim=4")
 BACKEND = "eager"  # captures the same graphs as inductor, and needs no compiler

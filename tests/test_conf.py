@@ -9,10 +9,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from lpla.contracts import Views
+from lpla.contracts.inputs import Views
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
+ROOM = {"arch": "encoders", "backbone": "encoders", "defense": "encoders", "dataset": "data", "split": "data"}
+ROOM |= {"attack": "attacks", "executor": "work"}
 SAME_NAMED = ("arch", "dataset", "split", "attack", "defense", "executor")
 PRESETS = ("backbone",)
 VIEWS = sorted(file.stem for file in (CONF / "views").glob("*.yaml"))
@@ -28,7 +30,7 @@ def composed(*overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize("group", SAME_NAMED)
 def test_every_module_has_its_config_and_every_config_its_module(group: str) -> None:
-    modules = {f.stem for f in (ROOT / "src" / "lpla" / group).glob("*.py") if not f.stem.startswith("_")}
+    modules = {f.stem for f in (ROOT / "src" / "lpla" / ROOM[group] / group).glob("*.py") if not f.stem.startswith("_")}
     assert modules == {f.stem for f in (CONF / group).glob("*.yaml")}
 
 
@@ -37,9 +39,9 @@ def test_every_option_composes_and_names_an_importable_class(group: str, option:
     target = composed(f"{group}={option}")[group]._target_
     assert inspect.isclass(get_class(target))
     if group in SAME_NAMED:
-        assert target.rsplit(".", 1)[0] == f"lpla.{group}.{option}"
+        assert target.rsplit(".", 1)[0] == f"lpla.{ROOM[group]}.{group}.{option}"
     if group in PRESETS:
-        assert target.startswith(f"lpla.{group}.")
+        assert target.startswith(f"lpla.{ROOM[group]}.{group}.")
 
 
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] not in THIRD_PARTY])
@@ -58,7 +60,7 @@ def differences(node: object) -> list[str]:
     if target is None or not target.startswith("lpla."):
         return nested
     parameters = inspect.signature(get_object(target)).parameters.values()
-    plug_in = target.split(".")[1] in (*SAME_NAMED, *PRESETS)
+    plug_in = target.split(".")[2] in (*SAME_NAMED, *PRESETS)
     expected = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY or not plug_in}
     given = {str(key) for key in node} - {"_target_", "_partial_"}
     return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
@@ -79,7 +81,7 @@ def test_every_experiment_has_its_module_and_every_module_its_experiment() -> No
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_value_of_every_axis_of_an_experiment_composes(name: str) -> None:
-    from lpla.plan import KNOWN
+    from lpla.auditing.plan import KNOWN
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         params = compose("config", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper.get("params") or {}
@@ -99,19 +101,22 @@ def test_a_typo_in_a_config_would_be_found() -> None:
     broken = composed().arch.copy()
     OmegaConf.set_struct(broken, False)
     broken.temperatur = broken.pop("temperature")
-    assert differences(broken) == ["lpla.arch.simclr.SimCLR: temperatur", "lpla.arch.simclr.SimCLR: temperature"]
+    assert differences(broken) == [
+        "lpla.encoders.arch.simclr.SimCLR: temperatur",
+        "lpla.encoders.arch.simclr.SimCLR: temperature",
+    ]
 
 
 def test_plug_ins_take_only_keywords_from_the_configuration() -> None:
     for group, option in OPTIONS:
         if group in SAME_NAMED:
             kind = get_class(composed(f"{group}={option}")[group]._target_)
-            assert importlib.import_module(f"lpla.{group}.{option}").__doc__
+            assert importlib.import_module(f"lpla.{ROOM[group]}.{group}.{option}").__doc__
             for p in inspect.signature(kind).parameters.values():
                 assert p.kind in (p.POSITIONAL_ONLY, p.KEYWORD_ONLY), f"{kind.__name__}.{p.name}"
 
 
 def test_every_setting_is_known_to_the_plan() -> None:
-    from lpla.plan import KNOWN
+    from lpla.auditing.plan import KNOWN
 
     assert {str(key) for key in composed()} == KNOWN

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest, nhypergeom, norm
 from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score, roc_curve
 
-from lpla.contracts import InputError
-from lpla.evaluate import auc, balanced_accuracy, leak_p_value, lowest_fpr, precision, tpr_absent, tpr_at
+from lpla.contracts.inputs import InputError
+from lpla.metrics.roc import auc, balanced_accuracy, leak_p_value, lowest_fpr, precision, tpr_absent, tpr_at
 
 
 def scores(

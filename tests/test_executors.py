@@ -19,16 +19,16 @@ import torch
 from distributed import LocalCluster
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
-from lpla import dispatch
-from lpla.contracts import InputError
-from lpla.dispatch import make_all
-from lpla.executor.processes import Processes
-from lpla.executor.serial import Serial
-from lpla.kept_views import KeptViews
-from lpla.plan import Plan
-from lpla.recipe import Unit
-from lpla.store import Store
-from lpla.unit import Made
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
+from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
+from lpla.work import dispatch
+from lpla.work.dispatch import make_all
+from lpla.work.executor.processes import Processes
+from lpla.work.executor.serial import Serial
+from lpla.work.recipe import Unit
+from lpla.work.unit import UnitReport
 
 Cli = Callable[..., Ran]
 
@@ -120,7 +120,7 @@ class Faulty:
     def __init__(self, kind: type[Exception], times: dict[str, int]) -> None:
         self.kind, self.times, self.usual = kind, times, dispatch.work
 
-    def __call__(self, unit: Unit, *others: object) -> Made:
+    def __call__(self, unit: Unit, *others: object) -> UnitReport:
         self.times[unit.name] = self.times.get(unit.name, 0) - 1
         if self.times[unit.name] >= 0:
             raise self.kind(f"{unit.name} was hit")
@@ -129,7 +129,7 @@ class Faulty:
 
 def made_by(plan: Plan, store: Store, executor: Executor, silent: Silent) -> list[str]:
     names: list[str] = []
-    make_all(plan.units[:3], store, executor, silent, KeptViews(0), lambda unit, made: names.append(unit.name))
+    make_all(plan.units[:3], store, executor, silent, ViewCache(0), lambda unit, made: names.append(unit.name))
     return names
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lpla.contracts import Arch
-from lpla.fold import folded
-from lpla.recipe import plug_in
+from lpla.contracts.encoder import Arch
+from lpla.encoders.fold_batch_norm import folded
+from lpla.work.recipe import plug_in
 
 CASES = [[f"{group}={file.stem}"] for group in ("arch", "backbone") for file in sorted((CONF / group).glob("*.yaml"))]
 CASES += [["arch=byol", "arch.batch_norm=per_view"]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lpla import integrity
-from lpla.integrity import DamagedError, seal, verify
+from lpla.store import integrity
+from lpla.store.integrity import DamagedError, seal, verify
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from tiny_audit import Silent
 from torch import Tensor
 
-from lpla import kept_views
-from lpla.answers import made
-from lpla.contracts import Views
-from lpla.evidence import Query
-from lpla.kept_views import KeptViews
-from lpla.plan import Plan
-from lpla.store import Store
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Views
+from lpla.extraction import view_cache as view_cache
+from lpla.extraction.query import made
+from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
+from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
 SETS = torch.randint(0, 256, (2, 12, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8).unbind(0)
@@ -34,7 +34,7 @@ REQUESTS = st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(0, 3), st.sam
 def test_any_order_and_any_room_give_the_views_that_would_be_made(
     requests: list[tuple[int, int, Query]], limit: int
 ) -> None:
-    kept, handed = KeptViews(limit), {}
+    kept, handed = ViewCache(limit), {}
     for number, third, query in requests:
         index = torch.arange(3 * third, 3 * third + 3)
         views = kept.chunk(SETS[number], index, query, CPU)
@@ -56,7 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         images.append(len(pixels))
         return made(pixels, index, query, backend)
 
-    monkeypatch.setattr(kept_views, "made", counting)
+    monkeypatch.setattr(view_cache, "made", counting)
     return images
 
 
@@ -66,7 +66,7 @@ def test_units_share_views_where_there_is_room_and_their_statistics_are_those_of
     units, found = tiny("epochs=0", "observe.batch_size=40").units[:3], []
     # The pool is 40 images, of which the target's 60 for utility are none.
     for megabytes, images in ((0, 3 * 40 + 60), (1, 40 + 60)):
-        kept, store = KeptViews(megabytes * 2**20), Store(tmp_path / str(megabytes))
+        kept, store = ViewCache(megabytes * 2**20), Store(tmp_path / str(megabytes))
         counted.clear()
         for unit in units:
             make(unit, store, silent, kept)
@@ -85,9 +85,9 @@ def test_views_are_fused_if_so_wished_also_in_another_process(monkeypatch: pytes
         backends.append(backend)
         return made(pixels, index, query)
 
-    monkeypatch.setattr(kept_views, "made", noting)
-    monkeypatch.setattr(kept_views, "backend_on", lambda device, wished: "fused" if wished else None)
-    kept = KeptViews(0, wish)
+    monkeypatch.setattr(view_cache, "made", noting)
+    monkeypatch.setattr(view_cache, "backend_on", lambda device, wished: "fused" if wished else None)
+    kept = ViewCache(0, wish)
     for one in (kept, pickle.loads(pickle.dumps(kept))):
         one.chunk(SETS[0], torch.arange(3), WHOLE, CPU)
     assert backends == ["fused" if wish else None] * 2

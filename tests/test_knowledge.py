@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_audit import TINY, Ran
 
-from lpla.contracts import InputError
-from lpla.plan import Plan
-from lpla.recipe import load_images
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
+from lpla.work.recipe import load_images
 
 Tiny = Callable[..., Plan]
 
@@ -30,7 +30,9 @@ def test_shadows_of_another_framework(tiny: Tiny, arch: str) -> None:
     assert plan.choices["knowledge"] == f"shadows arch={arch}"
     assert plan.layers == (("backbone",) if arch == "mae" else ("backbone", "projector"))
     for row, unit in enumerate(shadows, 1):
-        assert unit.arch["_target_"].startswith(f"lpla.arch.{arch}.") and target.arch["_target_"].endswith("SimCLR")
+        assert unit.arch["_target_"].startswith(f"lpla.encoders.arch.{arch}.") and target.arch["_target_"].endswith(
+            "SimCLR"
+        )
         assert (unit.backbone == target.backbone) == (arch != "mae")
         assert unit.members == tiny().units[row].members
 

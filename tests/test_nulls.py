@@ -9,14 +9,22 @@ import torch
 from scipy.stats import mannwhitneyu
 from sklearn.datasets import load_digits
 
-from lpla import judge
-from lpla.answers import query_views
-from lpla.augment.apply import augment, clean
-from lpla.contracts import InputError, Views
-from lpla.evaluate import auc
-from lpla.nulls import VIEW_SUMMARIES, blind, nonmember_auc, parity_auc, permuted, view_summaries
-from lpla.plan import Plan
-from lpla.statistic.pixel import SUMMARIES, summaries
+from lpla.auditing import judge
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment.apply import augment, clean
+from lpla.data.pixels import SUMMARIES, summaries
+from lpla.extraction.query import query_views
+from lpla.metrics.nulls import (
+    VIEW_SUMMARIES,
+    BlindResult,
+    farthest,
+    nonmember_auc,
+    parity_auc,
+    permuted,
+    view_summaries,
+)
+from lpla.metrics.roc import auc
 
 CROPS = Views(crop_scale=(0.4, 1.0), crop_ratio=(0.75, 1.333), flip=0.5)
 
@@ -25,6 +33,10 @@ CROPS = Views(crop_scale=(0.4, 1.0), crop_ratio=(0.75, 1.333), flip=0.5)
 def digits() -> np.ndarray:
     grey, _ = load_digits(return_X_y=True)
     return np.round(grey * 255 / 16).astype(np.uint8).reshape(-1, 1, 8, 8)
+
+
+def blind(pixels: np.ndarray, member: np.ndarray) -> BlindResult:
+    return farthest(summaries(pixels), SUMMARIES, member)
 
 
 def groups(seed: int, images: int) -> np.ndarray:

@@ -16,19 +16,20 @@ from tiny_audit import Silent
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from lpla import answers
-from lpla import observe as observe_module
-from lpla.answers import FORWARD, MAKE, query_views
-from lpla.augment.apply import augment, clean
-from lpla.contracts import Arch, InputError, Views
-from lpla.evidence import Query, Statistic
-from lpla.kept_views import KeptViews
-from lpla.observe import Extraction, Observed, one_behind
-from lpla.plan import Plan
-from lpla.recipe import build_arch
-from lpla.statistic.log_norm import LogNorm
-from lpla.store import Store
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment.apply import augment, clean
+from lpla.extraction import callback as observe_module
+from lpla.extraction import query as answers
+from lpla.extraction.callback import Extracted, Extraction, one_behind
+from lpla.extraction.query import FORWARD, MAKE, query_views
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
+from lpla.work.recipe import build_arch
+from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
 VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), jitter=0.8, brightness=0.3, contrast=0.3)
@@ -50,7 +51,7 @@ def extraction(
     order = np.arange(70) if order is None else order
     statistics, release = [LogNorm((1.0, 2.0)), Everything()], release or (lambda e: e)
     with TemporaryDirectory() as folder:
-        views = KeptViews(kept)
+        views = ViewCache(kept)
         yield Extraction(
             DATA,
             INDEX[order],
@@ -65,7 +66,7 @@ def extraction(
         )
 
 
-def observe(arch: Arch, *args, **settings) -> dict[str, Observed]:
+def observe(arch: Arch, *args, **settings) -> dict[str, Extracted]:
     with extraction(*args, **settings) as one:
         return one.observe(arch, CPU)
 
@@ -88,7 +89,7 @@ def arch() -> Arch:
     """A network with running statistics that are not its initial ones."""
     from tiny_audit import tiny_config
 
-    from lpla.plan import plan
+    from lpla.auditing.plan import plan
 
     net = build_arch(plan(tiny_config()).units[0])
     with torch.no_grad():
@@ -97,7 +98,7 @@ def arch() -> Arch:
     return net
 
 
-def same(a: dict[str, Observed], b: dict[str, Observed], order: np.ndarray | slice = slice(None)) -> bool:
+def same(a: dict[str, Extracted], b: dict[str, Extracted], order: np.ndarray | slice = slice(None)) -> bool:
     return all(np.array_equal(a[layer].values[s][order], b[layer].values[s]) for layer in a for s in a[layer].values)
 
 

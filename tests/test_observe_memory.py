@@ -23,7 +23,7 @@ import torch
 
 from lpla.contracts import Arch, Views
 from lpla.evidence import Query, Statistic
-from lpla.kept_views import KeptViews
+from lpla.view_cache import ViewCache
 from lpla.observe import Extraction
 
 torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def peak(images):
     pixels = torch.from_numpy(np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="c", shape=(images, 3, 8, 8)))
     query = Query(Views(flip=0.5, jitter=0.8, brightness=0.4), queries, 0)
     place = folder / str(images)
-    one = Extraction(pixels, np.arange(images), query, [Everything()], lambda e: e, KeptViews(kept), 1024, place,
+    one = Extraction(pixels, np.arange(images), query, [Everything()], lambda e: e, ViewCache(kept), 1024, place,
                      lambda _: None)
     one.observe(Convolution(), torch.device("cpu"))
     size = sum(file.stat().st_size for file in place.iterdir())

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from lpla.contracts import InputError
-from lpla.evidence import ShadowScores
-from lpla.posterior import posterior
+from lpla.contracts.evidence import ShadowScores
+from lpla.contracts.inputs import InputError
+from lpla.metrics.posterior import posterior
 
 
 def planted(seed: int, images: int, part: float = 0.5, gap: float = 1.5) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
-from lpla.contracts import InputError
-from lpla.probe import embedding_spread, knn_accuracy, linear_accuracy
+from lpla.contracts.inputs import InputError
+from lpla.metrics.probe import embedding_spread, knn_accuracy, linear_accuracy
 
 
 def clusters(seed: int, images: int, width: int = 16, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lpla.attack.lpla import LpLA
-from lpla.contracts import InputError
-from lpla.recipe import plug_in, statistic_config
-from lpla.statistic.log_norm import LogNorm
+from lpla.attacks.attack.lpla import LpLA
+from lpla.contracts.inputs import InputError
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.work.recipe import plug_in, statistic_config
 
-LPLA = {"_target_": "lpla.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
+LPLA = {"_target_": "lpla.attacks.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
 LPLA |= {"likelihood": "auto", "density": "gaussian", "tie_variance": True, "no_shadow": "d1", "tail": "both"}
 
 

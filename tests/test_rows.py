@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpla.rows import Rows
+from lpla.extraction.writer import NpyWriter
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.sampled_from(["f4", "f8", "u1"]),
@@ -17,7 +17,7 @@ def test_pieces_of_any_size_make_the_file_of_the_whole(pieces: list[int], dtype:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "pieces.npy"
         path.write_bytes(b"what an interrupted extraction left")
-        rows = Rows(path, len(whole))
+        rows = NpyWriter(path, len(whole))
         for part in np.split(whole, np.cumsum(pieces)[:-1]):
             rows.append(np.asfortranarray(part))
         np.save(Path(folder) / "whole.npy", whole)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpla import store as module
-from lpla.contracts import InputError
-from lpla.store import Store, key_of, main
+from lpla.contracts.inputs import InputError
+from lpla.store import artifacts as module
+from lpla.store.__main__ import main
+from lpla.store.artifacts import Store, key_of
 
 PARTS = {"train": {"epochs": 20, "seed": 1}, "p": [1.0, math.inf]}
 

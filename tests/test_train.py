@@ -11,12 +11,12 @@ import pytest
 import torch
 from lightly.utils.lars import LARS
 
-from lpla import members
-from lpla.augment import apply
-from lpla.contracts import InputError
-from lpla.plan import Plan
-from lpla.recipe import Unit, build_arch, load_images, trainer_factory
-from lpla.train import AUGMENTS, Batches, Pretraining, Regime, fused, train, warmup_cosine
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
+from lpla.data.augment import apply
+from lpla.training import pixels as members
+from lpla.training.pretraining import AUGMENTS, Batches, Pretraining, TrainConfig, fused, train, warmup_cosine
+from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 
 
 def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -95,7 +95,7 @@ def test_a_device_without_float64_is_refused(tiny: Callable[..., Plan]) -> None:
 
 
 def test_epochs_are_fresh_permutations_cut_into_whole_batches(tiny: Callable[..., Plan]) -> None:
-    regime: Regime = replace(tiny().units[0].regime, batch_size=6)
+    regime: TrainConfig = replace(tiny().units[0].regime, batch_size=6)
     epochs = [torch.cat(list(Batches(20, regime, partial(int, epoch)))) for epoch in range(3)]
     for order in epochs:
         assert len(order) == 18 and len(order.unique()) == 18

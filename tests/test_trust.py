@@ -10,9 +10,9 @@ import pytest
 from tiny_audit import ROOT, TINY, Ran
 from torch import Tensor
 
-from lpla import answers
-from lpla.contracts import Images, Membership, Split
-from lpla.split.balanced import Balanced
+from lpla.contracts.inputs import Images, Membership, Split
+from lpla.data.split.balanced import Balanced
+from lpla.extraction import query as answers
 
 Cli = Callable[..., Ran]
 ATTACKS = sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml"))
@@ -50,7 +50,7 @@ def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(
     rows = rows_of(cli("-m", *WITHOUT_TRAINING, "seed=range(20)", "layer=projector"))
     verdicts = [row["verdict"].partition(":")[0] for row in rows]
     assert len(rows) == 20
-    # Promised: invalid in at most 2.1 % of the audits (`lpla.verdict`), so 3 of 20 with probability below 1 %.
+    # Promised: invalid in at most 2.1 % of the audits (`lpla.metrics.verdict`), so 3 of 20 with probability below 1 %.
     assert verdicts.count("invalid") <= 2
     # Promised: a leak where there is none in at most 2.5 %.
     assert verdicts.count("leaks") <= 2

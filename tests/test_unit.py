@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tiny_audit import Silent
 
-from lpla.contracts import InputError
-from lpla.plan import Plan
-from lpla.recipe import Unit
-from lpla.store import Store, key_of
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store, key_of
+from lpla.work.recipe import Unit
+from lpla.work.unit import load_observed, make
 
 
 def test_a_unit_is_made_once(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
@@ -50,7 +50,7 @@ def test_a_recipe_survives_its_file_and_its_command_makes_it(
     recipe = tmp_path / "recipe.json"
     unit.save(recipe)
     assert Unit.load(recipe).encoder_parts == unit.encoder_parts
-    command = [sys.executable, "-m", "lpla.unit", str(recipe), str(tmp_path / "store")]
+    command = [sys.executable, "-m", "lpla.work.unit", str(recipe), str(tmp_path / "store")]
     subprocess.run(command, check=True, timeout=300, cwd=tmp_path)
     assert not make(unit, Store(tmp_path / "store"), silent).trained
 

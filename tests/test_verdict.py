@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lpla.evaluate import Rate, leak_p_value, lowest_fpr, tpr_at
-from lpla.nulls import BlindResult
-from lpla.rank_sum import null_error
-from lpla.verdict import Nulls, verdict
+from lpla.metrics.nulls import BlindResult
+from lpla.metrics.roc import Rate, leak_p_value, lowest_fpr, null_error, tpr_at
+from lpla.metrics.verdict import Nulls, verdict
 
 SOUND = Nulls(0.51, BlindResult(0.52, "entropy", False), BlindResult(0.48, "norm", False))
 NOTHING = "no leak found at this sample size: "

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 @hydra.main(version_base="1.3", config_path="pkg://lpla.conf", config_name="config")
 def audit(config: DictConfig) -> None:
     """One job, as in `run.py`."""
-    from lpla.audit import run
+    from lpla.auditing.job import run
 
     run(config)
 
@@ -17,7 +17,7 @@ def audit(config: DictConfig) -> None:
 def main() -> None:
     """The command line."""
     if sys.argv[1:2] == ["list"]:
-        from lpla.catalogue import show
+        from lpla.auditing.catalogue import show
 
         show(sys.argv[2:])
     else:

@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from lpla.contracts import Arch
-from lpla.recipe import plug_in
+from lpla.contracts.encoder import Arch
+from lpla.work.recipe import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
 STEPS = 3

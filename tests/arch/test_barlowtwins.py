@@ -7,7 +7,7 @@ from lightly.loss import BarlowTwinsLoss
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.barlowtwins import BarlowTwins
+from lpla.encoders.arch.barlowtwins import BarlowTwins
 
 
 class LightlysBarlowTwins(nn.Module):

@@ -10,8 +10,8 @@ from lightly.utils.scheduler import cosine_schedule
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch._slow import cosine_momentum
-from lpla.arch.byol import BYOL
+from lpla.encoders.arch._slow import cosine_momentum
+from lpla.encoders.arch.byol import BYOL
 
 # Quick enough that three steps tell the slow copies from both their start and the trained networks.
 MOMENTUM, FINAL, STEPS = 0.7, 1.0, 11

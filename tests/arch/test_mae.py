@@ -11,7 +11,8 @@ from slow_step import CONF, TOLERANCE, build, fixed_views
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from lpla.contracts import Arch, InputError, Views
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import InputError, Views
 
 SMALL = ("backbone.width=16", "backbone.depth=2", "arch.decoder_width=8", "arch.decoder_heads=2")
 

@@ -8,7 +8,7 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.moco import MoCo
+from lpla.encoders.arch.moco import MoCo
 
 MOMENTUM = 0.7  # Quick enough to tell the slow copies from both their start and the trained networks.
 

@@ -9,7 +9,7 @@ from lightly.models.modules import MoCoProjectionHead
 from slow_step import NARROW, TOLERANCE, apply_slowly, assert_same_step, backbone_of, build, fixed_views, move_slowly
 from torch import Tensor, nn
 
-from lpla.contracts import InputError, Views
+from lpla.contracts.inputs import InputError, Views
 
 TEMPERATURE = 0.2
 

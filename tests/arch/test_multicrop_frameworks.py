@@ -12,8 +12,9 @@ from safetensors.torch import load, save
 from slow_step import CONF, build, fixed_views
 from torch import Tensor
 
-from lpla.contracts import Arch, Views
-from lpla.train import Regime, train
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import Views
+from lpla.training.pretraining import TrainConfig, train
 
 SMALL_VIT = ("backbone=vit_micro", "backbone.width=16", "backbone.depth=2")
 SMALL_RESNET = ("backbone.width=0.125",)
@@ -55,7 +56,7 @@ def on_digits(arch: Arch) -> list[float]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         dataset = instantiate(compose("config").dataset, _convert_="all")
     pixels = dataset.load().pixels[:40]
-    return train(arch, pixels, torch.arange(40).numpy(), Regime(2, 20, dataset.train_views, 7), TRAINER, [])
+    return train(arch, pixels, torch.arange(40).numpy(), TrainConfig(2, 20, dataset.train_views, 7), TRAINER, [])
 
 
 @every_build

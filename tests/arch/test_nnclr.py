@@ -8,7 +8,7 @@ from lightly.models.modules import NNMemoryBankModule
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.nnclr import NNCLR
+from lpla.encoders.arch.nnclr import NNCLR
 
 
 class LightlysNNCLR(nn.Module):

@@ -12,8 +12,9 @@ import torch
 from lightly.loss import DCLLoss, NTXentLoss
 from slow_step import CONF, build
 
-from lpla.augment.apply import augment
-from lpla.contracts import Arch, Views
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import Views
+from lpla.data.augment.apply import augment
 
 ARCHS = sorted(file.stem for file in (Path(CONF) / "arch").glob("*.yaml"))
 EVERYTHING = Views((0.2, 1.0), (3 / 4, 4 / 3), 0.5, 0.8, 0.4, 0.4, 0.4, 0.1, 0.2, 0.5)

@@ -10,10 +10,10 @@ import torch
 from step_oracle import framework
 from torch import Tensor
 
-from lpla.contracts import InputError
-from lpla.plan import Plan
-from lpla.recipe import build_arch, load_images, trainer_factory
-from lpla.train import train
+from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
+from lpla.training.pretraining import train
+from lpla.work.recipe import build_arch, load_images, trainer_factory
 
 NAMES = ["simclr", "byol", "moco", "simsiam", "barlowtwins", "vicreg", "nnclr"]
 MODES = ["joint", "per_view"]

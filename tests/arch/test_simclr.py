@@ -7,7 +7,7 @@ from lightly.loss import DCLLoss, NTXentLoss
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.simclr import SimCLR
+from lpla.encoders.arch.simclr import SimCLR
 
 
 class LightlysSimCLR(nn.Module):

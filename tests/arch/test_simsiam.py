@@ -7,7 +7,7 @@ from lightly.loss import NegativeCosineSimilarity
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.simsiam import SimSiam
+from lpla.encoders.arch.simsiam import SimSiam
 
 
 class LightlysSimSiam(nn.Module):

@@ -7,7 +7,7 @@ from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
 from slow_step import NARROW, apply_slowly, assert_same_step, backbone_of, build, fixed_views
 from torch import Tensor, nn
 
-from lpla.contracts import InputError, Views
+from lpla.contracts.inputs import InputError, Views
 
 SIDES = {"global": (16, 16), "small local": (16, 16, 8, 8, 8), "equal local": (16, 16, 16)}
 

@@ -9,7 +9,7 @@ from lightly.loss import vicreg_loss as lightlys
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.arch.vicreg import VICReg, covariance_loss
+from lpla.encoders.arch.vicreg import VICReg, covariance_loss
 
 
 class LightlysVICReg(nn.Module):

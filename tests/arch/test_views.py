@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lpla.arch._views import PerViewBatchNorm, set_batch_norm
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
+from lpla.encoders.arch._views import PerViewBatchNorm, set_batch_norm
 
 
 def network() -> nn.Sequential:

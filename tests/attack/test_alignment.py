@@ -6,7 +6,7 @@ import torch
 from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.alignment import Alignment
+from lpla.attacks.attack.alignment import Alignment
 
 IMAGES = 400
 LIKELIHOODS = ["class_conditional", "hier"]
@@ -47,8 +47,8 @@ def test_finds_steadier_and_looser_members(likelihood: str, steady: float) -> No
     method = attack(likelihood).fit(shadows)
     assert roc_auc_score(member, method.score(target)) > 0.5 + 5 * null_error(member)
     # Steadier means nearer.
-    assert np.sign(method.notes()["member_gap"]) == -np.sign(steady)  # pyright: ignore
-    assert method.notes()["likelihood"] == likelihood
+    assert np.sign(method.fit_summary()["member_gap"]) == -np.sign(steady)  # pyright: ignore
+    assert method.fit_summary()["likelihood"] == likelihood
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -69,4 +69,4 @@ def test_unusable_views_are_counted_and_say_nothing() -> None:
     assert np.isnan(method.scalars(target)[0, 0]) and np.isfinite(method.scalars(target)[1, 0])
     assert np.isfinite(scores).all()
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)
-    assert "6 pairs of the shadows' views without a cosine" in " ".join(method.remarks())
+    assert "6 pairs of the shadows' views without a cosine" in " ".join(method.warnings())

@@ -7,10 +7,10 @@ import pytest
 from planted import bright_rows, given, layout, null_error, pixels_of
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.blind import Blind
-from lpla.contracts import InputError
-from lpla.evidence import Labelled, Seen
-from lpla.statistic.pixel import summaries
+from lpla.attacks.attack.blind import Blind
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
+from lpla.data.pixels import summaries
 
 IMAGES = 1000
 
@@ -45,10 +45,10 @@ def test_complementary_shadows_teach_nothing_and_it_is_said() -> None:
     target, shadows, _ = setting(layout(0, 4, IMAGES), pixels_of(0, IMAGES))
     method = Blind().fit(shadows)
     assert len(set(method.score(target))) == 1
-    assert "scores are ties" in " ".join(method.remarks())
+    assert "scores are ties" in " ".join(method.warnings())
     pixels = pixels_of(0, IMAGES)
     _, shadows, _ = setting(bright_rows(1, 5, pixels), pixels)
-    assert "scores are ties" not in " ".join(Blind().fit(shadows).remarks())
+    assert "scores are ties" not in " ".join(Blind().fit(shadows).warnings())
 
 
 def test_the_score_is_linear_in_the_summaries() -> None:

@@ -8,8 +8,8 @@ import torch
 from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.encodermi_t import EncoderMIT
-from lpla.contracts import UndefinedError
+from lpla.attacks.attack.encodermi_t import EncoderMIT
+from lpla.contracts.inputs import UndefinedError
 
 IMAGES = 400
 
@@ -38,8 +38,8 @@ def test_finds_steadier_and_looser_members(likelihood: str, steady: float) -> No
     target, shadows, member = setting(likelihood, steady=steady)
     method = attack(likelihood).fit(shadows)
     assert roc_auc_score(member, method.score(target)) > 0.5 + 5 * null_error(member)
-    assert np.sign(method.notes()["member_gap"]) == np.sign(steady)  # pyright: ignore
-    assert method.notes()["likelihood"] == likelihood
+    assert np.sign(method.fit_summary()["member_gap"]) == np.sign(steady)  # pyright: ignore
+    assert method.fit_summary()["likelihood"] == likelihood
 
 
 @pytest.mark.parametrize("likelihood", ["class_conditional", "hier"])
@@ -61,7 +61,7 @@ def test_pairs_without_a_cosine_are_counted_and_left_out_of_the_mean() -> None:
     assert np.isfinite(scores).all()
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)
     # All 6 pairs of one image, and the 3 of one view of another.
-    assert "9 pairs of the shadows' views without a cosine" in " ".join(method.remarks())
+    assert "9 pairs of the shadows' views without a cosine" in " ".join(method.warnings())
 
 
 def test_undefined_for_one_view() -> None:

@@ -9,11 +9,11 @@ import torch
 from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack._pairs import mean_cosine, mean_distance
-from lpla.attack.ensemble import Ensemble
-from lpla.contracts import InputError
-from lpla.evidence import Seen
-from lpla.likelihood.calibrated import Calibrated
+from lpla.attacks.attack._pairs import mean_cosine, mean_distance
+from lpla.attacks.attack.ensemble import Ensemble
+from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.contracts.evidence import Seen
+from lpla.contracts.inputs import InputError
 
 IMAGES = 1000
 PS = (1, 2, math.inf)
@@ -106,8 +106,8 @@ def test_the_calibration_says_how_parts_are_weighed() -> None:
     pooled, own, auto = (attack(name).fit(shadows) for name in ("class_conditional", "hier", "auto"))
     assert np.array_equal(own.ratio_.direction_, auto.ratio_.direction_)
     assert own.ratio_.per_sample and not pooled.ratio_.per_sample
-    assert auto.notes()["likelihood"] == "hier"
-    assert attack().fit(shadows[:2]).notes()["likelihood"] == "class_conditional"
+    assert auto.fit_summary()["likelihood"] == "hier"
+    assert attack().fit(shadows[:2]).fit_summary()["likelihood"] == "class_conditional"
 
 
 def test_one_view_leaves_the_norms() -> None:
@@ -115,11 +115,11 @@ def test_one_view_leaves_the_norms() -> None:
     method = attack(queries=1)
     assert [s.name for s in method.statistics()] == ["log_norm"]
     assert roc_auc_score(member, method.fit(shadows).score(target)) > 0.5 + 5 * null_error(member)
-    assert method.notes()["parts"] == "norm 1, norm 2, norm inf"
-    assert "log-norms alone" in " ".join(method.remarks())
+    assert method.fit_summary()["parts"] == "norm 1, norm 2, norm inf"
+    assert "log-norms alone" in " ".join(method.warnings())
     several = attack().fit(setting()[1])
-    assert several.notes()["parts"] == "norm 1, norm 2, norm inf, spread, cosine, alignment"
-    assert "log-norms alone" not in " ".join(several.remarks())
+    assert several.fit_summary()["parts"] == "norm 1, norm 2, norm inf, spread, cosine, alignment"
+    assert "log-norms alone" not in " ".join(several.warnings())
 
 
 def test_a_spread_alone_is_found() -> None:
@@ -144,7 +144,7 @@ def test_unusable_views_are_counted_and_say_nothing() -> None:
     assert np.isfinite(scores).all()
     assert not method._features(target)[0].any()
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)
-    assert "4 zero and 1 non-finite embeddings" in " ".join(method.remarks())
+    assert "4 zero and 1 non-finite embeddings" in " ".join(method.warnings())
 
 
 def test_wrong_settings_say_what_was_expected() -> None:

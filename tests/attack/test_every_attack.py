@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from planted import answers, bright_rows, given, layout, null_error, pixels_of
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import UndefinedError, Views
-from lpla.evidence import Attack, Labelled, Query, Seen
-from lpla.recipe import plug_in
+from lpla.contracts.evidence import Attack, Labelled, Query, Seen
+from lpla.contracts.inputs import UndefinedError, Views
+from lpla.work.recipe import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
 IMAGES, SHADOWS, QUERIES = 600, 8, 4
@@ -31,8 +31,8 @@ def configured(name: str, queries: int = QUERIES) -> Attack:
 
 def asks_for_positions(name: str) -> bool:
     """Whether it looks at a backbone's map; such an attack is tested with its statistic."""
-    asked = Query(Views(), QUERIES, 0)
-    return any(statistic.query(asked, 32).positions for statistic in configured(name).statistics())
+    full_query = Query(Views(), QUERIES, 0)
+    return any(statistic.query(full_query, 32).positions for statistic in configured(name).statistics())
 
 
 NAMES = [file.stem for file in sorted((CONF / "attack").glob("*.yaml")) if not asks_for_positions(file.stem)]
@@ -73,7 +73,11 @@ def test_the_same_shadows_give_the_same_bits(name: str) -> None:
     assert np.array_equal(again.fit(shadows).score(target), scores)
     # Nor does a second fit remember the first.
     assert np.array_equal(again.fit(shadows).score(target), scores)
-    assert (again.threshold_, again.notes(), again.remarks()) == (attack.threshold_, attack.notes(), attack.remarks())
+    assert (again.threshold_, again.fit_summary(), again.warnings()) == (
+        attack.threshold_,
+        attack.fit_summary(),
+        attack.warnings(),
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

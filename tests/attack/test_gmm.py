@@ -11,12 +11,12 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack import gmm
-from lpla.attack._whitening import Whitening, rotation_onto
-from lpla.attack.gmm import GMM
-from lpla.contracts import InputError, UndefinedError, Views
-from lpla.evidence import Query
-from lpla.statistic.clean import Clean
+from lpla.attacks.attack import gmm
+from lpla.attacks.attack._whitening import Whitening, rotation_onto
+from lpla.attacks.attack.gmm import GMM
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import InputError, UndefinedError, Views
+from lpla.extraction.statistic.clean import Clean
 
 IMAGES = 1000
 
@@ -57,7 +57,7 @@ def test_alignment_rests_on_the_same_images(seed: int) -> None:
     aligned, lost = attack().fit(shadows), attack().fit(strangers)
     margin = roc_auc_score(member, aligned.score(target)) - roc_auc_score(member, lost.score(target))
     assert margin > 5 * null_error(member)
-    assert lost.notes()["alignment"] < 0.2 < 0.6 < aligned.notes()["alignment"]  # pyright: ignore[reportOperatorIssue]
+    assert lost.fit_summary()["alignment"] < 0.2 < 0.6 < aligned.fit_summary()["alignment"]  # pyright: ignore[reportOperatorIssue]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -132,7 +132,7 @@ def test_the_threshold_of_the_shadows_serves_the_target() -> None:
     accuracy = (called[member].mean() + (~called[~member]).mean()) / 2
     best = max(((scores >= t)[member].mean() + (scores < t)[~member].mean()) / 2 for t in scores)
     assert accuracy > best - 3 * np.sqrt(0.25 / IMAGES)
-    assert "each left out in turn" in str(method.notes()["threshold_from"])
+    assert "each left out in turn" in str(method.fit_summary()["threshold_from"])
 
 
 @pytest.mark.parametrize("shadows", [1, 2])
@@ -140,7 +140,7 @@ def test_too_few_shadows_leave_the_threshold_at_equal_likelihood(shadows: int) -
     target, held, member = setting(shadows=2, shift=2.0)
     method = attack().fit(held[:shadows])
     assert method.shadow_scores_ is None and method.threshold_ == 0
-    assert "too few shadows" in " ".join(method.remarks())
+    assert "too few shadows" in " ".join(method.warnings())
     assert roc_auc_score(member, method.score(target)) > 0.5 + 3 * null_error(member)
 
 
@@ -153,7 +153,7 @@ def test_unusable_vectors_are_counted_and_say_nothing() -> None:
     scores = method.score(target)
     assert np.isfinite(scores).all() and not scores[:2].any()
     assert roc_auc_score(member, scores) > 0.5 + 3 * null_error(member)
-    assert "1 zero and 1 non-finite embeddings" in " ".join(method.remarks())
+    assert "1 zero and 1 non-finite embeddings" in " ".join(method.warnings())
 
 
 def test_a_collapsed_encoder_gives_ties() -> None:
@@ -184,5 +184,5 @@ def test_wrong_settings_say_what_was_expected() -> None:
 
 
 def test_one_view_is_asked_for() -> None:
-    asked = Query(Views(), 10, 3)
-    assert Clean().query(asked, 32) == replace(asked, queries=1)
+    full_query = Query(Views(), 10, 3)
+    assert Clean().query(full_query, 32) == replace(full_query, queries=1)

@@ -9,10 +9,10 @@ import torch
 from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.lpla import LpLA
-from lpla.contracts import InputError
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.hier import Hier
+from lpla.attacks.attack.lpla import LpLA
+from lpla.attacks.likelihood.hier import Hier
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
 
 PS = (0.5, 1, 2, 3, math.inf)
 IMAGES, QUERIES, WIDTH = 400, 4, 16
@@ -108,10 +108,10 @@ def test_labels_of_the_target_cannot_reach_its_score(likelihood: str) -> None:
     target, shadows, member = setting(method)
     method.fit(shadows)
     assert not hasattr(target, "member")
-    plain, threshold, notes = method.score(target), method.threshold_, method.notes()
+    plain, threshold, notes = method.score(target), method.threshold_, method.fit_summary()
     for labels in (member, ~member, np.zeros_like(member)):
         assert np.array_equal(method.score(Labelled(target.index, target.values, labels)), plain)
-    assert (method.threshold_, method.notes()) == (threshold, notes)
+    assert (method.threshold_, method.fit_summary()) == (threshold, notes)
 
 
 def test_fit_is_the_same_whatever_was_scored_before() -> None:
@@ -126,13 +126,13 @@ def test_fit_is_the_same_whatever_was_scored_before() -> None:
 
 def test_auto_takes_hier_where_the_layout_allows_it() -> None:
     _, shadows, _ = setting(attack())
-    assert attack().fit(shadows).notes()["likelihood"] == "hier"
-    assert attack().fit(shadows[:4]).notes()["likelihood"] == "hier"
-    assert attack().fit(shadows[:2]).notes()["likelihood"] == "class_conditional"
+    assert attack().fit(shadows).fit_summary()["likelihood"] == "hier"
+    assert attack().fit(shadows[:4]).fit_summary()["likelihood"] == "hier"
+    assert attack().fit(shadows[:2]).fit_summary()["likelihood"] == "class_conditional"
     never_inside = [replace(one, member=one.member & (np.arange(IMAGES) > 0)) for one in shadows]
-    assert attack().fit(never_inside).notes()["likelihood"] == "class_conditional"
+    assert attack().fit(never_inside).fit_summary()["likelihood"] == "class_conditional"
     elsewhere = [*shadows[:-1], replace(shadows[-1], index=shadows[-1].index + 1)]
-    assert attack().fit(elsewhere).notes()["likelihood"] == "class_conditional"
+    assert attack().fit(elsewhere).fit_summary()["likelihood"] == "class_conditional"
 
 
 def test_hier_insists_on_the_same_images() -> None:
@@ -161,7 +161,7 @@ def test_the_threshold_of_the_shadows_serves_the_target(likelihood: str) -> None
     accuracy = (called[member].mean() + (~called[~member]).mean()) / 2
     best = max(((scores >= t)[member].mean() + (scores < t)[~member].mean()) / 2 for t in scores)
     assert accuracy > best - 3 * np.sqrt(0.25 / IMAGES)
-    assert "best balanced accuracy" in str(method.notes()["threshold_from"])
+    assert "best balanced accuracy" in str(method.fit_summary()["threshold_from"])
 
 
 def test_four_shadows_leave_too_few_to_learn_a_threshold() -> None:
@@ -169,8 +169,8 @@ def test_four_shadows_leave_too_few_to_learn_a_threshold() -> None:
     _, shadows, _ = setting(method)
     method.fit(shadows[:4])
     assert method.threshold_ == 0
-    assert "too few" in str(method.notes()["threshold_from"])
-    assert "too few shadows" in " ".join(method.remarks())
+    assert "too few" in str(method.fit_summary()["threshold_from"])
+    assert "too few shadows" in " ".join(method.warnings())
 
 
 def test_unusable_views_are_counted_and_stay_in_the_table() -> None:
@@ -182,7 +182,7 @@ def test_unusable_views_are_counted_and_stay_in_the_table() -> None:
         target, *shadows = labelled(method, embedded, inside)
         scores = method.fit(shadows).score(target)
         assert scores.shape == (IMAGES,) and np.isfinite(scores).all()
-        assert f"{QUERIES} zero and 1 non-finite embeddings" in " ".join(method.remarks())
+        assert f"{QUERIES} zero and 1 non-finite embeddings" in " ".join(method.warnings())
 
 
 def test_one_query_is_enough() -> None:

@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 from tiny_audit import tiny_config
 
-from lpla.attack._network import NetworkAttack
-from lpla.attack._training import Training, logits, mlp
-from lpla.attack.encodermi_s import DeepSets
-from lpla.contracts import InputError, UndefinedError
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.threshold import balanced_cut
-from lpla.recipe import plug_in
+from lpla.attacks.attack._network import NetworkAttack
+from lpla.attacks.attack._training import Training, logits, mlp
+from lpla.attacks.attack.encodermi_s import DeepSets
+from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.work.recipe import plug_in
 
 NAMES = ("encodermi_v", "encodermi_s", "partcrop")
 IMAGES, VECTORS, WIDTH = 200, 8, 16
@@ -92,10 +92,10 @@ def test_a_fit_repeated_gives_the_same_bits_and_leaves_the_global_state_alone(na
 def test_labels_of_the_target_cannot_reach_its_score(name: str) -> None:
     method = attack(name, QUICK)
     target, shadows, member = setting(method)
-    plain, threshold, notes = method.fit(shadows).score(target), method.threshold_, method.notes()
+    plain, threshold, notes = method.fit(shadows).score(target), method.threshold_, method.fit_summary()
     for labels in (member, ~member):
         assert np.array_equal(method.score(Labelled(target.index, target.values, labels)), plain)
-    assert (method.threshold_, method.notes()) == (threshold, notes)
+    assert (method.threshold_, method.fit_summary()) == (threshold, notes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,7 +133,7 @@ def test_images_with_features_that_are_not_finite_are_counted_and_uninformative(
     score = method.fit(shadows).score(target)
     assert np.isfinite(score).all() and len(set(score[3:6])) == 1
     assert score.min() < score[3] < score.max()
-    assert "2 images of the shadows" in " ".join(method.remarks())
+    assert "2 images of the shadows" in " ".join(method.warnings())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -187,7 +187,7 @@ def test_partcrops_network_is_the_papers() -> None:
 
 
 def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lpla.attack import _training
+    from lpla.attacks.attack import _training
 
     torch.manual_seed(0)
     net = mlp(3, 4, 1)

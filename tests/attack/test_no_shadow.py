@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.lpla import LpLA
-from lpla.contracts import InputError, UndefinedError
-from lpla.evidence import Attack, Labelled, Seen, Statistic
+from lpla.attacks.attack.lpla import LpLA
+from lpla.contracts.evidence import Attack, Labelled, Seen, Statistic
+from lpla.contracts.inputs import InputError, UndefinedError
 
 KNOWN, IMAGES, QUERIES, WIDTH = 300, 1000, 4, 12
 MODELS = ("d1", "d2", "d3")
@@ -96,13 +96,13 @@ def test_labels_of_the_target_reach_nothing(no_shadow: str) -> None:
     method = attack(no_shadow)
     known, target = seen(method, embedded(100, 0.0, KNOWN)), seen(method, embedded(0, 0.4))
     plain = method.fit_nonmembers(known).score(target)
-    threshold, notes = method.threshold_, method.notes()
+    threshold, notes = method.threshold_, method.fit_summary()
     for labels in (MEMBER, ~MEMBER, np.zeros_like(MEMBER)):
         told = Labelled(target.index, target.values, labels, pixels=target.pixels)
         assert np.array_equal(method.score(told), plain)
         among = Labelled(known.index, known.values, labels[:KNOWN], pixels=known.pixels)
         assert np.array_equal(attack(no_shadow).fit_nonmembers(among).score(target), plain)
-    assert (method.threshold_, method.notes()) == (threshold, notes)
+    assert (method.threshold_, method.fit_summary()) == (threshold, notes)
 
 
 @pytest.mark.parametrize("no_shadow", MODELS)
@@ -112,12 +112,12 @@ def test_unusable_known_images_are_left_out(no_shadow: str) -> None:
     target = seen(method, embedded(0, 0.4))
     clean = seen(method, (vectors[3:], pixels[3:]))
     plain = method.fit_nonmembers(clean).score(target)
-    assert not method.remarks()
+    assert not method.warnings()
     vectors[0], vectors[1, 2], vectors[2, 0, 0] = 0, 0, torch.nan
     scores = method.fit_nonmembers(seen(method, (vectors, pixels))).score(target)
     assert np.array_equal(scores, plain)
-    assert method.remarks() == ["3 known non-members left out: zero or non-finite embeddings among their views"]
-    assert method.notes()["known_nonmembers"] == KNOWN - 3
+    assert method.warnings() == ["3 known non-members left out: zero or non-finite embeddings among their views"]
+    assert method.fit_summary()["known_nonmembers"] == KNOWN - 3
 
 
 @pytest.mark.parametrize("no_shadow", MODELS)
@@ -175,8 +175,8 @@ def test_the_row_says_how_it_learnt() -> None:
     for no_shadow in MODELS:
         method = attack(no_shadow)
         method.fit_nonmembers(seen(method, embedded(100, 0.0, KNOWN)))
-        assert method.notes()["likelihood"] == no_shadow
-        assert method.notes()["threshold"] == method.threshold_
+        assert method.fit_summary()["likelihood"] == no_shadow
+        assert method.fit_summary()["threshold"] == method.threshold_
         assert method.shadow_scores_ is None
 
 
@@ -187,9 +187,9 @@ def test_shadows_and_known_images_may_follow_each_other() -> None:
     other.values["log_norm"][0] = -np.inf
     shadow = Labelled(other.index, other.values, MEMBER)
     without, by_shadow = method.fit_nonmembers(known).score(target), method.fit([shadow]).score(target)
-    assert method.notes()["likelihood"] == "class_conditional" and method.shadow_scores_ and method.remarks()
+    assert method.fit_summary()["likelihood"] == "class_conditional" and method.shadow_scores_ and method.warnings()
     assert np.array_equal(method.fit_nonmembers(known).score(target), without)
-    assert method.shadow_scores_ is None and not method.remarks()
+    assert method.shadow_scores_ is None and not method.warnings()
     assert np.array_equal(method.fit([shadow]).score(target), by_shadow)
 
 

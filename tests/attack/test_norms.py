@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.lpla import LpLA
-from lpla.contracts import InputError
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.combine import LinearRatio
-from lpla.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.attack.lpla import LpLA
+from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
 
 PS = (0.5, 1, 2, 3, math.inf)
 IMAGES, QUERIES, WIDTH = 400, 3, 16
@@ -140,19 +140,19 @@ def test_select_takes_the_p_that_is_best_on_the_shadows(likelihood: str, shadows
         assert judge.shadow_scores_ is not None
         aucs[p] = roc_auc_score(judge.shadow_scores_.member, judge.shadow_scores_.score)
     best = max(aucs, key=lambda p: aucs[p])
-    assert method.notes()["p"] == best and aucs[best] > min(aucs.values()) + 0.01
+    assert method.fit_summary()["p"] == best and aucs[best] > min(aucs.values()) + 0.01
     np.testing.assert_array_equal(method.score(target), attack("single", likelihood, best).fit(known).score(target))
-    assert "p" not in attack("single", likelihood).fit(known).notes()
+    assert "p" not in attack("single", likelihood).fit(known).fit_summary()
 
 
 @pytest.mark.parametrize("norms", ["select", "joint", "contrast"])
 def test_labels_of_the_target_cannot_reach_its_score(norms: str) -> None:
     target, shadows, member = setting(attack(norms), *encoders(8, sharper=0.1))
     method = attack(norms).fit(shadows)
-    plain, notes = method.score(target), method.notes()
+    plain, notes = method.score(target), method.fit_summary()
     for labels in (member, ~member):
         assert np.array_equal(method.score(Labelled(target.index, target.values, labels)), plain)
-    assert method.notes() == notes and np.array_equal(attack(norms).fit(shadows).score(target), plain)
+    assert method.fit_summary() == notes and np.array_equal(attack(norms).fit(shadows).score(target), plain)
 
 
 @pytest.mark.parametrize("norms", ["select", "joint", "contrast"])
@@ -163,7 +163,7 @@ def test_unusable_views_say_nothing(norms: str) -> None:
     target, shadows, _ = setting(attack(norms), made, inside)
     method = attack(norms).fit(shadows)
     assert np.isfinite(method.score(target)).all()
-    assert f"{QUERIES} zero and 1 non-finite embeddings" in " ".join(method.remarks())
+    assert f"{QUERIES} zero and 1 non-finite embeddings" in " ".join(method.warnings())
     usable = np.isfinite(method.scalars(target))
     assert not usable[0].any() and usable[1].tolist() == [False, True, True] and usable[2:].all()
     # an image without one usable view lies in the middle, whatever it is

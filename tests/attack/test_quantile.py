@@ -8,9 +8,9 @@ import torch
 from planted import answers, given, layout, null_error, pixels_of
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.quantile import FOLDS, Quantile, folds
-from lpla.contracts import InputError
-from lpla.evidence import Labelled, Seen
+from lpla.attacks.attack.quantile import FOLDS, Quantile, folds
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
 
 IMAGES = 1000
 
@@ -39,7 +39,7 @@ def test_finds_a_leak_under_what_images_look_like_whatever_its_sign(length: floa
     pooled = roc_auc_score(member, np.sign(length) * norms(target))
     assert found > 0.5 + 5 * null_error(member)
     assert found > pooled + 3 * null_error(member)
-    assert np.sign(method.notes()["member_gap"]) == np.sign(length)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert np.sign(method.fit_summary()["member_gap"]) == np.sign(length)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -100,7 +100,7 @@ def test_unusable_views_are_counted_and_say_nothing() -> None:
     scores = method.score(target)
     assert np.isfinite(scores).all() and scores[0] == 0 and scores[1] != 0
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)
-    assert "4 zero and 1 non-finite embeddings" in " ".join(method.remarks())
+    assert "4 zero and 1 non-finite embeddings" in " ".join(method.warnings())
 
 
 def test_a_unit_normalised_encoder_gives_ties() -> None:

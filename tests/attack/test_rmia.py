@@ -6,11 +6,11 @@ import torch
 from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
-from lpla.attack.rmia import RMIA
-from lpla.contracts import InputError
-from lpla.likelihood.per_sample import PER_SAMPLE
-from lpla.likelihood.rmia import Rmia
-from lpla.likelihood.standardise import standardise
+from lpla.attacks.attack.rmia import RMIA
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.likelihood.rmia import Rmia
+from lpla.attacks.likelihood.standardise import standardise
+from lpla.contracts.inputs import InputError
 
 IMAGES = 600
 
@@ -33,7 +33,7 @@ def test_finds_a_leak_of_either_sign_online_and_offline(length: float, never_hel
     judged = slice(0, never_held or None)
     scores = method.score(target)[judged]
     assert roc_auc_score(member[judged], scores) > 0.5 + 5 * null_error(member[judged])
-    assert method.notes()["likelihood"] == "rmia"
+    assert method.fit_summary()["likelihood"] == "rmia"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -66,7 +66,7 @@ def test_unusable_views_are_counted_and_stay_in_the_table() -> None:
     target, shadows, _ = given(attack(), embedded, inside)
     method = attack().fit(shadows)
     assert np.isfinite(method.score(target)).all()
-    assert "4 zero and 1 non-finite embeddings" in " ".join(method.remarks())
+    assert "4 zero and 1 non-finite embeddings" in " ".join(method.warnings())
 
 
 def test_wrong_settings_say_what_was_expected() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lpla.contracts import Views
+from lpla.contracts.inputs import Views
 
 
 @pytest.fixture(autouse=True)

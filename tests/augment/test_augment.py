@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
-from lpla.augment import apply
-from lpla.augment.apply import augment, clean
-from lpla.augment.blur import kernel_size
-from lpla.augment.boxes import crop_boxes
-from lpla.augment.draws import uniforms
-from lpla.contracts import InputError, Views
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment import apply
+from lpla.data.augment.apply import augment, clean
+from lpla.data.augment.blur import kernel_size
+from lpla.data.augment.boxes import crop_boxes
+from lpla.data.augment.draws import uniforms
 
 JITTER = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from lpla.augment.blur import blur, kernel_size
+from lpla.data.augment.blur import blur, kernel_size
 
 
 @pytest.mark.parametrize(("side", "expected"), [(2, 3), (8, 3), (32, 3), (39, 3), (40, 5), (64, 7), (96, 9), (224, 23)])

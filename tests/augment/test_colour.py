@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from lpla.augment.colour import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, grayscale, hue, jitter, luminance
+from lpla.data.augment.colour import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, grayscale, hue, jitter, luminance
 
 OPERATIONS = {
     BRIGHTNESS: tv.adjust_brightness,
@@ -74,8 +74,8 @@ def test_neutral_factors_change_no_bit() -> None:
 
 
 def test_inactive_operations_are_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpla.augment.colour.on_chosen", None)
-    monkeypatch.setattr("lpla.augment.colour._blend", None)
+    monkeypatch.setattr("lpla.data.augment.colour.on_chosen", None)
+    monkeypatch.setattr("lpla.data.augment.colour._blend", None)
     pixels = images(3)
     assert jitter(pixels, some_factors(3), torch.arange(4).repeat(3, 1), (False, False, False, False)) is pixels
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from lpla.augment.boxes import crop_boxes, whole_boxes
-from lpla.augment.crop import resized_crop
-from lpla.augment.draws import uniforms
+from lpla.data.augment.boxes import crop_boxes, whole_boxes
+from lpla.data.augment.crop import resized_crop
+from lpla.data.augment.draws import uniforms
 
 SIDES = [(8, 8), (32, 32), (64, 48), (33, 31)]
 SIZES = [(8, 8), (32, 32), (64, 48), (17, 40), (1, 1)]

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms import RandomResizedCrop
 
-from lpla.augment.boxes import crop_boxes, whole_boxes
-from lpla.augment.draws import uniforms
+from lpla.data.augment.boxes import crop_boxes, whole_boxes
+from lpla.data.augment.draws import uniforms
 
 DRAWS = 20_000
 CASES = [

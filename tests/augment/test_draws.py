@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from lpla.augment.draws import uniforms
+from lpla.data.augment.draws import uniforms
 
 WORD = 1 << 64
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lpla.augment.apply import augment
-from lpla.contracts import Views
+from lpla.contracts.inputs import Views
+from lpla.data.augment.apply import augment
 
 CROPS = Views(crop_scale=(0.2, 1.0), crop_ratio=(0.75, 1.33), flip=0.5)
 EVERYTHING = Views(**vars(CROPS) | {"jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1,

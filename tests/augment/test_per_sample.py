@@ -11,9 +11,9 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms.v2 import ColorJitter, RandomGrayscale, RandomHorizontalFlip, RandomResizedCrop
 
-from lpla.augment import apply
-from lpla.augment.per_sample import augment, transform
-from lpla.contracts import InputError, Views
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment import apply
+from lpla.data.augment.per_sample import augment, transform
 
 
 def images(count: int, channels: int = 3, height: int = 16, width: int = 16) -> torch.Tensor:

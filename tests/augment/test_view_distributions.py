@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from lpla.augment import apply
-from lpla.augment.apply import augment
-from lpla.contracts import Views
+from lpla.contracts.inputs import Views
+from lpla.data.augment import apply
+from lpla.data.augment.apply import augment
 
 DRAWS = 20_000
 

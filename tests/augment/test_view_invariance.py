@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lpla.augment import apply
-from lpla.augment.apply import augment
-from lpla.contracts import Views
+from lpla.contracts.inputs import Views
+from lpla.data.augment import apply
+from lpla.data.augment.apply import augment
 
 
 def sample(spec: Views, pixels: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

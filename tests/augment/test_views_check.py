@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lpla.augment.views import check
-from lpla.contracts import InputError, Views
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment.views import check
 
 REFUSED = [
     ({"crop_scale": (0.0, 1.0)}, "crop_scale must satisfy 0 < low <= high <= 1, got (0.0, 1.0)"),

@@ -8,9 +8,10 @@ import torchvision
 from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 
-from lpla.backbone.cifar_resnet import CifarResNet
-from lpla.backbone.imagenet_resnet import ImagenetResNet
-from lpla.contracts import Backbone, InputError, UndefinedError
+from lpla.contracts.encoder import Backbone
+from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.encoders.backbone.cifar_resnet import CifarResNet
+from lpla.encoders.backbone.imagenet_resnet import ImagenetResNet
 
 
 def lightlys(ours: CifarResNet, depth: int, width: float) -> nn.Module:

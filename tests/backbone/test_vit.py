@@ -7,8 +7,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from lpla.backbone.vit import ViT
-from lpla.contracts import InputError, UndefinedError
+from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.encoders.backbone.vit import ViT
 
 SMALL = {"width": 16, "depth": 2, "heads": 2, "patch_size": 2, "image_size": 8, "pooling": "token"}
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lpla.contracts import Images, InputError, Views
-from lpla.dataset import _files
-from lpla.dataset.imagefolder import ImageFolder
+from lpla.contracts.inputs import Images, InputError, Views
+from lpla.data.dataset import _files
+from lpla.data.dataset.imagefolder import ImageFolder
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import torch
 
 from lpla.contracts import Arch, Images, Optimization, Views
 from lpla.evidence import Query
-from lpla.kept_views import KeptViews
+from lpla.view_cache import ViewCache
 from lpla.observe import Extraction
 from lpla.split.balanced import Balanced
 from lpla.statistic.log_norm import LogNorm
@@ -37,7 +37,7 @@ def work(images, members):
     drawn = Balanced(near_duplicates="keep_together").draw(images, members, 2, 0)
     query = Query(Views(), 1, 0)
     place = Path(sys.argv[1]).with_name("statistics")
-    statistics, kept = [LogNorm((2.0,))], KeptViews(10_000_000)
+    statistics, kept = [LogNorm((2.0,))], ViewCache(10_000_000)
     extraction = Extraction(
         images.pixels, drawn.index, query, statistics, lambda e: e, kept, 64, place, lambda _: None
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lpla.contracts import InputError, Views
-from lpla.dataset import tiny_imagenet
-from lpla.dataset.tiny_imagenet import TinyImageNet
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.dataset import tiny_imagenet
+from lpla.data.dataset.tiny_imagenet import TinyImageNet
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets
 
-from lpla.contracts import Dataset, Images, InputError, Views
-from lpla.dataset import fashion_mnist, stl10, svhn
-from lpla.dataset.fashion_mnist import FashionMNIST
-from lpla.dataset.stl10 import STL10
-from lpla.dataset.svhn import SVHN
+from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.data.dataset import fashion_mnist, stl10, svhn
+from lpla.data.dataset.fashion_mnist import FashionMNIST
+from lpla.data.dataset.stl10 import STL10
+from lpla.data.dataset.svhn import SVHN
 
 VIEWS = {"train_views": Views(), "query_views": Views()}
 COUNTS = {"train": 6, "test": 4}

@@ -14,15 +14,16 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lpla import ranks
-from lpla.batch_norm import synchronised
-from lpla.contracts import Arch, Views
-from lpla.evidence import Query
-from lpla.kept_views import KeptViews
-from lpla.observe import Extraction
-from lpla.recipe import plug_in
-from lpla.statistic.cosine import Cosine
-from lpla.statistic.log_norm import LogNorm
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Views
+from lpla.encoders import ranks
+from lpla.encoders.batch_norm import synchronised
+from lpla.extraction.callback import Extraction
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.view_cache import ViewCache
+from lpla.work.recipe import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
 SIZES = (2, 3)
@@ -93,7 +94,7 @@ def train(name: str) -> Trained:
     with synchronised(arch) if ranks.launched() else nullcontext():
         for step in range(STEPS):
             optimizer.zero_grad()
-            loss = wrapped([ranks.own(view) for view in batch(arch, step)], step / STEPS)
+            loss = wrapped([ranks.shard(view) for view in batch(arch, step)], step / STEPS)
             loss.backward()
             losses.append(ranks.mean(loss))
             gradients.append({key: p.grad.clone() for key, p in arch.named_parameters() if p.grad is not None})
@@ -114,7 +115,7 @@ def observe(arch: Arch, images: int, batch_size: int, folder: Path) -> Extractio
     query = Query(Views(crop_scale=(0.5, 1.0), jitter=0.8, brightness=0.3), 5, 11)
     pixels = torch.randint(0, 256, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     statistics = [LogNorm((1.0, 2.0)), Cosine()]
-    settings = (query, statistics, lambda e: e, KeptViews(0), batch_size, folder, lambda _: None)
+    settings = (query, statistics, lambda e: e, ViewCache(0), batch_size, folder, lambda _: None)
     extraction = Extraction(pixels, np.arange(99, 99 - images, -1), *settings)
     extraction.observe(arch, torch.device("cpu"))
     return extraction

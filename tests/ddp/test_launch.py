@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
-from lpla.launch import joining
-from lpla.plan import Plan
-from lpla.recipe import Unit
-from lpla.store import Store, key_of
-from lpla.unit import load_observed, make
+from lpla.auditing.plan import Plan
+from lpla.store.artifacts import Store, key_of
+from lpla.work.launcher import joining
+from lpla.work.recipe import Unit
+from lpla.work.unit import load_observed, make
 
 Cli = Callable[..., Ran]
 DDP = ("trainer=ddp", "trainer.devices=2")
@@ -37,7 +37,7 @@ def ranks_of(store: Path) -> list[int]:
             command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
         except OSError:  # It has ended meanwhile.
             continue
-        if b"lpla.unit" in command and str(store).encode() in command:
+        if b"lpla.work.unit" in command and str(store).encode() in command:
             found.append(int(entry.name))
     return found
 
@@ -174,14 +174,14 @@ def test_a_rank_whose_launcher_has_gone_ends(
 ) -> None:
     unit = tiny(*DDP).units[0]
     # The tests' own process is not to end with its parent.
-    monkeypatch.setattr("lpla.launch._prctl_pr_set_pdeathsig", lambda _: None)
+    monkeypatch.setattr("lpla.work.launcher._prctl_pr_set_pdeathsig", lambda _: None)
     with pytest.raises(SystemExit, match="the process that launched this rank has ended"), joining(unit, tmp_path, -1):
         pass
 
 
 def test_two_hosts_make_one_unit(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
     unit = tiny("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2").units[0]
-    join = [sys.executable, "-m", "lpla.launch", str(tmp_path)]
+    join = [sys.executable, "-m", "lpla.work.launcher", str(tmp_path)]
     with subprocess.Popen(join, stdout=subprocess.PIPE, text=True) as other:
         assert make(unit, Store(tmp_path), silent).trained
         assert other.stdout is not None

@@ -42,7 +42,7 @@ def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
     files = {title: text for _, title, text in blocks("add_an_attack.md") if title}
-    assert set(files) == {"src/lpla/attack/spread.py", "conf/attack/spread.yaml"}
+    assert set(files) == {"src/lpla/attacks/attack/spread.py", "conf/attack/spread.yaml"}
     for title, text in files.items():
         (tmp_path / title).write_text(text)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}

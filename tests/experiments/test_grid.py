@@ -8,9 +8,9 @@ from tiny_audit import TINY, Ran, Silent
 
 from experiments import _reproduce
 from experiments._grid import jobs, look_ahead
-from lpla.plan import Plan
-from lpla.store import Store
-from lpla.unit import make
+from lpla.auditing.plan import Plan
+from lpla.store.artifacts import Store
+from lpla.work.unit import make
 
 
 def test_the_command_line_replaces_an_experiments_axes() -> None:

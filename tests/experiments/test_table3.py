@@ -11,7 +11,7 @@ from tiny_audit import TINY
 
 from experiments._reproduce import reproduce
 from experiments.table3 import render
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 
 ROW: dict[str, Any] = {
     "arch": "simclr", "backbone": "resnet9", "dataset": "digits", "split": "balanced", "attack": "lpla",

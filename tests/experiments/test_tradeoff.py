@@ -16,7 +16,7 @@ from experiments._encoders import Encoder, encoders
 from experiments._reproduce import reproduce
 from experiments._spearman import Correlation
 from experiments.tradeoff import Question, questions, render, sentence, verdict
-from lpla.contracts import InputError
+from lpla.contracts.inputs import InputError
 
 ROW: dict[str, Any] = {
     "arch": "simclr", "backbone": "resnet9", "dataset": "digits", "attack": "lpla", "layer": "backbone", "p": 2,

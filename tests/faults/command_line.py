@@ -18,7 +18,13 @@ from tiny_audit import ROOT
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["lpla.audit", "lpla.arch.simclr", "lpla.attack.lpla", "lpla.backbone.cifar_resnet", "lpla.dataset.digits"]
+    [
+        "lpla.auditing.job",
+        "lpla.encoders.arch.simclr",
+        "lpla.attacks.attack.lpla",
+        "lpla.encoders.backbone.cifar_resnet",
+        "lpla.data.dataset.digits",
+    ]
 )
 OUTPUT = "output.txt"
 

@@ -14,7 +14,7 @@ MADE: dict[str, Left] = {}
 
 @pytest.fixture
 def undisturbed(cli: Callable[..., Ran], tmp_path: Path) -> Left:
-    """Made once, in a store of its own."""
+    """UnitReport once, in a store of its own."""
     if not MADE:
         ran = cli(*TINY, *SMALL, "store=undisturbed")
         assert ran.code == 0, ran.out + ran.err

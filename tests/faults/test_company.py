@@ -10,8 +10,9 @@ from command_line import ended, output, start
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left
 
-from lpla import store as module
-from lpla.store import Store, main
+from lpla.store import __main__ as module
+from lpla.store.__main__ import main
+from lpla.store.artifacts import Store
 
 DAY = 86_400
 
@@ -36,9 +37,9 @@ def test_two_audits_at_once_train_each_encoder_once(tmp_path: Path, undisturbed:
 def die_with_the_lock() -> None:
     import os
 
-    import lpla.unit
+    import lpla.work.unit
 
-    lpla.unit.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    lpla.work.unit.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_stale_lock_holds_nobody_up(cli: Callable[..., Ran], undisturbed: Left, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left, whole_artifacts
 
-from lpla.store import Store
+from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
 ROOM_FOR = {"nothing": 40, "some of it": 250, "most of it": 450}

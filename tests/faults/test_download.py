@@ -12,9 +12,9 @@ import pytest
 from scipy.io import savemat
 from torchvision import datasets
 
-from lpla.contracts import InputError, Views
-from lpla.dataset import svhn
-from lpla.dataset.svhn import SVHN
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.dataset import svhn
+from lpla.data.dataset.svhn import SVHN
 
 COUNT = 40
 

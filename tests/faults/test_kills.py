@@ -19,11 +19,11 @@ KILLS = 4
 """Of each phase."""
 PHASES = {
     # phase: (module, class or none, function, how often it is called in one audit, seconds or lines that it takes)
-    "train": ("lpla.train", "Pretraining", "training_step", 32, 0.01),
-    "checkpoint": ("lpla.checkpoint", "Checkpoints", "_keep", 9, 60),
-    "extract": ("lpla.observe", "Extraction", "_observe_chunk", 5, 0.02),
-    "put": ("lpla.store", "Store", "put", 20, 40),
-    "judge": ("lpla.audit", None, "judge", 2, 0.1),
+    "train": ("lpla.training.pretraining", "Pretraining", "training_step", 32, 0.01),
+    "checkpoint": ("lpla.training.checkpoint", "Checkpoints", "_keep", 9, 60),
+    "extract": ("lpla.extraction.callback", "Extraction", "_observe_chunk", 5, 0.02),
+    "put": ("lpla.store.artifacts", "Store", "put", 20, 40),
+    "judge": ("lpla.auditing.job", None, "judge", 2, 0.1),
 }
 
 

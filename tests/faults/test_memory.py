@@ -10,14 +10,15 @@ from omegaconf import OmegaConf
 from tiny_audit import Silent, tiny_config
 from torch import Tensor
 
-from lpla import observe
-from lpla.contracts import Arch, Backbone, InputError
-from lpla.plan import plan
-from lpla.recipe import Unit, build_arch
-from lpla.recompute import recomputed
-from lpla.store import Store
-from lpla.train import Pretraining
-from lpla.unit import make
+from lpla.auditing.plan import plan
+from lpla.contracts.encoder import Arch, Backbone
+from lpla.contracts.inputs import InputError
+from lpla.encoders.recompute import recomputed
+from lpla.extraction import callback as observe
+from lpla.store.artifacts import Store
+from lpla.training.pretraining import Pretraining
+from lpla.work.recipe import Unit, build_arch
+from lpla.work.unit import make
 
 HEADS = ("backbone.width=0.125", "arch.hidden_dim=16", "arch.output_dim=8")
 NETWORKS = {
@@ -84,7 +85,7 @@ def test_still_out_of_memory_names_the_setting_and_leaves_no_encoder(
 ) -> None:
     unit, store = unit_of(*NETWORKS["joint"]), Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("lpla.arch.simclr.SimCLR.loss", full)
+        patch.setattr("lpla.encoders.arch.simclr.SimCLR.loss", full)
         with pytest.raises(
             InputError, match=r"^train\.batch_size must be smaller than 10 on this device, whose memory"
         ):

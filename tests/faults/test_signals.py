@@ -12,15 +12,15 @@ from command_line import OUTPUT, ended, output, start
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left, whole_artifacts
 
-from lpla import signals
-from lpla.signals import Stopped, asked, check, stoppable
+from lpla.training import signals
+from lpla.training.signals import Stopped, asked, check, stoppable
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 
 def signal_in_step(number: int, last: int) -> None:
     """The signal comes within a step, which says so at its start and at its end."""
-    from lpla.train import Pretraining
+    from lpla.training.pretraining import Pretraining
 
     usual, seen = Pretraining.training_step, []
 
@@ -38,14 +38,14 @@ def signal_in_step(number: int, last: int) -> None:
 
 def say_and_wait() -> None:
     """A phase without steps, long enough for anybody to lose patience."""
-    import lpla.audit
+    import lpla.auditing.job
 
     def judge(*_) -> None:
         print("judging", flush=True)
         for _ in range(1200):
             time.sleep(0.05)
 
-    lpla.audit.judge = judge
+    lpla.auditing.job.judge = judge
 
 
 @BOTH

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lpla.integrity import verify
-from lpla.store import Store
+from lpla.store.artifacts import Store
+from lpla.store.integrity import verify
 
 SMALL = ("shadows=2", "epochs=4", "checkpoint.every=1", "permutations=1")
 Left = dict[str, Any]

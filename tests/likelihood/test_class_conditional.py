@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.class_conditional import ClassConditional
+from lpla.attacks.likelihood.class_conditional import ClassConditional
+from lpla.contracts.inputs import InputError
 
 TAU, SIG, GAP = 0.8, 1.5, 0.5
 

@@ -6,8 +6,8 @@ from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.contracts.inputs import InputError
 
 GAP = np.array([0.6, 0.1, 0.0])
 NOISE = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])

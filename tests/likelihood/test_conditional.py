@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from lpla.likelihood.conditional import FOLDS, PENALTIES, Conditional
-from lpla.likelihood.empirical import Empirical
+from lpla.attacks.likelihood.conditional import FOLDS, PENALTIES, Conditional
+from lpla.attacks.likelihood.empirical import Empirical
 
 
 def explained(seed: int, images: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,10 +65,10 @@ def test_useless_features_are_not_used(images: int) -> None:
 def test_says_when_the_features_predict_nothing() -> None:
     u = np.random.default_rng(4).normal(size=(50, 2))
     fitted = Conditional("upper").fit(u, np.ones((50, 3)))
-    assert np.isinf(fitted.penalty_) and "predict nothing" in " ".join(fitted.remarks())
+    assert np.isinf(fitted.penalty_) and "predict nothing" in " ".join(fitted.warnings())
     mean = u.mean(axis=1)
     np.testing.assert_allclose(fitted.score(u, np.ones((50, 3))), (mean - mean.mean()) / fitted.spread_, atol=1e-12)
-    assert not Conditional("both").fit(*explained(5, 100)[:2]).remarks()
+    assert not Conditional("both").fit(*explained(5, 100)[:2]).warnings()
 
 
 def test_scale_and_shift_of_the_features_change_nothing() -> None:

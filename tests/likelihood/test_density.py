@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import gaussian_kde, multivariate_normal, norm, t
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.class_conditional import ClassConditional
-from lpla.likelihood.density import DENSITIES, LARGEST_SAMPLE, Kde, StudentT
+from lpla.attacks.likelihood.class_conditional import ClassConditional
+from lpla.attacks.likelihood.density import DENSITIES, LARGEST_SAMPLE, Kde, StudentT
+from lpla.contracts.inputs import InputError
 
 GAP = 1.0
 

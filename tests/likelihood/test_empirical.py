@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from lpla.likelihood.empirical import Empirical
+from lpla.attacks.likelihood.empirical import Empirical
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lpla.likelihood.gaussian_head import PENALTIES, SMALLEST, GaussianHead
+from lpla.attacks.likelihood.gaussian_head import PENALTIES, SMALLEST, GaussianHead
 
 
 def planted(seed: int, images: int, shadows: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

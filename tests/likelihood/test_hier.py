@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.hier import Hier
-from lpla.likelihood.leave_one_out import leave_one_out
-from lpla.likelihood.variance_prior import fit_variance_prior
+from lpla.attacks.likelihood.hier import Hier
+from lpla.attacks.likelihood.leave_one_out import leave_one_out
+from lpla.attacks.likelihood.variance_prior import fit_variance_prior
+from lpla.contracts.inputs import InputError
 
 
 def half(random: np.random.Generator, images: int) -> np.ndarray:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.evidence import Labelled, Seen
-from lpla.likelihood.calibrated import Calibrated
-from lpla.likelihood.leave_one_out import leave_one_out
-from lpla.likelihood.offline import Offline
-from lpla.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.leave_one_out import leave_one_out
+from lpla.attacks.likelihood.offline import Offline
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
 
 IMAGES = 400
 DISJOINT = ("offline", "hier", "rmia")

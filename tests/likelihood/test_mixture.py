@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lpla.likelihood.mixture import Mixture
+from lpla.attacks.likelihood.mixture import Mixture
 
 
 def planted(seed: int, weight: float, shift: float, images: int = 1500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def test_finds_weight_and_shift(weight: float, shift: float) -> None:
     scores = model.score(candidates)
     # thirty draws of this size scatter by .07 and .14 at most
     assert model.weight_ == pytest.approx(weight, abs=0.21) and model.shift_ == pytest.approx(shift, abs=0.42)
-    assert not model.remarks()
+    assert not model.warnings()
     called = scores >= model.threshold_
     optimal = norm.logpdf(candidates[:, 0], 2 + 3 * shift, 3) - norm.logpdf(candidates[:, 0], 2, 3)
     ideal = np.mean((optimal + math.log(weight / (1 - weight)) >= 0) == member)
@@ -80,7 +80,7 @@ def test_says_that_there_is_no_evidence(tail: str) -> None:
         scores = model.score(candidates)
         if model.weight_ is None:
             nothing += 1
-            assert not scores.any() and "no evidence" in " ".join(model.remarks())
+            assert not scores.any() and "no evidence" in " ".join(model.warnings())
     # the guard is meant to hold in 95 % of all cases; 24 of 30 is four standard errors below
     assert nothing >= 24
 
@@ -95,9 +95,9 @@ def test_a_few_outliers_are_no_component() -> None:
     known, candidates, _ = planted(4, 0.0, 0.0)
     candidates[:2] = 2 + 3 * 60.0
     model = Mixture("both").fit(known)
-    assert not model.score(candidates).any() and model.remarks()
+    assert not model.score(candidates).any() and model.warnings()
     candidates[:40] = 2 + 3 * 60.0
-    assert (model.score(candidates) > 0).sum() == 40 and not model.remarks()
+    assert (model.score(candidates) > 0).sum() == 40 and not model.warnings()
 
 
 def test_scale_and_shift_change_no_score() -> None:
@@ -110,8 +110,8 @@ def test_scale_and_shift_change_no_score() -> None:
 def test_remarks_speak_of_the_last_candidates() -> None:
     known, candidates, _ = planted(6, 0.5, 2.0)
     model = Mixture("both").fit(known)
-    assert not model.remarks()
+    assert not model.warnings()
     model.score(known)
-    assert model.remarks() and model.weight_ is None
+    assert model.warnings() and model.weight_ is None
     model.score(candidates)
-    assert not model.remarks() and model.weight_ is not None
+    assert not model.warnings() and model.weight_ is not None

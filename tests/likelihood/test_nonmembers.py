@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.conditional import Conditional
-from lpla.likelihood.empirical import Empirical
-from lpla.likelihood.mixture import Mixture
-from lpla.likelihood.nonmembers import NonMembers, cut_above, in_tail
+from lpla.attacks.likelihood.conditional import Conditional
+from lpla.attacks.likelihood.empirical import Empirical
+from lpla.attacks.likelihood.mixture import Mixture
+from lpla.attacks.likelihood.nonmembers import NonMembers, cut_above, in_tail
+from lpla.contracts.inputs import InputError
 
 MODELS = (Empirical, Conditional, Mixture)
 IMAGES, QUERIES = 1000, 4

@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from lpla.contracts import InputError
-from lpla.likelihood.lira import FLOOR, Lira
-from lpla.likelihood.nig import Nig
-from lpla.likelihood.offline import Offline
-from lpla.likelihood.per_sample import PER_SAMPLE
-from lpla.likelihood.rmia import Rmia
-from lpla.likelihood.variance_prior import fit_variance_prior
+from lpla.attacks.likelihood.lira import FLOOR, Lira
+from lpla.attacks.likelihood.nig import Nig
+from lpla.attacks.likelihood.offline import Offline
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.likelihood.rmia import Rmia
+from lpla.attacks.likelihood.variance_prior import fit_variance_prior
+from lpla.contracts.inputs import InputError
 
 
 def balanced(random: np.random.Generator, shadows: int, images: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lpla.likelihood.standardise import standardise, view_moments
+from lpla.attacks.likelihood.standardise import standardise, view_moments
 
 
 def sample(seed: int = 0) -> np.ndarray:

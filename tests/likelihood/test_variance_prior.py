@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import polygamma
 
-from lpla.likelihood.variance_prior import _trigamma_inverse, fit_variance_prior
+from lpla.attacks.likelihood.variance_prior import _trigamma_inverse, fit_variance_prior
 
 
 @pytest.mark.parametrize("x", [1e-8, 1e-4, 0.03, 1.0, 1.6449340668, 40.0, 1e5, 1e9])

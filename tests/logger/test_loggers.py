@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tiny_audit import TINY, Ran
 
-from lpla.contracts import InputError
-from lpla.logged import loggers
-from lpla.store import Store
+from lpla.auditing.loggers import loggers
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
 NAMES = ("target", "shadow_1", "shadow_2", "shadow_3", "shadow_4")

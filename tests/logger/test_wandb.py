@@ -15,7 +15,7 @@ import wandb
 from offline_run import OfflineRun, offline_runs
 from tiny_audit import TINY, Ran
 
-from lpla.store import Store
+from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
 

@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from experiments import wandb_dashboard
-from lpla.result import AuditResult
+from lpla.contracts.result import AuditResult
 
 ROOT = Path(__file__).parents[2]
 

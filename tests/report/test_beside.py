@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_audit import wait_for
 
 from lpla.report import page
-from lpla.report.beside import Beside
+from lpla.report.background import Beside
 from lpla.report.sweep import SweepTable
 
 COMMAND = [sys.executable, "-m", "lpla.report", "-"]

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 from tiny_audit import TINY, Ran
 
-from lpla.contracts import Views
-from lpla.dataset.digits import Digits
-from lpla.report.exposed import chosen
-from lpla.report.left import read
-from lpla.store import Store
+from lpla.contracts.inputs import Views
+from lpla.data.dataset.digits import Digits
+from lpla.report.outputs import read
+from lpla.report.thumbnails import chosen
+from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
 

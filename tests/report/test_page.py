@@ -17,7 +17,7 @@ from left_behind import leave, leave_sweep
 
 from lpla.report import page
 from lpla.report.figures import chance_band, thinned
-from lpla.report.left import Judged, read
+from lpla.report.outputs import Judged, read
 
 
 class Reader(HTMLParser):

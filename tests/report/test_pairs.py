@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lpla.compare import paired_auc
-from lpla.evaluate import auc
+from lpla.metrics.compare import paired_auc
+from lpla.metrics.roc import auc
 from lpla.report.pairs import compare, render
 from lpla.report.table import print_whole
 

@@ -15,8 +15,8 @@ import pytest
 from submitit.core.utils import UncompletedJobError
 from tiny_audit import TINY, Ran
 
-from lpla.contracts import InputError
-from lpla.executor.slurm import Slurm
+from lpla.contracts.inputs import InputError
+from lpla.work.executor.slurm import Slurm
 
 Cli = Callable[..., Ran]
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lpla.contracts import Images, InputError, Views
-from lpla.dataset.cifar100 import CIFAR100
-from lpla.dataset.digits import Digits
-from lpla.split import _duplicates
-from lpla.split._duplicates import FAR, _similar, duplicate_groups, eligible
-from lpla.split._hashes import content_groups, look_hashes
-from lpla.split.balanced import Balanced
-from lpla.split.disjoint import Disjoint
+from lpla.contracts.inputs import Images, InputError, Views
+from lpla.data.dataset.cifar100 import CIFAR100
+from lpla.data.dataset.digits import Digits
+from lpla.data.split import _duplicates
+from lpla.data.split._duplicates import FAR, _similar, duplicate_groups, eligible
+from lpla.data.split._hashes import content_groups, look_hashes
+from lpla.data.split.balanced import Balanced
+from lpla.data.split.disjoint import Disjoint
 
 TOGETHER = {"near_duplicates": "keep_together"}
 Change = Callable[[np.ndarray], np.ndarray]

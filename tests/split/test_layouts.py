@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpla.contracts import Images, InputError
-from lpla.split.balanced import Balanced
-from lpla.split.disjoint import Disjoint
+from lpla.contracts.inputs import Images, InputError
+from lpla.data.split.balanced import Balanced
+from lpla.data.split.disjoint import Disjoint
 
 BALANCED = Balanced(near_duplicates="keep_together")
 DISJOINT = Disjoint(near_duplicates="keep_together")

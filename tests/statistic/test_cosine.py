@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 
-from lpla.contracts import UndefinedError
-from lpla.statistic.cosine import Cosine
-from lpla.statistic.fixed_order import sum_in_fixed_order
+from lpla.contracts.inputs import UndefinedError
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
 
 STATISTIC = Cosine()
 

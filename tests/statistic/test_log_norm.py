@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpla.contracts import InputError
-from lpla.statistic.log_norm import LogNorm, count_unusable
+from lpla.contracts.inputs import InputError
+from lpla.extraction.statistic.log_norm import LogNorm, count_unusable
 
 PS = (0.5, 1.0, 2.0, 3.0, 3.7, 7.0, 50.0, math.inf)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import entropy, norm
 
-from lpla.contracts import InputError, Views
-from lpla.evidence import Query
-from lpla.statistic.part_energy import PartEnergy
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import InputError, Views
+from lpla.extraction.statistic.part_energy import PartEnergy
 
 POSITIONS, PARTS, WIDTH = 4, 6, 11
 STATISTIC = PartEnergy(PARTS, 3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from lpla.statistic import pixel
-from lpla.statistic.pixel import SUMMARIES, summaries, thumbnails
+from lpla.data import pixels as pixel
+from lpla.data.pixels import SUMMARIES, summaries, thumbnails
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from bokeh.models import ColumnDataSource, HoverTool, Scatter, Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
-from lpla.rank_sum import null_error
+from lpla.metrics.roc import null_error
 from lpla.report.figures import COLOURS, MARKERS, REFERENCE, Figure, add_legend, blank, curve
-from lpla.report.left import Left
+from lpla.report.outputs import Left
 from lpla.report.table import CHOICES, FIGURES, Row, cell, chosen_columns, number, short_label
 
 AXES = {

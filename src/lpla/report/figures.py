@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.stats import betabinom
 from sklearn.metrics import roc_curve
 
-from lpla.report.left import Judged, Left
+from lpla.report.outputs import Judged, Left
 from lpla.report.table import chosen_columns, number, short_label
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")

@@ -17,8 +17,9 @@ from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lpla.report import axes, exposed, figures, formats
-from lpla.report.left import Left, command, config, jobs_below, read, versions
+from lpla.report import axes, figures, formats
+from lpla.report import thumbnails as exposed
+from lpla.report.outputs import Left, command, config, jobs_below, read, versions
 from lpla.report.table import Row, as_strings, chosen_columns, short_label, verdicts, write_csv
 
 log = logging.getLogger(__name__)

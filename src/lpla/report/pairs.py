@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lpla.compare import paired_auc
+from lpla.metrics.compare import paired_auc
 from lpla.report.table import CHOICES, Row, cell, differing, interval
 
 TARGET = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed", "target_settings")

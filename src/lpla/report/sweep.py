@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lpla.report.beside import Beside
+from lpla.report.background import Beside
 
 
 class SweepTable(Callback):

@@ -1,0 +1,109 @@
+"""Attacks that train a network to tell members from non-members among what the shadows show."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from lpla.attacks.attack._training import Training, logits, train_network
+from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
+from lpla.contracts.inputs import InputError
+
+
+class NetworkAttack(Attack):
+    """An attack is `features` (what of an image the network sees) and `network`; the score is its logit.
+
+    A part of the images, the same in every shadow, is held out: it stops the training, and its scores give the
+    threshold. (They also chose the epoch, so they flatter the attack a little; the target's scores do not.) Features
+    are standardised by the mean and deviation of the images learnt from; an image with a feature that is not finite is
+    taken as that mean. Fitted: `net_`, `epoch_`, `threshold_`, `shadow_scores_`.
+    """
+
+    training: Training
+
+    @abstractmethod
+    def features(self, seen: Seen) -> Float[np.ndarray, "N *T F"]:
+        """What the network sees: a vector per image, or a set of T vectors, whose F numbers share a scale each."""
+
+    @abstractmethod
+    def network(self, width: int) -> nn.Module:
+        """An untrained network of rows [B, *T, F = `width`] to logits [B, 1]."""
+
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Train on the shadows' images and learn the threshold on those held out."""
+        if not shadows:
+            raise InputError("attack.training needs at least 1 shadow, got 0")
+        values = np.concatenate([self.features(shadow) for shadow in shadows])
+        member = np.concatenate([shadow.member for shadow in shadows])
+        held = _held_out(np.concatenate([shadow.index for shadow in shadows]), self.training)
+        _check(member, held)
+        self.unusable_ = int((~_usable(values)).sum())
+        self._learn_scale(values[~held])
+        rows, labels = self._rows(values), torch.from_numpy(member).to(self.training.on(), torch.float32)
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would seed the accelerators too.
+            torch.default_generator.manual_seed(self.training.seed)
+            self.net_ = self.network(values.shape[-1]).to(self.training.on())
+        out = torch.from_numpy(held).to(rows.device)
+        self.epoch_ = train_network(self.net_, (rows[~out], labels[~out]), (rows[out], labels[out]), self.training)
+        self.shadow_scores_ = ShadowScores(_numbers(logits(self.net_, rows[out])), member[held])
+        self.threshold_ = balanced_cut(self.shadow_scores_.score, self.shadow_scores_.member)
+        return self
+
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """The network's logits."""
+        return _numbers(logits(self.net_, self._rows(self.features(target))))
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """The epoch whose weights were kept, the threshold and its origin."""
+        origin = "best balanced accuracy on the shadows' held-out images"
+        return {"network_epoch": self.epoch_, "shadow_threshold": self.threshold_, "threshold_from": origin}
+
+    def warnings(self) -> list[str]:
+        """Images of the shadows that were set aside."""
+        if not self.unusable_:
+            return []
+        return [f"{self.unusable_} images of the shadows with features that are not finite, taken as uninformative"]
+
+    def _learn_scale(self, values: Float[np.ndarray, "N *T F"]) -> None:
+        usable = _usable(values)
+        flat = values[usable].reshape(-1, values.shape[-1]).astype(np.float64)
+        if not len(flat):
+            raise InputError(f"attack.training needs finite features in the shadows, got none in {len(values)} images")
+        deviation = flat.std(axis=0)
+        self.mean_, self.deviation_ = flat.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
+    def _rows(self, values: Float[np.ndarray, "N *T F"]) -> Tensor:
+        usable = _usable(values)
+        rows = np.zeros(values.shape, np.float32)
+        rows[usable] = (values[usable] - self.mean_) / self.deviation_
+        return torch.from_numpy(rows).to(self.training.on())
+
+
+def _usable(values: Float[np.ndarray, "N *T F"]) -> Bool[np.ndarray, " N"]:
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
+def _held_out(index: np.ndarray, training: Training) -> Bool[np.ndarray, " M"]:
+    """Which rows belong to the images held out."""
+    images = np.random.default_rng(training.seed).permutation(np.unique(index))
+    return np.isin(index, images[: round(training.validation * len(images))])
+
+
+def _check(member: Bool[np.ndarray, " M"], held: Bool[np.ndarray, " M"]) -> None:
+    for part, rows in {"learnt from": ~held, "held out": held}.items():
+        inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
+        if not inside or not outside:
+            needs = f"attack.training needs members and non-members among the shadows' images {part}"
+            raise InputError(f"{needs}, got {inside} and {outside}")
+
+
+def _numbers(scores: Tensor) -> Float[np.ndarray, " N"]:
+    return scores.cpu().numpy().astype(np.float64)

@@ -1,0 +1,37 @@
+"""What pairwise cosines say of an image: how alike all its views are, how far they lie from the clean one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._known import mean_of_known
+from lpla.contracts.evidence import Seen
+from lpla.extraction.statistic.cosine import Cosine
+
+
+def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:
+    """Mean over all pairs of views that have a cosine; nan if none has (EncoderMI-T, arXiv 2108.11023)."""
+    cosines = seen.values[Cosine.name]
+    return mean_of_known(cosines, ~np.isnan(cosines))
+
+
+def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
+    """Mean distance of the views' unit vectors to the clean image's; nan if none has one (SSLMem, arXiv 2401.12233).
+
+    ||a - b|| = sqrt(2 - 2 cos) for unit vectors; the pairs (0, q) stand at q (q - 1) / 2.
+    """
+    cosines = seen.values[Cosine.name]
+    q = np.arange(1, cosines.shape[1] + 1)
+    start = q * (q - 1) // 2
+    with_clean = cosines[:, start[start < cosines.shape[1]]]
+    return mean_of_known(np.sqrt(np.maximum(2 - 2 * with_clean, 0.0)), ~np.isnan(with_clean))
+
+
+def set_aside(shadows: Sequence[Seen]) -> list[str]:
+    """The sentence on the shadows' pairs without a cosine; none if all have one."""
+    unknown = sum(int(np.isnan(shadow.values[Cosine.name]).sum()) for shadow in shadows)
+    what = "pairs of the shadows' views without a cosine (a zero or non-finite embedding), scored as uninformative"
+    return [f"{unknown} {what}"] if unknown else []

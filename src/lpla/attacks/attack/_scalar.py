@@ -1,0 +1,63 @@
+"""Attacks that look at one number per view (or per image): what they have in common is how that number is judged."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._no_shadow import NoShadow
+from lpla.attacks.likelihood.calibrated import NO_LOG_RATIO, Calibrated
+from lpla.contracts.evidence import Attack, Labelled, Seen
+
+
+class ScalarAttack(Attack):
+    """An attack is `scalars` (which number) and a calibration (how it is compared with the shadows')."""
+
+    calibrated: Calibrated
+    no_shadow: NoShadow | None = None
+    """What it does without shadows, if anything."""
+    learnt_: Calibrated | NoShadow
+    """The one of the two that learnt last."""
+
+    @abstractmethod
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
+        """The number per view, or one column where it belongs to the image; not finite where it is unknown."""
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """What `scalars` itself must learn from the shadows; nothing, unless overridden."""
+
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Learn the likelihoods and the threshold."""
+        if shadows:
+            self.learn(shadows)
+        self.learnt_ = self.calibrated.fit(shadows, [self.scalars(shadow) for shadow in shadows])
+        self.threshold_, self.shadow_scores_ = self.calibrated.threshold_, self.calibrated.shadow_scores_
+        return self
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn what is ordinary, and the threshold, from the target's scalars of known non-members."""
+        if self.no_shadow is None:
+            return super().fit_nonmembers(known)
+        self.learnt_ = self.no_shadow.fit(known, self.scalars(known))
+        self.threshold_, self.shadow_scores_ = self.learnt_.threshold_, None
+        return self
+
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """The target's scalars, judged by what the shadows or the known non-members taught."""
+        return self.learnt_.score(target, self.scalars(target))
+
+    def scores_log_ratio(self) -> bool:
+        """What the calibration says; an attacker without shadows has no such ratio."""
+        return isinstance(self.learnt_, Calibrated) and self.learnt_.likelihood_ not in NO_LOG_RATIO
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """Those of whichever learnt."""
+        return self.learnt_.fit_summary()
+
+    def warnings(self) -> list[str]:
+        """Those of whichever learnt."""
+        return self.learnt_.warnings()

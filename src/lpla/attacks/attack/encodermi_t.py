@@ -1,0 +1,22 @@
+"""EncoderMI-T: members' views are more (or less) alike than non-members' (Liu et al., CCS '21, arXiv 2108.11023).
+
+The mean of all pairwise cosines, with a threshold learnt on shadows. Ours: on which side members lie is learnt too, and
+`likelihood` may be any other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._pair_scalar import PairAttack
+from lpla.attacks.attack._pairs import mean_cosine
+from lpla.contracts.evidence import Seen
+
+
+class EncoderMIT(PairAttack):
+    """The mean cosine of an image's views."""
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
+        """Their mean."""
+        return mean_cosine(seen)[:, None]

@@ -1,0 +1,31 @@
+"""EncoderMI-V: a network on the sorted vector of the views' pairwise cosines (Liu et al., arXiv 2108.11023)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from lpla.attacks.attack._network import NetworkAttack
+from lpla.attacks.attack._training import Training, mlp
+from lpla.contracts.evidence import Seen
+from lpla.extraction.statistic.cosine import Cosine
+
+
+class EncoderMIV(NetworkAttack):
+    """Two hidden layers of `hidden` neurons; undefined for a single query, which has no pair."""
+
+    def __init__(self, *, hidden: int, training: Training) -> None:
+        self.hidden, self.training = hidden, training
+
+    def statistics(self) -> tuple[Cosine]:
+        """The cosines of all pairs."""
+        return (Cosine(),)
+
+    def features(self, seen: Seen) -> Float[np.ndarray, "N P"]:
+        """The cosines in ascending order, so that it does not matter which pair has which."""
+        return np.sort(seen.values[Cosine.name], axis=1)
+
+    def network(self, width: int) -> nn.Module:
+        """The multilayer perceptron."""
+        return mlp(width, self.hidden, self.hidden, 1)

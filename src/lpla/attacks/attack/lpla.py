@@ -1,0 +1,98 @@
+"""LpLA: membership from the p-norm of embeddings, calibrated on shadows (arXiv 2506.05743; the definition is ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._no_shadow import NEEDS_PIXELS, NoShadow
+from lpla.attacks.attack._norms import CombinedNorms, best_column
+from lpla.attacks.attack._scalar import ScalarAttack
+from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.inputs import InputError
+from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+
+NORMS = ("single", "select", "joint", "contrast")
+
+
+class LpLA(ScalarAttack):
+    """Likelihood ratio of "in" and "out" for the log-norms of an image's views.
+
+    `likelihood`, `density` and `tie_variance` as in `Calibrated`. `norms`: `single` looks at p, `select` at that p of
+    `ps` which tells the shadows' members best, `joint` at all of them together, `contrast` at their differences alone.
+    Without shadows `no_shadow` and `tail` as in `NoShadow`, and p alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        p: float,
+        ps: Sequence[float],
+        norms: str,
+        likelihood: str,
+        density: str,
+        tie_variance: bool,
+        no_shadow: str,
+        tail: str,
+    ) -> None:
+        self.p = valid_p(p)
+        self._log_norms = LogNorms([*ps, self.p])
+        if norms not in NORMS:
+            raise InputError(f"attack.norms must be one of {', '.join(NORMS)}, got {norms!r}")
+        if norms == "contrast" and len(self._log_norms.statistic.ps) < 2:
+            raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {list(ps)}")
+        self.norms, self.p_, self.combined_ = norms, self.p, None
+        self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
+        self.calibrated = self._calibration()
+        self.no_shadow, self._conditions_on_pixels = NoShadow(no_shadow=no_shadow, tail=tail), no_shadow in NEEDS_PIXELS
+
+    def looks_at_pixels(self) -> bool:
+        """Without shadows d2 does."""
+        return self._conditions_on_pixels
+
+    def statistics(self) -> tuple[LogNorm]:
+        """The log-norms for every p of the sweep, so that one extraction serves them all."""
+        return (self._log_norms.statistic,)
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """Which p to look at, or how to weigh them all."""
+        self._set_aside = self._log_norms.set_aside(shadows)
+        log_norms = [self._log_norms.all(shadow) for shadow in shadows]
+        if self.norms == "select":
+            self.p_ = self._log_norms.statistic.ps[best_column(self._calibration, shadows, log_norms)]
+        elif self.norms != "single":
+            per_sample = self.calibrated.chosen(shadows) in PER_SAMPLE
+            member = [shadow.member for shadow in shadows]
+            self.combined_ = CombinedNorms(self.norms == "contrast").fit(log_norms, member, per_sample)
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+        if self.norms != "single":
+            raise InputError(
+                f"attack.norms must be single without shadows, which alone tell norms apart, got {self.norms}"
+            )
+        self._set_aside = []
+        return super().fit_nonmembers(known)
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
+        """The log-norms for one p, or one combination of all."""
+        log_norms = self._log_norms.all(seen)
+        if self.combined_ is not None:
+            return self.combined_.scalars(log_norms)
+        return log_norms[..., self._log_norms.statistic.ps.index(self.p_)]
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """Those of the calibration, and the p that was selected."""
+        return super().fit_summary() | ({"p": self.p_} if self.norms == "select" else {})
+
+    def warnings(self) -> list[str]:
+        """Where the threshold does not come from the shadows' scores, which p was selected, what was set aside."""
+        selected = [f"the shadows selected p={self.p_:g}"] if self.norms == "select" else []
+        return super().warnings() + selected + self._set_aside

@@ -1,0 +1,39 @@
+"""PartCrop: a network on how parts of an image agree with the map of the whole (Zhu et al., arXiv 2404.02462)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from lpla.attacks.attack._network import NetworkAttack
+from lpla.attacks.attack._training import Training, mlp
+from lpla.contracts.evidence import Seen
+from lpla.extraction.statistic.part_energy import PartEnergy
+
+HIDDEN = (512, 256, 128)
+
+
+class PartCrop(NetworkAttack):
+    """Two energies of each of `parts` crops, and a network of three hidden layers; asks for 1 + `parts` views.
+
+    `seed` draws the Gaussian reference of the second energy, once for all images. Members and non-members pass through
+    the same transforms, which they do not in the paper's code. It exists for the backbone alone, and where that has a
+    map of more than one position.
+    """
+
+    def __init__(self, *, parts: int, seed: int, training: Training) -> None:
+        self.training = training
+        self._statistic = PartEnergy(parts, seed)
+
+    def statistics(self) -> tuple[PartEnergy]:
+        """The energies."""
+        return (self._statistic,)
+
+    def features(self, seen: Seen) -> Float[np.ndarray, "N E"]:
+        """Both energies of every part, each sorted."""
+        return np.asarray(seen.values[PartEnergy.name])
+
+    def network(self, width: int) -> nn.Module:
+        """The paper's multilayer perceptron."""
+        return mlp(width, *HIDDEN, 1)

@@ -1,0 +1,45 @@
+"""RMIA on the log-norm: how many images are less of an outlier than this one (arXiv 2312.03262).
+
+The statistic in place of the probability is ours; so is its sign, which shadows' members teach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._scalar import ScalarAttack
+from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.likelihood.rmia import Rmia
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+
+
+class RMIA(ScalarAttack):
+    """The log-norm for p, judged by the likelihood `Rmia` with `a` and `gamma`."""
+
+    def __init__(self, *, p: float, ps: Sequence[float], a: float, gamma: float) -> None:
+        self.p, self._norms = valid_p(p), LogNorms([*ps, p])
+        Rmia(a, gamma)  # refuses what it cannot use now, not after the encoders are trained
+        models = {**PER_SAMPLE, "rmia": lambda: Rmia(a, gamma)}
+        self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models=models)
+
+    def statistics(self) -> tuple[LogNorm]:
+        """The log-norms for every p of the sweep, so that one extraction serves them all."""
+        return (self._norms.statistic,)
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """Count what has no log-norm."""
+        self._set_aside = self._norms.set_aside(shadows)
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
+        """The log-norms for p."""
+        return self._norms.of(seen, self.p)
+
+    def warnings(self) -> list[str]:
+        """Those of the calibration; views of the shadows that were set aside."""
+        return super().warnings() + self._set_aside

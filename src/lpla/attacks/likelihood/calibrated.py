@@ -1,0 +1,133 @@
+"""One scalar per view of an image -> a membership score: the same choice of likelihoods for every scalar statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.attacks.likelihood.class_conditional import ClassConditional
+from lpla.attacks.likelihood.leave_one_out import leave_one_out
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE, PerSample
+from lpla.attacks.likelihood.standardise import standardise
+from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.contracts.evidence import Labelled, Seen, ShadowScores
+from lpla.contracts.inputs import InputError, UndefinedError
+
+LIKELIHOODS = ("auto", "class_conditional", *PER_SAMPLE)
+NO_LOG_RATIO = ("offline", "rmia")
+"""Likelihoods whose score is a deviation or a share, not a log-likelihood ratio."""
+NEITHER_SIDE = "the score that favours neither side: too few shadows to leave a pair out"
+
+
+class Calibrated:
+    """Compares a target's scalars with those of shadows, standardised per encoder.
+
+    `likelihood`: `class_conditional` pools all images of all shadows (`tie_variance` and `density` are its), those of
+    `PER_SAMPLE` compare an image with itself under other shadows, `auto` takes `hier` wherever the layout allows it.
+    `models` are `PER_SAMPLE`, some of them with other parameters.
+    Fitted: `likelihood_`, `model_`, `member_gap_`, `threshold_`, `threshold_from_`, `shadow_scores_`.
+    """
+
+    def __init__(
+        self,
+        *,
+        likelihood: str,
+        tie_variance: bool,
+        density: str = "gaussian",
+        models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
+    ) -> None:
+        if likelihood not in LIKELIHOODS:
+            raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
+        self.likelihood, self._models = likelihood, models
+        self._pooled = ClassConditional(tie_variance, density)
+
+    def chosen(self, shadows: Sequence[Labelled]) -> str:
+        """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
+        if not shadows:
+            raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
+        if self.likelihood == "auto":
+            return "hier" if _allows_hier(shadows) else "class_conditional"
+        if self.likelihood in PER_SAMPLE and not _same_images(shadows):
+            raise UndefinedError(
+                f"attack.likelihood={self.likelihood} needs shadows of the same images in the same order, the target's"
+            )
+        return self.likelihood
+
+    def fit(self, shadows: Sequence[Labelled], raw: Sequence[Float[np.ndarray, "N Q"]]) -> Self:
+        """Learn the likelihoods and the threshold from `raw[k]`, the scalars of shadow k (one column: no views)."""
+        self.likelihood_ = self.chosen(shadows)
+        u = [standardise(one) for one in raw]
+        if self.likelihood_ in PER_SAMPLE:
+            self._fit_per_sample(shadows, u)
+        else:
+            self._fit_class_conditional(u, [shadow.member for shadow in shadows])
+        return self
+
+    def _fit_class_conditional(
+        self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]
+    ) -> None:
+        self.model_ = self._pooled.fit(u, member)
+        self.member_gap_ = float(self.model_.mu_[1] - self.model_.mu_[0])
+        scores = np.concatenate([self.model_.score(one) for one in u])
+        self._learn_threshold(ShadowScores(scores, np.concatenate(member)), "best balanced accuracy on the shadows")
+
+    def _fit_per_sample(self, shadows: Sequence[Labelled], u: Sequence[Float[np.ndarray, "N Q"]]) -> None:
+        self.index_ = shadows[0].index
+        make_model = self._models[self.likelihood_]
+        x, inside = np.stack([one.mean(axis=1) for one in u]), np.stack([shadow.member for shadow in shadows])
+        self.model_ = make_model().fit(x, inside)
+        self.member_gap_ = float(self.model_.D_)
+        try:
+            scores = leave_one_out(make_model, x, inside)
+        except InputError:
+            self.shadow_scores_, self.threshold_from_ = None, NEITHER_SIDE
+            self.threshold_ = self.model_.neutral_
+            return
+        judged = ~np.isnan(scores)
+        origin = "best balanced accuracy on the shadows, each left out in turn"
+        self._learn_threshold(ShadowScores(scores[judged], inside[judged]), origin)
+
+    def _learn_threshold(self, scores: ShadowScores, origin: str) -> None:
+        self.shadow_scores_, self.threshold_from_ = scores, origin
+        self.threshold_ = balanced_cut(scores.score, scores.member)
+
+    def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
+        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
+        u = standardise(raw)
+        if isinstance(self.model_, ClassConditional):
+            return self.model_.score(u)
+        if not np.array_equal(target.index, self.index_):
+            raise ValueError(
+                f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
+            )
+        return self.model_.score(u.mean(axis=1))
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""
+        return {
+            "likelihood": self.likelihood_,
+            "member_gap": self.member_gap_,
+            "shadow_threshold": self.threshold_,
+            "threshold_from": self.threshold_from_,
+        }
+
+    def warnings(self) -> list[str]:
+        """Where the threshold does not come from the shadows' scores."""
+        return [f"threshold at {NEITHER_SIDE}"] if self.threshold_from_ == NEITHER_SIDE else []
+
+
+def _same_images(shadows: Sequence[Labelled]) -> bool:
+    """Whether all hold the same images of the target's data set."""
+    first = shadows[0].index
+    return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
+
+
+def _allows_hier(shadows: Sequence[Labelled]) -> bool:
+    """Whether every image was inside one shadow at least and outside another, and some cell holds two."""
+    if len(shadows) < 4 or not _same_images(shadows):
+        return False
+    times_inside = np.sum([shadow.member for shadow in shadows], axis=0)
+    return bool(np.all((times_inside > 0) & (times_inside < len(shadows))))

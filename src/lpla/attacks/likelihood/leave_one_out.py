@@ -1,0 +1,45 @@
+"""Scores of shadows that each play the target once: where per-sample models learn their threshold (our section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.attacks.likelihood.per_sample import PerSample
+
+
+def leave_one_out(
+    make_model: Callable[[], PerSample], x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]
+) -> Float[np.ndarray, "K N"]:
+    """Score of every shadow by the others, nan where it means nothing; InputError where the others are too few.
+
+    A shadow's complement sits out with it. The target has no complement among the shadows; a stand-in that had one
+    would be judged by counts that give its members away, reversed (AUC .47 instead of .50 at 4 shadows without any
+    signal). A complement is trained on exactly the images that the shadow was not, of those that any shadow held.
+
+    Images that no shadow held, or that all did, mean nothing: they could come out as one side alone. In the disjoint
+    layout these are the target's candidates. There the threshold comes from the shadows' own part of the pool, whose
+    images differ from the candidates in what they are judged by: K - 2 shadows, half of them inside, instead of K
+    shadows outside. `hier` and `offline` scale every score by what is known of its image; the shares of `rmia` are a
+    little less certain than those of candidates.
+    """
+    judged, scores, models = held_by_some(inside), np.full(x.shape, np.nan), {}
+    for k, others in enumerate(judges(inside)):
+        jury = others.tobytes()  # a shadow and its complement have the same one
+        if jury not in models:
+            models[jury] = make_model().fit(x[others], inside[others])
+        scores[k, judged] = models[jury].score(x[k])[judged]
+    return scores
+
+
+def held_by_some(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, " N"]:
+    """Whether some shadow held each image and some did not."""
+    return np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
+
+
+def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
+    """Row k: the shadows that judge shadow k, all but itself and its complement."""
+    held = inside[:, held_by_some(inside)]
+    return np.stack([(held != ~row).any(axis=1) for row in held]) & ~np.eye(len(held), dtype=bool)

@@ -1,0 +1,63 @@
+"""RMIA: pairwise likelihood ratios of an image against the population (Zarifzadeh et al. 2024, arXiv 2312.03262).
+
+The exponential of the standardised scalar plays the probability that the attack is defined on, with the sign that the
+shadows' members have: Pr(x | encoder) = exp(sgn u). Everything happens in logarithms, so no value overflows.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import logsumexp
+from scipy.stats import rankdata
+
+from lpla.attacks.likelihood.cells import Cells
+from lpla.contracts.inputs import InputError
+
+
+class Rmia:
+    """Fitted: `log_evidence_`, the logarithm of P(x) over shadows; `D_`.
+
+    P(x) is the mean of the in-mean and the out-mean if every image has both (online); else, for every image, as ratios
+    are compared between images, ((1 + a) out-mean + (1 - a)) / 2 (offline). An image that every shadow held has the
+    ratio 1, which says nothing.
+    """
+
+    neutral_ = 0.5
+
+    def __init__(self, a: float, gamma: float) -> None:
+        if not 0 <= a <= 1 or not gamma > 0:
+            raise InputError(f"rmia needs a from 0 to 1 and gamma > 0, got a = {a} and gamma = {gamma}")
+        self.a, self.gamma = a, gamma
+
+    def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
+        """Learn from the standardised mean of image i under shadow k, which was trained on it or not."""
+        cells = Cells.of(x, inside)
+        self.D_ = cells.gap()
+        self._sign, self._known = np.sign(self.D_), cells.n[0] > 0
+        outside, within = (
+            logsumexp(np.where(side, self._sign * x, -np.inf), axis=0) - np.log(np.maximum(n, 1))
+            for side, n in zip((~inside, inside), cells.n, strict=True)
+        )
+        if cells.paired.all():
+            self.log_evidence_ = np.logaddexp(outside, within) - np.log(2)
+        else:
+            with np.errstate(divide="ignore"):  # a = 1 leaves no constant
+                constant = np.log((1 - self.a) / 2)
+            self.log_evidence_ = np.logaddexp(np.log((1 + self.a) / 2) + outside, constant)
+        return self
+
+    def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        """Share of the other images z for which ratio(x) / ratio(z) >= gamma, ratio(x) = Pr(x | target) / P(x).
+
+        z runs over all other images that target and shadows are queried with, members and non-members alike, as
+        nothing of the target's membership is known. Against one population the share is a step function of the
+        image's own ratio, so images of equal shares are ordered by that ratio; gamma moves the shares, not the order.
+        """
+        ratio = np.where(self._known, self._sign * x0 - self.log_evidence_, 0.0)
+        shift = np.log(self.gamma)
+        beaten = np.searchsorted(np.sort(ratio), ratio - shift, side="right") - (shift <= 0)
+        # Beaten images and less than one more: `beaten` is at most N - 1.
+        return (beaten + rankdata(ratio) / (len(ratio) + 1)) / len(ratio)

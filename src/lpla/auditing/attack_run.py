@@ -1,0 +1,67 @@
+"""One attack on one encoder at one layer: what it sees, what it learns from, how it scores."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.auditing.plan import Plan
+from lpla.auditing.queried import QueriedEncoder, label, restrict, see
+from lpla.contracts.evidence import Attack, Seen
+from lpla.metrics.nulls import permuted
+from lpla.store.artifacts import Store
+from lpla.work.recipe import plug_in
+
+Scores = Float[np.ndarray, " n"]
+
+
+class AttackRun:
+    """Raises UndefinedError, at its beginning or in `fit`, where the attack does not exist under these settings."""
+
+    def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
+        """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
+        attack, encoders = plug_in(plan.attack), plan.encoders
+        # As it was configured: to copy it costs less than to build it anew for every permutation.
+        self._attack = deepcopy(attack)
+
+        def look(subject: QueriedEncoder) -> Seen:
+            return see(subject, store, attack, layer, plan.queries, epoch)
+
+        self.plan, self.layer = plan, layer
+        self.subject = encoders.untrained if untrained else encoders.target
+        self.target = look(self.subject)
+        self.shadows = [look(shadow) for shadow in encoders.shadows]
+        self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
+
+    def fit(self, permutation: int | None = None) -> Attack:
+        """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
+        attack = deepcopy(self._attack)
+        if self.known:
+            return attack.fit_nonmembers(self.known)
+        if self.plan.knowledge.kind == "few_labels":
+            told = self.plan.labelled
+            return attack.fit([label(restrict(self.target, told), self.membership(self.subject, permutation)[told])])
+        pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
+        return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
+
+    def membership(self, subject: QueriedEncoder, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
+        """Who was inside; with a `permutation`, every image carries another one's in all encoders."""
+        if permutation is None:
+            return subject.inside
+        candidates = self.plan.membership.candidates
+        if subject.foreign:
+            candidates = np.ones(len(subject.index), dtype=bool)
+        return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], permutation])[0]
+
+    def member(self, permutation: int | None = None) -> Bool[np.ndarray, " n"]:
+        """Whether each image on which the attack is judged was inside the target."""
+        return self.membership(self.subject, permutation)[self.plan.judged]
+
+    def score(self, attack: Attack) -> Scores:
+        """Scores of the images on which the attack is judged; sees them alone where it was told about others."""
+        if self.plan.knowledge.has_shadows:
+            return attack.score(self.target)[self.plan.judged]
+        return attack.score(restrict(self.target, self.plan.judged))

@@ -1,0 +1,208 @@
+"""One job: make the units that the store lacks, judge every layer, write what the job leaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from lpla.auditing.judge import Judgement, judge, judge_epoch
+from lpla.auditing.loggers import loggers
+from lpla.auditing.loggers.record import Job, recorded
+from lpla.auditing.plan import Plan, plan
+from lpla.contracts.inputs import InputError
+from lpla.contracts.result import AuditResult
+from lpla.extraction.view_cache import ViewCache
+from lpla.report.table import Row, show, write_csv
+from lpla.report.thumbnails import save as thumbnails
+from lpla.store.artifacts import Store
+from lpla.training.signals import check, stoppable
+from lpla.work.dispatch import make_all, quieten_lightning
+from lpla.work.progress import Bars
+from lpla.work.recipe import Config, Unit, plug_in
+from lpla.work.rehearsal import seconds_per_epoch
+from lpla.work.unit import UnitReport, is_made, to_train
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> None:
+    """Audit; a failure becomes a row that says so, and exit code 1 (of the sweep, at its end).
+
+    A user's mistake is said in one sentence, anything else with its stack.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        with stoppable():
+            rows = audit(config, folder)
+    except Exception as failure:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        mistake = isinstance(failure, InputError)
+        reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
+        log.error("error: %s", reason, exc_info=not mistake)
+        choices = {"overrides": list(hydra.overrides.task), "error": reason}
+        (folder / "result.json").write_text(json.dumps([choices], indent=1))
+        if hydra.mode == RunMode.RUN:
+            sys.exit(1)
+        return
+    show([asdict(row) for row in rows])
+    log.info("results: %s\nscores: %s", folder / "result.json", folder / "scores.npz")
+    if hydra.mode == RunMode.RUN:
+        _write_page(folder)
+
+
+def _write_page(folder: Path) -> None:
+    """The page of a single job; a sweep writes those of its jobs at its end."""
+    from lpla.report.page import write_or_warn
+
+    if page := write_or_warn(folder):
+        log.info("report: %s", page)
+
+
+def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
+    """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
+    start = time.monotonic()
+    quieten_lightning()
+    if config.get("logger"):
+        loggers.check(_plain(config.logger))
+    work = plan(config)
+    store = Store(config.store)
+    with store.watched():
+        _make_all(work, store, _plain(config.executor))
+        found = _judge_all(work, store, start)
+        curve = _write_curve(work, store, folder) if work.epochs else []
+    rows = [one.row for one in found]
+    (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    np.savez(
+        folder / "scores.npz",
+        index=work.membership.index[work.judged],
+        member=work.encoders.target.inside[work.judged],
+        layer=np.array(work.layers),
+        score=np.stack([one.score for one in found]),
+        posterior=np.stack([one.posterior for one in found]),
+        log_norm=np.stack([one.log_norm for one in found]),
+        prior=work.prior,
+    )
+    (folder / "versions.json").write_text(json.dumps(_versions(), indent=1))
+    if config.report.images:
+        scores = np.stack([one.score for one in found])
+        thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
+    if config.get("logger"):
+        _log(config, work, store, folder, found, curve)
+    return rows
+
+
+def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
+    found = []
+    for layer in work.layers:
+        check()
+        run = {"git_revision": _git_revision(), "seconds": round(time.monotonic() - start, 2)}
+        found.append(judge(work, store, layer, run))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, of this package and of those that the numbers depend on."""
+    names = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
+    """Tell the logger, once the job's own files are written."""
+    group = folder.parent.name if HydraConfig.get().mode == RunMode.MULTIRUN else folder.name
+    settings = {name: value for name, value in _plain(config).items() if name != "logger"}
+    loggers.log_job(
+        _plain(config.logger), folder, lambda: recorded(work, store, found, curve, settings, Job(folder, group))
+    )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    found: Any = OmegaConf.to_container(config, resolve=True)
+    return found
+
+
+def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
+    """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
+    rows: list[Row] = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
+    write_csv(rows, folder / "curve.csv")
+    views = sum(len(o.index) * o.query.queries for unit in work.units for o in unit.observations if o.epoch is not None)
+    log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)
+    return rows
+
+
+def _make_all(work: Plan, store: Store, executor: Config) -> None:
+    units = (*work.units, work.encoders.untrained.unit)
+    made = [is_made(unit, store) for unit in units]
+    for unit in compress(units, made):
+        log.info("%s: found", unit.name)
+    missing = [unit for unit, there in zip(units, made, strict=True) if not there]
+    _estimate(missing, len(work.units), store)
+    with Bars() as bars:
+        advance = bars.begin("encoders", len(missing))
+
+        def done(unit: Unit, made: UnitReport) -> None:
+            log.info("%s: %s", unit.name, _describe(made))
+            advance(1)
+
+        if missing:
+            views = ViewCache(units[0].cache_mb * 2**20, units[0].compile_on_cuda)
+            make_all(missing, store, plug_in(executor), bars, views, done)
+
+
+def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
+    """Say how many trainings lie ahead and about how long they take one by one, from a few timed steps."""
+    ahead = to_train(missing, store)
+    if not ahead:
+        return
+    if ahead[0].distributed:
+        # Steps are timed in this process, which is none of those that will train.
+        log.info("%d of %d encoders to train", len(ahead), encoders)
+        return
+    seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
+    log.info("%d of %d encoders to train, about %s one by one", len(ahead), encoders, _duration(seconds))
+
+
+def _describe(made: UnitReport) -> str:
+    if made.trained:
+        return f"trained and observed ({made.forwards} views) in {_duration(made.seconds)}"
+    if made.observed:
+        return f"found, observed ({made.forwards} views) in {_duration(made.seconds)}"
+    return "found"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+@cache
+def _git_revision() -> str:
+    """The checkout's commit, marked if the tree differs from it; empty outside a checkout.
+
+    Asked once: a change of the tree does not reach a process that runs.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return ""  # installed; that may be below somebody else's checkout
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip()

@@ -1,0 +1,82 @@
+"""What the attacker knows: shadows like the target or unlike it, or no shadow at all (our sections 1 and 4.4).
+
+The eight cells of EncoderMI (Liu et al., arXiv 2108.11023): shadows trained on the same or other data, by the same or
+another framework, under the same or another augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import OmegaConf
+
+from lpla.contracts.inputs import InputError
+from lpla.work.recipe import Config
+
+KINDS = ("shadows", "one_shadow", "known_nonmembers", "few_labels")
+NEEDS_SHADOWS = ("shadows", "one_shadow")
+SAME = "same"
+GROUPS = ("dataset", "arch", "views")
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """`images` is how many known non-members or labelled candidates there are; the groups name the shadows' own."""
+
+    kind: str
+    images: int
+    dataset: str
+    arch: str
+    views: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"knowledge.kind must be one of {', '.join(KINDS)}, got {self.kind}")
+        if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
+            raise InputError(f"knowledge.images must be an integer >= 1, got {self.images}")
+        if not self.has_shadows:
+            for group in GROUPS:
+                if getattr(self, group) != SAME:
+                    raise InputError(f"knowledge.{group} needs shadows, but knowledge.kind is {self.kind}")
+
+    @property
+    def has_shadows(self) -> bool:
+        """Whether shadows are trained at all."""
+        return self.kind in NEEDS_SHADOWS
+
+    def describe(self) -> str:
+        """The row's word for it: the kind, and in what the shadows differ."""
+        return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])
+
+
+def shadow_settings(settings: Config, knowledge: Knowledge) -> Config:
+    """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
+    other = dict(settings) | {"train_views": settings["dataset"]["train_views"]}
+    if knowledge.dataset != SAME:
+        composed = _compose("dataset", knowledge.dataset)
+        other |= {"dataset": composed["dataset"], "train_views": composed["dataset"]["train_views"]}
+    if knowledge.arch != SAME:
+        composed = _compose("arch", knowledge.arch)
+        other["arch"] = composed["arch"]
+        if composed["backbone"] != _compose("arch", "simclr")["backbone"]:
+            # A framework that brings its own backbone along (mae) does so here too.
+            other["backbone"] = composed["backbone"]
+    if knowledge.views != SAME:
+        other["train_views"] = _compose("views", knowledge.views)["shadow_views"]
+    return other
+
+
+def _compose(group: str, option: str) -> Any:
+    """The default configuration with one other option, and with the data folders of this job."""
+    carried = [one for one in HydraConfig.get().overrides.task if one.startswith("data.")]
+    choice = f"+views@shadow_views={option}" if group == "views" else f"{group}={option}"
+    try:
+        return OmegaConf.to_container(compose("config", [*carried, choice]), resolve=True)
+    except (ConfigCompositionException, MissingConfigException) as unknown:
+        options = ", ".join((SAME, *GlobalHydra.instance().config_loader().get_group_options(group)))
+        raise InputError(f"knowledge.{group} must be one of {options}, got {option}") from unknown

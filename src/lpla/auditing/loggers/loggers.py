@@ -1,0 +1,79 @@
+"""Hand a finished job to the logger that was chosen: Lightning's own, one run of each kind (train, audit)."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+from lpla.auditing.loggers.record import Record
+from lpla.contracts.inputs import InputError
+from lpla.work.recipe import Config, plug_in
+
+log = logging.getLogger(__name__)
+
+NEEDS = {"WandbLogger": ("wandb",), "TensorBoardLogger": ("tensorboard",), "MLFlowLogger": ("mlflow", "sqlalchemy")}
+
+
+def check(settings: Config) -> None:
+    """Raise InputError, before any work, if the packages behind a logger are not installed."""
+    name = _name(settings)
+    absent = [package for package in NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
+    if absent:
+        remedy = "pip install 'lpla[loggers]'"
+        raise InputError(f"logger={name} needs the package {' and '.join(absent)}, which is not installed: {remedy}")
+
+
+def log_job(settings: Config, folder: Path, recorded: Callable[[], Record]) -> None:
+    """Log the training of a job's encoders and its audit; a failure costs a warning, not the audit in `folder`."""
+    try:
+        record = recorded()
+        if _name(settings) == "WandbLogger":
+            from lpla.auditing.loggers import weights_and_biases
+
+            weights_and_biases.log_job(settings, record)
+        else:
+            for kind in ("train", "audit"):
+                with opened(settings, record, kind):
+                    pass
+    # Whatever goes wrong in a service or a file of its own: the numbers are on disk already, and the sweep goes on.
+    except Exception as failed:
+        where = f"the audit is whole in {folder}"
+        log.warning("logger=%s failed, %s: %s: %s", _name(settings), where, type(failed).__name__, failed)
+        log.debug("the logger's failure", exc_info=failed)
+
+
+@contextmanager
+def opened(settings: Config, record: Record, kind: str, **more: Any) -> Iterator[Any]:
+    """The logger of one run, with its settings and figures already logged; finished at the end, whatever happens."""
+    words = {"folder": record.job.folder, "group": record.job.group, "name": f"{record.job.name} {kind}", "kind": kind}
+    logger: Logger = plug_in(_filled(settings, words) | more)
+    status = "failed"
+    try:
+        logger.log_hyperparams(record.hyperparameters)
+        for epoch, figures in record.steps(kind):
+            logger.log_metrics(figures, step=epoch)
+        yield logger
+        status = "success"
+    finally:
+        logger.finalize(status)
+
+
+def _filled(value: Any, words: Mapping[str, Any]) -> Any:
+    """The settings with {folder}, {group}, {name} and {kind} filled in, at any depth."""
+    if isinstance(value, str):
+        for name, word in words.items():
+            value = value.replace(f"{{{name}}}", str(word))
+        return value
+    if isinstance(value, Mapping):
+        return {name: _filled(one, words) for name, one in value.items()}
+    return value
+
+
+def _name(settings: Config) -> str:
+    return settings["_target_"].rpartition(".")[2]

@@ -1,0 +1,119 @@
+"""Weights & Biases: what Lightning's logger has no word for, namely media, tables, artifacts and their lineage."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import wandb
+
+from lpla.auditing.loggers.loggers import opened
+from lpla.auditing.loggers.record import Layer, Record, Training
+from lpla.work.recipe import Config
+
+log = logging.getLogger(__name__)
+
+AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
+"""By which a sweep's agent names the run that it waits for."""
+
+
+def log_job(settings: Config, record: Record) -> None:
+    """Two runs, train and audit; offline where no API key is set, and then it says how to upload them."""
+    wandb.setup(wandb.Settings(silent=bool(settings.get("settings", {}).get("silent"))))
+    mode = {} if "WANDB_MODE" in os.environ or wandb.login(prompt=False, verify=False) else {"mode": "offline"}
+    offline = []
+    # The agent judges an audit, not the training before it.
+    with _without_agent(), _run(settings, record, "train", mode, offline) as run:
+        for training in record.trainings:
+            run.summary[f"seconds/{training.name}"] = training.seconds
+            run.log_artifact(_encoder(training))
+    with _run(settings, record, "audit", mode, offline) as run:
+        for training in record.trainings:
+            # What `run.use_artifact` does for an artifact of one's own; that method itself refuses to work offline.
+            run._log_artifact(_encoder(training), is_user_created=True, use_after_commit=True)
+        for layer in record.layers:
+            _log_layer(run, layer)
+        run.log_artifact(_results(record))
+    if offline:
+        reason = "no API key is set" if mode else f"WANDB_MODE={os.environ['WANDB_MODE']}"
+        log.info("W&B: %s, so the job was logged offline; to upload it: wandb sync %s", reason, " ".join(offline))
+
+
+@contextmanager
+def _without_agent() -> Iterator[None]:
+    """Keep a sweep's agent out of a run; its words are read once per service, which is hence stopped afterwards."""
+    kept = {name: os.environ.pop(name) for name in AGENT if name in os.environ}
+    if kept:
+        wandb.teardown()
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+        if kept:
+            wandb.teardown()
+
+
+@contextmanager
+def _run(settings: Config, record: Record, kind: str, mode: dict[str, str], offline: list[str]) -> Iterator[Any]:
+    failed = True
+    try:
+        with opened(settings, record, kind, **mode) as logger:
+            run = logger.experiment
+            if run.offline:
+                offline.append(str(run.settings.sync_dir))
+            yield run
+        failed = False
+    finally:
+        # Whichever run is open: the next job of this process has its own.
+        wandb.finish(exit_code=int(failed))
+
+
+def _log_layer(run: Any, layer: Layer) -> None:
+    """ROC (as figures by false-positive rate, for panels with log axes), norms, scores and the verdict of one layer."""
+    name = layer.row.layer
+    run.summary[f"{name}/verdict"] = layer.row.verdict
+    run.summary[f"{name}/notes"] = list(layer.row.notes)
+    run.define_metric(f"roc/{name}/fpr", hidden=True)
+    run.define_metric(f"roc/{name}/tpr", step_metric=f"roc/{name}/fpr", summary="none")
+    for fpr, tpr in layer.roc:
+        run.log({f"roc/{name}/fpr": float(fpr), f"roc/{name}/tpr": float(tpr)})
+    columns = {"index": layer.index, "member": layer.member, "score": layer.score, "posterior": layer.posterior}
+    if layer.norm is not None:
+        columns["norm"] = layer.norm
+        usable = layer.norm[layer.norm < float("inf")]  # a nan is not below it either
+        if len(usable):
+            limits = (float(usable.min()), float(usable.max()))
+            for side, inside in {"members": layer.member, "nonmembers": ~layer.member}.items():
+                run.log({f"{name}/norms/{side}": _histogram(layer.norm[inside], limits)})
+    table = wandb.Table(columns=list(columns), data=[list(row) for row in zip(*_lists(columns), strict=True)])
+    run.log({f"{name}/scores": table})
+
+
+def _lists(columns: dict[str, Any]) -> list[list[Any]]:
+    return [column.tolist() for column in columns.values()]
+
+
+def _histogram(norm: Any, limits: tuple[float, float]) -> wandb.Histogram:
+    """Both groups in the same 64 bins, so that one can be laid over the other."""
+    return wandb.Histogram(np_histogram=np.histogram(norm, bins=64, range=limits))
+
+
+def _encoder(training: Training) -> wandb.Artifact:
+    """The encoder as the store has it; one name per key, so that jobs that share it share it here too."""
+    metadata = {"key": training.key, "epochs": len(training.loss), "seconds": training.seconds}
+    artifact = wandb.Artifact(f"encoder-{training.key}", type="encoder", metadata=metadata)
+    # Files of the store never change.
+    artifact.add_dir(str(training.place), policy="immutable")
+    return artifact
+
+
+def _results(record: Record) -> wandb.Artifact:
+    artifact = wandb.Artifact(f"results-{record.job.group}-{record.job.name}", type="results")
+    for name in ("result.json", "scores.npz", "curve.csv"):
+        if (record.job.folder / name).exists():
+            artifact.add_file(str(record.job.folder / name))
+    return artifact

@@ -1,0 +1,53 @@
+"""Sentences on what the reader of a row must know: why a number is absent, what was set aside, which null failed."""
+
+from __future__ import annotations
+
+import math
+
+from lpla.auditing.utility import COLLAPSED
+from lpla.contracts.evidence import Attack
+from lpla.contracts.result import AuditResult
+from lpla.metrics import roc as evaluate
+
+
+def notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
+    """Those of the evaluation, of the data, of the encoder and of the attack, in this order."""
+    where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
+    absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
+    found = [sentence for sentence in absent if sentence]
+    found += _on_nulls(row, where) + _on_duplicates(row) + _on_encoder(row, where)
+    if attack.shadow_scores_ is None and not attack.scores_log_ratio():
+        found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
+    return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
+
+
+def _on_nulls(row: AuditResult, where: str) -> list[str]:
+    # Standard error of an AUC without signal, for groups of m and n images.
+    error = math.sqrt((row.members + row.nonmembers + 1) / (12 * row.members * row.nonmembers))
+    value = row.null_untrained_auc
+    if value is None or abs(value - 0.5) <= 3 * error:
+        return []
+    return [f"distrust {where}: the null of the untrained encoder is {value:.3f}, not 0.5 +- {3 * error:.3f}"]
+
+
+def _on_duplicates(row: AuditResult) -> list[str]:
+    if row.duplicate_groups is None:
+        return [f"near-duplicates in {row.dataset} were not looked for: members and non-members may be the same"]
+    if row.duplicate_groups:
+        groups = f"{row.duplicate_groups} groups of near-duplicates in {row.dataset}"
+        return [f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside"]
+    return []
+
+
+def _on_encoder(row: AuditResult, where: str) -> list[str]:
+    found = []
+    if row.knn_accuracy is None:
+        needs = "labelled images of 2 classes outside the pool and finite embeddings"
+        found.append(f"utility needs {needs}, got {row.utility_images} labelled images")
+    if row.embedding_spread is not None and row.embedding_spread < COLLAPSED:
+        collapsed = f"collapsed, embedding spread {row.embedding_spread:.4f} < {COLLAPSED}; its norms say little"
+        found.append(f"{where}: {collapsed}")
+    if row.zero_embeddings or row.nonfinite_embeddings:
+        counts = f"{row.zero_embeddings} zero and {row.nonfinite_embeddings} non-finite"
+        found.append(f"{row.layer} of the target: {counts} embeddings, scored as uninformative")
+    return found

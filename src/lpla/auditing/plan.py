@@ -1,0 +1,163 @@
+"""What an audit will make: the checked settings of a configuration and the encoders that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_class
+from jaxtyping import Bool
+from omegaconf import DictConfig, OmegaConf
+
+from lpla.auditing.encoders import AuditEncoders, Casting
+from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
+
+LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
+LOWEST |= {
+    "train.batch_size": 1,
+    "checkpoint.every": 1,
+    "observe.queries": 1,
+    "observe.batch_size": 1,
+    "observe.cache_mb": 0,
+    "utility.images": 0,
+    "utility.k": 1,
+}
+KNOWN = {
+    "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
+    "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
+    "data", "checkpoint", "report", "executor", "logger",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One audit: its choices, its images, its encoders and how they are judged."""
+
+    choices: dict[str, Any]
+    attack: Config
+    knowledge: Knowledge
+    images: Images
+    membership: Membership
+    layers: tuple[str, ...]
+    full_query: Query
+    """The views that the audit asks for; a budget of `queries` looks at the first of them."""
+    queries: int
+    permutations: int
+    prior: float
+    k: int
+    encoders: AuditEncoders
+    epochs: tuple[int, ...]
+    """Epochs before the last after which all of it is observed too."""
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What is trained: the target and its shadows."""
+        return tuple(subject.unit for subject in (self.encoders.target, *self.encoders.shadows))
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, " N"]:
+        """Pool images whose membership the attacker knows: a few candidates, or none."""
+        chosen = np.zeros(len(self.membership.index), dtype=bool)
+        if self.knowledge.kind == "few_labels":
+            candidates = np.flatnonzero(self.membership.candidates)
+            order = np.random.default_rng([self.choices["seed"], 5]).permutation(candidates)
+            chosen[order[: self.knowledge.images]] = True
+        return chosen
+
+    @property
+    def judged(self) -> Bool[np.ndarray, " N"]:
+        """Pool images on which the attack is judged: the candidates, but for those it was told about."""
+        return self.membership.candidates & ~self.labelled
+
+
+def plan(config: DictConfig) -> Plan:
+    """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
+    _check(config)
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings["train_views"] = settings["dataset"]["train_views"]
+    knowledge = Knowledge(**settings["knowledge"])
+    images = load_images(settings["dataset"])
+    membership = _draw(settings, knowledge, images)
+    epochs = _epochs(settings)
+    views = plug_in(settings["dataset"]).query_views
+    full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    casting = Casting(settings, plug_in(settings["attack"]), full_query, epochs)
+    return Plan(
+        choices=_choices(settings, knowledge),
+        attack=settings["attack"],
+        knowledge=knowledge,
+        images=images,
+        membership=membership,
+        layers=_layers(settings, knowledge),
+        full_query=full_query,
+        queries=settings["queries"],
+        permutations=settings["permutations"],
+        prior=float(settings["prior"]),
+        k=settings["utility"]["k"],
+        encoders=casting.line_up(knowledge, images, membership),
+        epochs=epochs,
+    )
+
+
+def _check(config: DictConfig) -> None:
+    for unknown in sorted(set(config) - KNOWN):
+        raise InputError(f"{unknown} is no setting of an audit; the settings are {', '.join(sorted(KNOWN))}")
+    for name, lowest in LOWEST.items():
+        value = OmegaConf.select(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
+    if config.train.compile not in ("never", "auto"):
+        raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
+    if config.observe.precision not in PRECISIONS:
+        raise InputError(f"observe.precision must be {' or '.join(PRECISIONS)}, got {config.observe.precision}")
+    if not isinstance(config.report.images, bool):
+        raise InputError(f"report.images must be true or false, got {config.report.images}")
+    if not isinstance(config.prior, float) or not 0 < config.prior < 1:
+        raise InputError(f"prior must be a probability between 0 and 1, got {config.prior}")
+
+
+def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
+    members, size = settings["members"], settings["train"]["batch_size"]
+    membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
+    if size > members:
+        raise InputError(f"train.batch_size must be at most members, which is {members}, got {size}")
+    if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
+        most = membership.candidates.sum() // 2
+        raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
+    return membership
+
+
+def _epochs(settings: Config) -> tuple[int, ...]:
+    every, epochs = settings["observe"]["every"], settings["epochs"]
+    if every is None:
+        return ()
+    if isinstance(every, bool) or not isinstance(every, int) or not 1 <= every < epochs:
+        raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
+    return tuple(range(every, epochs, every))
+
+
+def _layers(settings: Config, knowledge: Knowledge) -> tuple[str, ...]:
+    available = get_class(settings["arch"]["_target_"]).layers
+    if knowledge.has_shadows:
+        theirs = get_class(shadow_settings(settings, knowledge)["arch"]["_target_"]).layers
+        available = tuple(layer for layer in available if layer in theirs)
+    if settings["layer"] == "both":
+        return available
+    if settings["layer"] not in available:
+        raise InputError(f"layer must be one of {', '.join(available)} or both, got {settings['layer']}")
+    return (settings["layer"],)
+
+
+def _choices(settings: Config, knowledge: Knowledge) -> dict[str, Any]:
+    """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
+    options = HydraConfig.get().runtime.choices
+    groups = {group: options[group] for group in ("arch", "backbone", "dataset", "split", "attack", "defense")}
+    axes = {axis: settings[axis] for axis in ("p", "queries", "shadows", "epochs", "seed")}
+    axes["shadows"] = {"shadows": axes["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
+    norms = settings["attack"].get("norms", "")
+    return groups | axes | {"knowledge": knowledge.describe(), "norms": norms, "prior": settings["prior"]}

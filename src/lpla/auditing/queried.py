@@ -1,0 +1,106 @@
+"""An encoder as an attacker meets it: what is asked of it, and which of the images it is asked about were inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from lpla.contracts.evidence import Attack, Labelled, Query, Seen
+from lpla.contracts.inputs import Images, UndefinedError
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.store.artifacts import Store
+from lpla.work.recipe import ExtractionRequest, Unit, load_images, statistic_config, statistic_of
+from lpla.work.unit import load_observed
+
+
+@dataclass(frozen=True)
+class QueriedEncoder:
+    """`inside[i]` says whether the encoder of `unit` was trained on image `index[i]` of its data set."""
+
+    unit: Unit
+    index: Int[np.ndarray, " N"]
+    inside: Bool[np.ndarray, " N"]
+    observations: tuple[ExtractionRequest, ...]
+    """One for every distinct query that the attack's statistics need."""
+    foreign: bool = False
+    """Whether its data set is another one than the target's."""
+
+
+def see(
+    subject: QueriedEncoder, store: Store, attack: Attack, layer: str, queries: int, epoch: int | None = None
+) -> Seen:
+    """What the attack gets of the encoder under a budget of `queries` views; raises UndefinedError if it gets none."""
+    values = {}
+    for statistic in attack.statistics():
+        if layer not in statistic.layers:
+            raise UndefinedError(f"{statistic.name} exists at layer={' or '.join(statistic.layers)} alone, got {layer}")
+        config = statistic_config(statistic)
+        observation = next((o for o in subject.observations if config in o.statistics), None)
+        if observation is None:
+            raise UndefinedError(f"{statistic.name} needs positions and parts that this backbone does not have here")
+        only = replace(observation, statistics=(config,), epoch=epoch)
+        found = load_observed(subject.unit, store, only, layer).values[statistic.name]
+        values[statistic.name] = statistic.prefix(found, queries)
+    pixels = _pixels(subject) if attack.looks_at_pixels() else None
+    return Seen(-1 - subject.index if subject.foreign else subject.index, values, pixels=pixels)
+
+
+def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:
+    """The same with the attacker's knowledge of who was inside."""
+    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels)
+
+
+def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
+    """Some of the images alone."""
+    values = {name: value[rows] for name, value in seen.values.items()}
+    return Seen(seen.index[rows], values, pixels=None if seen.pixels is None else seen.pixels[rows])
+
+
+def count_unusable(subject: QueriedEncoder, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
+    """Zero and non-finite embeddings among the views of one query at this layer; None if there is none."""
+    for observation in subject.observations:
+        there = tuple(one for one in observation.statistics if layer in statistic_of(one).layers)
+        if there:
+            found = load_observed(subject.unit, store, replace(observation, statistics=there), layer)
+            return found.zero, found.nonfinite
+    return None, None
+
+
+def log_norms(subject: QueriedEncoder, store: Store, layer: str, p: float) -> Float[np.ndarray, "N Q"] | None:
+    """Log-norms of order `p` of every view of every image; None if they were not observed at this layer."""
+    for observation in subject.observations:
+        for config in observation.statistics:
+            statistic = statistic_of(config)
+            if isinstance(statistic, LogNorm) and p in statistic.ps and layer in statistic.layers:
+                only = replace(observation, statistics=(config,))
+                values = load_observed(subject.unit, store, only, layer).values[statistic.name]
+                return values[..., statistic.ps.index(p)]
+    return None
+
+
+def mean_log_norm(subject: QueriedEncoder, store: Store, layer: str, p: float, queries: int) -> Float[np.ndarray, " N"]:
+    """Mean of every image's log-norms of order `p` over its first views; nan if they were not observed at this layer.
+
+    An image with a zero embedding among its views has -inf, one with a non-finite embedding nan.
+    """
+    found = log_norms(subject, store, layer, p)
+    return np.full(len(subject.index), np.nan) if found is None else found[:, :queries].mean(axis=1)
+
+
+def queries_of(attack: Attack, full_query: Query, budget: int, side: int) -> int:
+    """Views of one image that the attack looks at, references included: what a target would count."""
+    needed = {statistic.query(full_query, side) for statistic in attack.statistics()}
+    return sum(min(budget, query.queries) if query == full_query else query.queries for query in needed)
+
+
+def _pixels(subject: QueriedEncoder) -> UInt8[np.ndarray, "N C H W"]:
+    return _pixels_of(load_images(subject.unit.dataset), tuple(subject.index.tolist()))
+
+
+@lru_cache(maxsize=4)
+def _pixels_of(images: Images, index: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
+    """Kept, as the target and its shadows are asked about the same images."""
+    return images.pixels[list(index)].numpy()

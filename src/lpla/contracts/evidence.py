@@ -1,0 +1,126 @@
+"""What an attacker asks of an encoder, what it gets, and what it makes of that.
+
+Shapes: N images, Q views, D width, B a batch. No membership of the target is anywhere in here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from lpla.contracts.inputs import UndefinedError, Views
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which views an attacker asks for: `queries` per image, the first of them the clean image."""
+
+    views: Views
+    queries: int
+    seed: int
+    positions: bool = False
+    """Whether the clean image is answered with the backbone's map, one vector per position, not with its mean."""
+
+
+class Statistic(ABC):
+    """What an attack keeps of an image's embeddings: small, computed on the device while extracting.
+
+    Implementations are frozen dataclasses: their fields identify the artifact.
+    """
+
+    version: ClassVar[int] = 1
+    name: ClassVar[str]
+    layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
+    """Where it exists."""
+
+    def query(self, full_query: Query, side: int) -> Query:
+        """The views it needs of images of `side` pixels where the audit asks for `full_query`; by default those."""
+        return full_query
+
+    @abstractmethod
+    def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B ..."]:
+        """The statistic of Q views of B images, view 0 the clean image (or, in its place, its positions)."""
+
+    @abstractmethod
+    def prefix(self, values: Float[np.ndarray, "N ..."], queries: int) -> Float[np.ndarray, "N ..."]:
+        """The values that the first `queries` views alone would have given; raises UndefinedError if there are none."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an attacker has of one encoder: statistics by name, row i for image `index[i]`. No membership.
+
+    The index is the image's identity within the audit: from 0 in the target's data set, below 0 in any other.
+    """
+
+    index: Int[np.ndarray, " N"]
+    values: Mapping[str, Float[np.ndarray, "N ..."]]
+    pixels: UInt8[np.ndarray, "N C H W"] | None = field(default=None, kw_only=True)
+    """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
+
+
+@dataclass(frozen=True)
+class Labelled(Seen):
+    """The same of a shadow, whose training set the attacker chose."""
+
+    member: Bool[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class ShadowScores:
+    """Scores of images whose membership the attacker knows, each scored by a model that did not learn from it."""
+
+    score: Float[np.ndarray, " M"]
+    member: Bool[np.ndarray, " M"]
+
+
+class Attack(ABC):
+    """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
+
+    threshold_: float
+    """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
+    shadow_scores_: ShadowScores | None
+    """From which the threshold and the posterior follow; None where the shadows are too few to be left out in turn."""
+
+    @abstractmethod
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What it needs of every encoder."""
+
+    def looks_at_pixels(self) -> bool:
+        """Whether `Seen.pixels` must be given."""
+        return False
+
+    @abstractmethod
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Learn from the shadows; raises InputError if they are too few for this attack."""
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from images known not to be members, seen through the target, where there are no shadows.
+
+        Raises UndefinedError by default, and InputError where the images are too few.
+        """
+        raise UndefinedError(
+            f"attack={type(self).__name__} needs shadows: it cannot learn from known non-members alone"
+        )
+
+    @abstractmethod
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """One score per image, higher = member."""
+
+    def scores_log_ratio(self) -> bool:
+        """Whether a score is log p(seen | member) - log p(seen | non-member), and so evidence without calibration."""
+        return False
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """What the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
+        return {}
+
+    def warnings(self) -> list[str]:
+        """Sentences that a reader of the result must know: what was set aside, what could not be learnt."""
+        return []

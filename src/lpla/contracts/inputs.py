@@ -1,0 +1,126 @@
+"""The inputs of an audit: views, images, data sets, and who was trained on what.
+
+Shapes: N images, Q views, D width, P norms, K encoders (row 0 the target), B a batch.
+What the code supplies to a plug-in is positional-only; what the configuration supplies is keyword-only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
+
+
+class UndefinedError(InputError):
+    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """A random augmentation, declared: the probabilities and ranges from which each view draws its own parameters.
+
+    Operations run in the order of the fields; an operation with probability 0 (or strength 0) is not executed.
+    Conventions are torchvision's (RandomResizedCrop, ColorJitter, RandomGrayscale, GaussianBlur), pixels in [0, 1].
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale: float = 0.0
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    size: int | None = None
+    """Side of the square output in pixels; None keeps the image's own size."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
+            # A yaml's range is a list; a value that can be compared and hashed is a tuple.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set in a fixed order (an index IS an identity); labels serve utility alone. Equal to itself alone."""
+
+    name: str
+    pixels: UInt8[Tensor, "N C H W"]
+    """In memory, or a memory map: whoever needs a part indexes that part."""
+    labels: Int[Tensor, " N"]
+    """Classes from 0, or -1 for an image without a label."""
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            shape = tuple(self.pixels.shape)
+            raise ValueError(f"pixels of {self.name} must be uint8 [N, C, H, W], got {self.pixels.dtype} {shape}")
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(f"{self.name} needs {len(self.pixels)} labels, one per image, got {len(self.labels)}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels and their shape: the identity of what encoders are trained on (labels are not)."""
+        content = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
+        # In pieces of about 16 MB: the pixels may be a memory map larger than memory.
+        for piece in self.pixels.split(max(1, 2**24 // max(1, self.pixels.shape[1:].numel()))):
+            content.update(piece.contiguous().numpy().data)
+        return content.hexdigest()
+
+
+class Dataset(ABC):
+    """A source of images and the views that suit them."""
+
+    train_views: Views
+    query_views: Views
+
+    @abstractmethod
+    def load(self) -> Images:
+        """Read the whole data set; raises InputError with the remedy if it is absent or damaged."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Who was trained on what: `inside[k, i]` says whether pool image i was in encoder k's training set.
+
+    `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
+    judged, its members and non-members in equal numbers. `aside` are the data-set indices that stay out of everything
+    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left.
+    """
+
+    index: Int[np.ndarray, " N"]
+    inside: Bool[np.ndarray, "K N"]
+    candidates: Bool[np.ndarray, " N"]
+    aside: Int[np.ndarray, " A"]
+    duplicate_groups: int | None
+    """How many groups of near-duplicates the data set has; None if they were not looked for."""
+
+    def members(self, encoder: int) -> Int[np.ndarray, " n"]:
+        """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
+        return np.sort(self.index[self.inside[encoder]])
+
+
+class Split(ABC):
+    """A layout of members and non-members over the target and its shadows."""
+
+    @abstractmethod
+    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+        """Rows for one target and `shadows` shadows; more shadows never change the earlier rows.
+
+        Raises InputError if the images do not suffice or the layout cannot have that many shadows.
+        """

@@ -1,0 +1,42 @@
+"""Balanced layout: every candidate is in half of the shadows (complementary pairs), and in the target by a fair draw.
+
+The target's row is drawn independently of the shadows': paired with its own complement it biases per-sample attacks.
+"""
+
+import numpy as np
+
+from lpla.contracts.inputs import Images, InputError, Membership, Split
+from lpla.data.split._duplicates import eligible
+
+
+class Balanced(Split):
+    """A pool of twice `members` images, all of them candidates, of every group of near-duplicates at most one."""
+
+    def __init__(self, *, near_duplicates: str) -> None:
+        self.near_duplicates = near_duplicates
+
+    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+        """Row 0 is the target; rows 2j+1 and 2j+2 are the complementary pair j, drawn from (seed, j) alone."""
+        order = np.random.default_rng([seed, 0]).permutation(len(images))
+        usable = eligible(images, order, self.near_duplicates)
+        limit = len(usable.order) // 2
+        if not 2 <= members <= limit:
+            bound = f"{limit}, half of {usable.of(images)}"
+            raise InputError(f"members must be at least 2 and at most {bound}, got {members}")
+        if shadows < 2 or shadows % 2:
+            raise InputError(
+                f"shadows must be an even number >= 2 in split=balanced (they come in pairs), got {shadows}"
+            )
+        pool = 2 * members
+        rows = [_half(pool, seed, 1)]
+        for pair in range(shadows // 2):
+            row = _half(pool, seed, 2, pair)
+            rows += [row, ~row]
+        everyone = np.ones(pool, dtype=bool)
+        return Membership(usable.order[:pool], np.stack(rows), everyone, usable.aside, usable.groups)
+
+
+def _half(pool: int, *seed: int) -> np.ndarray:
+    inside = np.zeros(pool, dtype=bool)
+    inside[np.random.default_rng(seed).permutation(pool)[: pool // 2]] = True
+    return inside

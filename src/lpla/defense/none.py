@@ -1,7 +1,0 @@
-"""No defense: the encoder is trained and released as it is."""
-
-from lpla.contracts import Defense
-
-
-class Identity(Defense):
-    """Changes nothing."""

@@ -1,0 +1,65 @@
+"""Views of several sizes in as few forward passes as the batch norm allows (multi-crop: SwAV, arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lpla.contracts.inputs import InputError, Views
+
+MODES = ("joint", "per_view")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiCrop:
+    """Two global views, with the data set's own crop scale if theirs is None, and any number of local ones."""
+
+    global_scale: Sequence[float] | None
+    local_views: int
+    local_scale: Sequence[float]
+    local_size: int | None
+    """Side of the local views in pixels; None leaves them as large as the global ones."""
+
+    def __post_init__(self) -> None:
+        if self.local_views < 0:
+            raise InputError(f"arch.crops.local_views must be at least 0, got {self.local_views}")
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """The global views, then the local ones."""
+        whole = base if self.global_scale is None else replace(base, crop_scale=tuple(self.global_scale))
+        size = base.size if self.local_size is None else self.local_size
+        part = replace(base, crop_scale=tuple(self.local_scale), size=size)
+        return (whole, whole, *[part] * self.local_views)
+
+
+def check_mode(batch_norm: str) -> str:
+    """The mode itself; raises InputError if there is no such mode."""
+    if batch_norm not in MODES:
+        raise InputError(f"arch.batch_norm must be {' or '.join(MODES)}, got {batch_norm}")
+    return batch_norm
+
+
+def forward(
+    network: Callable[[Float[Tensor, "M C H W"]], Float[Tensor, "M D"]],
+    views: Sequence[Float[Tensor, "B C H W"]],
+    batch_norm: str,
+) -> list[Float[Tensor, "B D"]]:
+    """The network's output for each view, in their order.
+
+    `joint`: one pass for all views of one size, so that batch norm takes its statistics over them together;
+    `per_view`: one pass for each view.
+    """
+    if batch_norm == "per_view":
+        return [network(view) for view in views]
+    places: dict[torch.Size, list[int]] = {}
+    for place, view in enumerate(views):
+        places.setdefault(view.shape, []).append(place)
+    outputs: dict[int, Tensor] = {}
+    for same in places.values():
+        passed = network(torch.cat([views[place] for place in same])).chunk(len(same))
+        outputs.update(zip(same, passed, strict=True))
+    return [outputs[place] for place in range(len(views))]

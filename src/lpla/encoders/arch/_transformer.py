@@ -1,0 +1,19 @@
+"""What a framework must know of a vision transformer: its tokens, and the LayerNorm that its heads want."""
+
+from __future__ import annotations
+
+from lightly.models.modules import MaskedVisionTransformerTIMM
+from torch import nn
+
+from lpla.contracts.encoder import Backbone
+
+
+def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
+    """The transformer within a backbone; None if it is a convolutional network."""
+    net = getattr(backbone, "net", None)
+    return net if isinstance(net, MaskedVisionTransformerTIMM) else None
+
+
+def neck(backbone: Backbone) -> nn.Module:
+    """What stands between the released feature and the heads: a transformer's final LayerNorm, otherwise nothing."""
+    return nn.Identity() if transformer(backbone) is None else nn.LayerNorm(backbone.features, eps=1e-6)

@@ -1,0 +1,66 @@
+"""BYOL: predict a slow copy's projection of the other view, without negatives (Grill et al., arXiv 2006.07733)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+from lightly.models.utils import update_momentum
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch._slow import cosine_momentum, slow_copy
+from lpla.encoders.arch._views import set_batch_norm
+
+
+class BYOL(Arch):
+    """Lightly's heads and loss; both views in one forward of each network.
+
+    `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
+    batch norms; `per_view` is Lightly's example and the paper's code, which forward each view alone.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        momentum: float,
+        final_momentum: float,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = BYOLProjectionHead(backbone.features, hidden_dim, output_dim)
+        self.predictor = BYOLPredictionHead(output_dim, hidden_dim, output_dim)
+        set_batch_norm(self, batch_norm, views=2)
+        self.slow_backbone = slow_copy(self.backbone)
+        self.slow_projector = slow_copy(self.projector)
+        self.criterion = NegativeCosineSimilarity()
+        self.momentum, self.final_momentum = momentum, final_momentum
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution (Lightly's CIFAR-10 benchmark; the paper's are asymmetric)."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """Symmetric negative cosine similarity; first moves the slow copies by a cosine-scheduled momentum."""
+        momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
+        update_momentum(self.backbone, self.slow_backbone, momentum)
+        update_momentum(self.projector, self.slow_projector, momentum)
+        x = torch.cat(list(views))
+        p0, p1 = self.predictor(self.projector(self.backbone(x))).chunk(2)
+        with torch.no_grad():
+            z0, z1 = self.slow_projector(self.slow_backbone(x)).chunk(2)
+        return 0.5 * (self.criterion(p0, z1) + self.criterion(p1, z0))
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z of the online network."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}

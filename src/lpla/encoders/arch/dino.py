@@ -1,0 +1,103 @@
+"""DINO: match a slow teacher's centred and sharpened output on other views (Caron et al., arXiv 2104.14294)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from math import cos, pi
+
+import torch
+from jaxtyping import Float
+from lightly.loss import DINOLoss
+from lightly.models.modules import DINOProjectionHead
+from lightly.models.modules.heads import ProjectionHead
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from torch import Tensor, nn
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch._multicrop import MultiCrop, check_mode, forward
+from lpla.encoders.arch._transformer import neck
+
+
+class DINO(Arch):
+    """Lightly's head, with two layers as in its CIFAR-10 benchmark, and its loss, whose centre is a buffer.
+
+    `batch_norm`: `joint` (default, the paper's code: one pass over all views of one size) or `per_view` (Lightly's
+    example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        bottleneck_dim: int,
+        output_dim: int,
+        frozen_last_layer: float,
+        student_temp: float,
+        teacher_temp: float,
+        warmup_teacher_temp: float,
+        warmup: float,
+        center_momentum: float,
+        momentum: float,
+        final_momentum: float,
+        crops: MultiCrop,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.slow_backbone = backbone, deepcopy(backbone)
+        self.neck, self.slow_neck = neck(backbone), neck(backbone)
+        self.projector = _head(backbone.features, hidden_dim, bottleneck_dim, output_dim)
+        self.slow_projector = _head(backbone.features, hidden_dim, bottleneck_dim, output_dim)
+        self.slow_projector.load_state_dict(self.projector.state_dict())
+        for slow in (self.slow_backbone, self.slow_neck, self.slow_projector):
+            deactivate_requires_grad(slow)
+        self.criterion = DINOLoss(output_dim, student_temp=student_temp, center_momentum=center_momentum)
+        self.temps = (warmup_teacher_temp, teacher_temp)
+        self.warmup, self.frozen_last_layer = warmup, frozen_last_layer
+        self.momentum, self.final_momentum = momentum, final_momentum
+        self.crops, self.batch_norm = crops, check_mode(batch_norm)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two global views, which the teacher sees too, and the local ones."""
+        return self.crops.views(base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """Cross-entropy of the student on every view to the teacher on the other global ones; first moves the teacher.
+
+        Moves the centre last. The last layer is still, the temperature rises, in their first shares of training.
+        """
+        student = nn.Sequential(self.backbone, self.neck, self.projector)
+        teacher = nn.Sequential(self.slow_backbone, self.slow_neck, self.slow_projector)
+        m = self.final_momentum - (self.final_momentum - self.momentum) * (cos(pi * progress) + 1) / 2
+        update_momentum(student, teacher, m)
+        # Without a gradient the optimiser passes it by, as after Lightly's cancel_last_layer_gradients.
+        self.projector.last_layer.weight_v.requires_grad_(progress >= self.frozen_last_layer)
+        seen = forward(student, views, self.batch_norm)
+        with torch.no_grad():
+            taught = forward(teacher, views[:2], self.batch_norm)
+        return self.criterion(taught, seen, teacher_temp=self._teacher_temp(progress))
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Student's backbone feature h and its head's bottleneck z, before it is brought to unit length."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector.layers(self.neck(h))}
+
+    def _teacher_temp(self, progress: float) -> float:
+        start, end = self.temps
+        return end if progress >= self.warmup else start + (end - start) * progress / self.warmup
+
+
+def _head(features: int, hidden_dim: int, bottleneck_dim: int, output_dim: int) -> DINOProjectionHead:
+    with warnings.catch_warnings():
+        # Lightly's head uses torch's older weight_norm.
+        warnings.filterwarnings("ignore", message=".*weight_norm.*deprecated", category=FutureWarning)
+        head = DINOProjectionHead(features, hidden_dim, bottleneck_dim, output_dim)
+    blocks = [(features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.GELU()), (hidden_dim, bottleneck_dim, None, None)]
+    head.layers = ProjectionHead(blocks).layers
+    return head

@@ -1,0 +1,79 @@
+"""MoCo v3: tell a slow copy's projection of the other view from those of the batch (Chen et al., arXiv 2104.02057)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.models.modules import MoCoProjectionHead
+from lightly.models.utils import update_momentum
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders import ranks
+from lpla.encoders.arch._multicrop import check_mode, forward
+from lpla.encoders.arch._slow import cosine_momentum, slow_copy
+from lpla.encoders.arch._transformer import neck
+
+
+class MoCoV3(Arch):
+    """Lightly's MoCo heads as their documentation describes version 3; Lightly has neither an example nor the loss.
+
+    `batch_norm`: `joint` (default, as the other frameworks here, one pass over both views) or `per_view` (the paper's
+    code, one pass per view).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        projector_layers: int,
+        temperature: float,
+        momentum: float,
+        final_momentum: float,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        head = MoCoProjectionHead(backbone.features, hidden_dim, output_dim, projector_layers, batch_norm=True)
+        self.projector = nn.Sequential(neck(backbone), head)
+        self.predictor = MoCoProjectionHead(output_dim, hidden_dim, output_dim, num_layers=2, batch_norm=True)
+        self.slow_backbone = slow_copy(self.backbone)
+        self.slow_projector = slow_copy(self.projector)
+        self.temperature = temperature
+        self.momentum, self.final_momentum = momentum, final_momentum
+        self.batch_norm = check_mode(batch_norm)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution (the source's second view is sometimes solarised, ours never)."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """Symmetric cross-entropy of each view's query over the keys of the other; first moves the slow copies."""
+        m = cosine_momentum(self.momentum, self.final_momentum, progress)
+        update_momentum(self.backbone, self.slow_backbone, m)
+        update_momentum(self.projector, self.slow_projector, m)
+        q0, q1 = forward(lambda x: self.predictor(self.projector(self.backbone(x))), views, self.batch_norm)
+        with torch.no_grad():
+            k0, k1 = forward(lambda x: self.slow_projector(self.slow_backbone(x)), views, self.batch_norm)
+        return self._contrast(q0, k1) + self._contrast(q1, k0)
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z of the online network."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}
+
+    def _contrast(self, queries: Tensor, keys: Tensor) -> Tensor:
+        asked, known = (ranks.all_gather(F.normalize(x, dim=1)) for x in (queries, keys))
+        logits = asked @ known.T / self.temperature
+        own = torch.arange(len(logits), device=logits.device)
+        # The paper's factor, which keeps the gradient's size when the temperature changes.
+        return 2 * self.temperature * F.cross_entropy(logits, own)

@@ -1,0 +1,56 @@
+"""SimCLR: contrast two views of an image against all other views of the batch (Chen et al., arXiv 2002.05709)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.models.modules import SimCLRProjectionHead
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch._dcl import DCL
+from lpla.encoders.arch._nt_xent import NTXent
+from lpla.encoders.arch._views import set_batch_norm
+
+
+class SimCLR(Arch):
+    """Lightly's head and NT-Xent loss; both views in one forward.
+
+    `batch_norm`: `joint` is the default, as in the paper's own code, and the same for every framework, so that a
+    comparison of frameworks is none of batch norms; `per_view` is Lightly's example, which forwards each view alone.
+    `decoupled` takes the positive out of the denominator (DCL).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        temperature: float,
+        decoupled: bool,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)
+        set_batch_norm(self, batch_norm, views=2)
+        self.criterion = DCL(temperature) if decoupled else NTXent(temperature)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """NT-Xent (or DCL) of the two projected views; no schedule."""
+        z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        return self.criterion(z0, z1)
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}

@@ -1,0 +1,72 @@
+"""SwAV: predict from one view the prototypes to which another is assigned (Caron et al., arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from lightly.loss import SwaVLoss
+from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch._multicrop import MultiCrop, check_mode, forward
+from lpla.encoders.arch._transformer import neck
+
+
+class SwAV(Arch):
+    """Lightly's head, prototypes and loss, without the queue, which its CIFAR-10 benchmark does not use.
+
+    `batch_norm`: `joint` (default, the paper's code: one pass over all views of one size) or `per_view` (Lightly's
+    example: one pass per view).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        prototypes: int,
+        frozen_prototypes: float,
+        temperature: float,
+        sinkhorn_iterations: int,
+        sinkhorn_epsilon: float,
+        crops: MultiCrop,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = nn.Sequential(neck(backbone), SwaVProjectionHead(backbone.features, hidden_dim, output_dim))
+        self.prototypes = SwaVPrototypes(output_dim, prototypes)
+        self.criterion = SwaVLoss(temperature, sinkhorn_iterations, sinkhorn_epsilon, sinkhorn_gather_distributed=True)
+        self.frozen_prototypes = frozen_prototypes
+        self.crops = crops
+        self.batch_norm = check_mode(batch_norm)
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two global views and the local ones."""
+        return self.crops.views(base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """Swapped prediction; first brings the prototypes to unit length, still in the first share of training."""
+        # Without a gradient the optimiser passes them by; Lightly's own freezing counts steps, which we are not told.
+        self.prototypes.requires_grad_(progress >= self.frozen_prototypes)
+        self.prototypes.normalize()
+        scores = forward(self._scores, views, self.batch_norm)
+        return self.criterion(scores[:2], scores[2:]).squeeze(0)
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z, before it is brought to unit length."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores = self.prototypes(F.normalize(self.projector(self.backbone(x)), dim=1))
+        assert isinstance(scores, Tensor)
+        return scores

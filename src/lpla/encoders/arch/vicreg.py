@@ -1,0 +1,68 @@
+"""VICReg: two views alike, each dimension spread, no two dimensions correlated (Bardes et al., arXiv 2105.04906)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from lightly.loss.vicreg_loss import invariance_loss, variance_loss
+from lightly.models.modules import BarlowTwinsProjectionHead
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch, Backbone, Optimization
+from lpla.contracts.inputs import Views
+from lpla.encoders import ranks
+from lpla.encoders.arch._off_diagonal import off_diagonal
+from lpla.encoders.arch._views import set_batch_norm
+
+
+class VICReg(Arch):
+    """Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
+
+    `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
+    batch norms; `per_view` is Lightly's example, which forwards each view alone.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        /,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        invariance: float,
+        variance: float,
+        covariance: float,
+        batch_norm: str,
+        optimization: Optimization,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
+        set_batch_norm(self, batch_norm, views=2)
+        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+        self.optimization = optimization
+
+    def views(self, base: Views) -> tuple[Views, ...]:
+        """Two views of the same distribution."""
+        return (base, base)
+
+    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+        """The three terms by their weights; no schedule."""
+        z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
+        z0, z1 = ranks.all_gather(z0), ranks.all_gather(z1)
+        invariance = invariance_loss(z0, z1)
+        variance = 0.5 * (variance_loss(z0) + variance_loss(z1))
+        covariance = covariance_loss(z0) + covariance_loss(z1)
+        return self.invariance * invariance + self.variance * variance + self.covariance * covariance
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """Backbone feature h and projector output z."""
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}
+
+
+def covariance_loss(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """The squared covariances of all pairs of dimensions, their sum over the number of dimensions; Lightly's bits."""
+    z = z - z.mean(dim=0)
+    covariance = torch.einsum("bc,bd->cd", z, z) / (len(z) - 1)
+    return off_diagonal(covariance).flatten().pow(2).sum() / z.shape[1]

@@ -1,0 +1,51 @@
+"""ResNets for small images (3 x 3 stem, no pooling), from Lightly's ResNetGenerator (He et al., arXiv 1512.03385)."""
+
+from jaxtyping import Float
+from lightly.models import ResNetGenerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpla.contracts.encoder import Backbone
+from lpla.contracts.inputs import InputError
+from lpla.encoders.backbone._maps import STAGES, stages_with_positions
+
+STEM = 1
+"""What the stem divides an image's side by."""
+DEPTHS = (9, 18, 34, 50)
+
+
+class CifarResNet(Backbone):
+    """A depth and a width factor; the mean over positions is the feature.
+
+    `stem_relu`: whether a ReLU follows the stem, as in the paper and in Lightly's network; Lightly's CIFAR-10 benchmark
+    takes that network apart and loses it, so its figures are of networks without.
+    """
+
+    def __init__(self, channels: int, /, *, depth: int, width: float, stem_relu: bool) -> None:
+        super().__init__()
+        if depth not in DEPTHS:
+            raise InputError(f"backbone.depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")
+        net = ResNetGenerator(f"resnet-{depth}", width=width)
+        stem = net.conv1.out_channels
+        # Lightly's stem takes three channels; greyscale images need their own.
+        self.conv1 = nn.Conv2d(channels, stem, kernel_size=3, stride=1, padding=1, bias=False)
+        self.bn1 = net.bn1
+        self.stages = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
+        self.features = net.linear.in_features
+        self.stem_relu = stem_relu
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """Feature vectors: the last stage's maps, averaged."""
+        return self._map(x, STAGES).mean(dim=(2, 3))
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The last stage's map, or an earlier one's where that is a single position (images of 8 pixels: stage 3)."""
+        return self._map(x, stages_with_positions(side, STEM)).flatten(2).mT
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """The same stage's map, averaged."""
+        return self._map(x, stages_with_positions(side, STEM)).mean(dim=(2, 3))
+
+    def _map(self, x: Tensor, stages: int) -> Tensor:
+        stem = self.bn1(self.conv1(x))
+        return self.stages[:stages](F.relu(stem) if self.stem_relu else stem)

@@ -1,0 +1,7 @@
+"""No defense: the encoder is trained and released as it is."""
+
+from lpla.contracts.encoder import Defense
+
+
+class Identity(Defense):
+    """Changes nothing."""

@@ -1,0 +1,171 @@
+"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import InputError
+from lpla.encoders import ranks
+from lpla.encoders.fold_batch_norm import folded
+from lpla.encoders.forwards import backend_on, compiled
+from lpla.extraction.query import FORWARD, answers
+from lpla.extraction.view_cache import ViewCache
+from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pending, PendingCopy
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+"""Raise it when a change here, or of what an encoder answers, changes the statistics."""
+Item = TypeVar("Item")
+
+
+class Extraction(pl.Callback):
+    """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
+
+    `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
+    `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
+
+    Ranks take turns at the chunks, none twice, and rank 0 writes what they found, in the order of the images; the
+    result of the others is empty. The bits are those of one process, as no embedding depends on its company.
+    """
+
+    def __init__(
+        self,
+        pixels: UInt8[Tensor, "M C H W"],
+        index: Int[np.ndarray, " N"],
+        query: Query,
+        statistics: Sequence[Statistic],
+        release: Callable[[Tensor], Tensor],
+        views: ViewCache,
+        batch_size: int,
+        folder: Path,
+        advance: Callable[[int], None],
+        epoch: int | None = None,
+        bfloat16: bool = False,
+        compile_on_cuda: bool = False,
+    ) -> None:
+        self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
+        self.statistics, self.release, self.views = statistics, release, views
+        self.batch_size, self.folder, self.advance, self.epoch = batch_size, folder, advance, epoch
+        self.bfloat16, self.compile_on_cuda = bfloat16, compile_on_cuda
+        self.most = len(index)
+        """Images of a chunk that go through the encoder together."""
+        self.result: dict[str, Extracted] | None = None
+        self.forwards = 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Observe the encoder as it is after the epoch."""
+        if trainer.current_epoch + 1 == self.epoch:
+            self._observe_module(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Observe the encoder as training leaves it."""
+        if self.epoch is None:
+            self._observe_module(pl_module)
+
+    def _observe_module(self, module: pl.LightningModule) -> None:
+        assert isinstance(module.arch, Arch)
+        self.observe(module.arch, module.device)
+
+    def observe(self, arch: Arch, device: torch.device) -> dict[str, Extracted]:
+        """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
+        training = arch.training
+        arch.to(device).eval()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found: dict[str, Pending] = {}
+        example = torch.zeros(1, *self.pixels.shape[1:], device=device)
+        fast = compiled(arch, backend_on(device, self.compile_on_cuda), training=False)
+        with folded(arch, lambda: arch.encode(example)), fast, torch.inference_mode():
+            # While what a turn found is written, the device has the next one to go on with.
+            for images, coming in one_behind(self._turns(arch, device)):
+                for part in itertools.chain.from_iterable(ranks.gather([one.arrived() for one in coming])):
+                    self._keep(part, found)
+                self._count(images)
+        arch.train(training)
+        self.result = {layer: pending.observed() for layer, pending in found.items()}
+        return self.result
+
+    def path(self, layer: str, statistic: str) -> Path:
+        """Where the values of a statistic are written."""
+        return self.folder / f"{layer}-{statistic}.npy"
+
+    def _turns(self, arch: Arch, device: torch.device) -> Iterator[tuple[int, list[PendingCopy]]]:
+        """A chunk for every rank: the images of all, and what comes of this rank's."""
+        chunks = self.index.split(self._chunk_size())
+        for first in range(0, len(chunks), ranks.count()):
+            turn = chunks[first : first + ranks.count()]
+            mine = turn[ranks.number() : ranks.number() + 1]
+            yield sum(map(len, turn)), [piece for i in mine for piece in self._observe_in_pieces(arch, i, device)]
+
+    def _observe_in_pieces(self, arch: Arch, index: Tensor, device: torch.device) -> list[PendingCopy]:
+        """The chunk, in as many pieces as the device's memory asks for: no embedding depends on its company."""
+        parts = []
+        while len(index):
+            piece = index[: self.most]
+            try:
+                parts.append(self._observe_chunk(arch, piece, device))
+            except torch.OutOfMemoryError as full:
+                self._halve(len(piece), device, full)
+            else:
+                index = index[len(piece) :]
+        return parts
+
+    def _halve(self, images: int, device: torch.device, full: torch.OutOfMemoryError) -> None:
+        views = self.query.queries * images
+        if images == 1:
+            free = f"{device} has no room for the views of one image and a forward pass of {FORWARD[device.type]}"
+            raise InputError(f"observe.batch_size cannot be made smaller than {views}, but {free}") from full
+        self.most = images // 2
+        log.warning("%s is out of memory: observe.batch_size halved to %d views, same results", device, views // 2)
+
+    def _chunk_size(self) -> int:
+        """Images; no more than a rank's share, so that none is idle."""
+        return max(1, min(self.batch_size // self.query.queries, math.ceil(len(self.index) / ranks.count())))
+
+    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> PendingCopy:
+        views = self.views.chunk(self.pixels, index, self.query, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            embeddings = answers(arch, views, self.query, self.pixels.shape[-1])
+        return PendingCopy({layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}, device)
+
+    def _statistics(self, layer: str, embedding: Tensor, images: int) -> dict[str, Tensor]:
+        """Values by name, and how many embeddings are zero and not finite."""
+        exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+        released = self.release(exact).unflatten(0, (-1, images)).transpose(0, 1)
+        counts = {ZERO: (released == 0).all(dim=2).sum(), NONFINITE: (~released.isfinite().all(dim=2)).sum()}
+        return counts | {s.name: s(released) for s in self.statistics if layer in s.layers}
+
+    def _keep(self, part: dict[str, Extracted], found: dict[str, Pending]) -> None:
+        for layer, observed in part.items():
+            pending = found.setdefault(layer, Pending())
+            pending.zero += observed.zero
+            pending.nonfinite += observed.nonfinite
+            for name, values in observed.values.items():
+                new = NpyWriter(self.path(layer, name), len(self.index))
+                pending.rows.setdefault(name, new).append(values)
+
+    def _count(self, images: int) -> None:
+        self.forwards += self.query.queries * images
+        self.advance(images)
+
+
+def one_behind(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each when the next one has been made."""
+    earlier: list[Item] = []
+    for item in items:
+        yield from earlier
+        earlier = [item]
+    yield from earlier

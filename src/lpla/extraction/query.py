@@ -1,0 +1,91 @@
+"""What an encoder answers to a query: embeddings of every view of every image, view-major.
+
+View 0 is the clean image, view q > 0 is drawn from (seed, image, q): the same pixels for every encoder and batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from lpla.contracts.encoder import Arch, Backbone
+from lpla.contracts.evidence import Query
+from lpla.data.augment.apply import augment, clean
+
+FORWARD = {"cpu": 64, "cuda": 1024}
+"""Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
+incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""
+MAKE = {"cpu": 128, "cuda": 4096}
+"""Views made at once; a matter of speed alone: few enough for a CPU's cache, enough for an accelerator."""
+
+Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D"]]]
+
+
+def answers(
+    arch: Arch, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
+) -> dict[str, Float[Tensor, "V*B D"]]:
+    """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
+
+    One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
+    """
+    if not query.positions:
+        return encode_fixed(arch.encode, views[0])
+    whole, parts = views
+    image = encode_fixed(lambda x: {"backbone": arch.backbone.positions(x, side)}, whole)["backbone"]
+    part = encode_fixed(lambda x: {"backbone": arch.backbone.part(x, side)}, parts)["backbone"]
+    return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), part])}
+
+
+def made(
+    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
+) -> tuple[Float[Tensor, "M C S S"], ...]:
+    """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
+    views = query_views(pixels, index, query, backend)
+    return (clean(pixels), views[len(pixels) :]) if query.positions else (views,)
+
+
+def check_positions(backbone: Backbone, channels: int, side: int, query: Query) -> None:
+    """Raises UndefinedError if the backbone has no positions, or no parts of the size that `query` asks for."""
+    training = backbone.training
+    backbone.eval()
+    with torch.inference_mode():
+        backbone.positions(torch.zeros(1, channels, side, side), side)
+        backbone.part(torch.zeros(1, channels, *2 * (query.views.size or side,)), side)
+    backbone.train(training)
+
+
+def query_views(
+    pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
+) -> Float[Tensor, "Q*B C S S"]:
+    """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on.
+
+    With a `backend` (of torch.compile) they are fused, which may round differently.
+    """
+    whole, images = clean(pixels, query.views.size), len(pixels)
+    # In the order in which convolutions read it, and that of the outputs of folded ones.
+    shape = (query.queries * images, *whole.shape[1:])
+    views = torch.empty(shape, device=pixels.device, memory_format=torch.channels_last)
+    views[:images] = whole
+    places = torch.arange(len(views), device=pixels.device)
+    size = MAKE[pixels.device.type]
+    for part, place in zip(*(x[images:].split(size) for x in (views, places)), strict=True):
+        # A fused graph is that of one size.
+        many = F.pad(place, (0, size - len(place))) if backend else place
+        row = many % images
+        part.copy_(augment(pixels[row], query.views, query.seed, index[row], many // images, backend)[: len(part)])
+    return views
+
+
+def encode_fixed(encode: Encode, views: Float[Tensor, "M C S S"]) -> dict[str, Float[Tensor, "M *T D"]]:
+    """Embeddings by layer, computed in forward passes of one fixed size."""
+    size = FORWARD[views.device.type]
+    passes = []
+    for block in views.split(size):
+        full = block if len(block) == size else F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
+        found = encode(full.contiguous(memory_format=torch.channels_last))
+        passes.append({layer: e[: len(block)] for layer, e in found.items()})
+    return {layer: torch.cat([p[layer] for p in passes]) for layer in passes[0]}

@@ -1,0 +1,57 @@
+"""Views made for one encoder and kept for the next: to make them costs a good part of a small network's forward pass.
+
+Kept for as long as this object lives, which is one job, or one worker of it. Not on disk: single-precision views are
+read no faster there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from lpla.contracts.evidence import Query
+from lpla.encoders.forwards import backend_on
+from lpla.extraction.query import made
+
+Chunk = tuple[Float[Tensor, "M C S S"], ...]
+
+
+class ViewCache:
+    """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again.
+
+    On CUDA and if so wished they are made by compiled code.
+    """
+
+    def __init__(self, limit: int, compile_on_cuda: bool = False) -> None:
+        self.limit = self.left = limit
+        self.compile_on_cuda = compile_on_cuda
+        self._kept: dict[tuple[int, bytes, Query, torch.device], tuple[Tensor, Chunk]] = {}
+
+    def __reduce__(self) -> tuple[Callable[[int, bool], ViewCache], tuple[int, bool]]:
+        """Sent to another process, it is what that one keeps for all that it is sent."""
+        return _of_this_process, (self.limit, self.compile_on_cuda)
+
+    def chunk(
+        self, pixels: UInt8[Tensor, "M C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
+    ) -> Chunk:
+        """The views of the images `index` of a data set's `pixels`; not to be changed in place."""
+        # Pixels are told apart by identity, and held so that no others can get it.
+        key = id(pixels), index.numpy().tobytes(), query, device
+        if key in self._kept:
+            return self._kept[key][1]
+        backend = backend_on(device, self.compile_on_cuda)
+        views = made(pixels[index].to(device), index.to(device), query, backend)
+        size = sum(one.untyped_storage().nbytes() for one in views)
+        if size <= self.left:
+            self.left -= size
+            self._kept[key] = pixels, views
+        return views
+
+
+@lru_cache(maxsize=1)
+def _of_this_process(limit: int, compile_on_cuda: bool) -> ViewCache:
+    return ViewCache(limit, compile_on_cuda)

@@ -1,0 +1,180 @@
+"""How much a score tells members from non-members, with intervals (our section 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import betaincinv
+from scipy.stats import hypergeom, rankdata
+
+from lpla.contracts.inputs import InputError
+
+NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
+"""Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
+ALPHA = 0.05
+NORMAL_QUANTILE = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A true-positive rate with its 95 % interval, the false-positive rate asked for and the one that was possible."""
+
+    value: float
+    low: float
+    high: float
+    requested_fpr: float
+    realised_fpr: float
+
+
+def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> Estimate:
+    """Area under the ROC curve with DeLong's interval (DeLong 1988, by midranks as in Sun & Xu 2014)."""
+    by_member, by_nonmember = placements(score, member)
+    value = float(by_member.mean())
+    if (bound := boundary(value, by_member, by_nonmember)) is not None:
+        return bound
+    variance = by_member.var(ddof=1) / len(by_member) + by_nonmember.var(ddof=1) / len(by_nonmember)
+    return _clipped(value, math.sqrt(variance))
+
+
+def null_error(members: int, nonmembers: int) -> float:
+    """Standard error of an AUC without signal and without ties: that of a rank sum (Mann & Whitney 1947)."""
+    return math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
+
+
+def placements(
+    score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " n"]]:
+    """Part of the non-members below each member and of the members above each non-member; a tie counts one half."""
+    inside, outside = sides(score, member)
+    m, n = len(inside), len(outside)
+    ranks = rankdata(np.concatenate([inside, outside]))
+    return (ranks[:m] - rankdata(inside)) / n, 1 - (ranks[m:] - rankdata(outside)) / m
+
+
+def boundary(
+    value: float, by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]
+) -> Estimate | None:
+    """The interval of an AUC whose sample shows no variance of its own; None for all others."""
+    m, n = len(by_member), len(by_nonmember)
+    if value in (0.0, 1.0):
+        return _separated(value, min(m, n))
+    if np.all(by_member == 0.5) and np.all(by_nonmember == 0.5):
+        # All scores are one; what is known is the spread of a rank sum without any signal.
+        return _clipped(value, null_error(m, n))
+    if min(m, n) == 1:
+        # One side alone shows no variance; this bounds it for any pair of distributions (Birnbaum & Klose 1957).
+        return _clipped(value, math.sqrt(value * (1 - value)))
+    return None
+
+
+def _separated(value: float, fewest: int) -> Estimate:
+    """All on one side: the bound of Clopper and Pearson for `fewest` successes in as many trials."""
+    bound = (ALPHA / 2) ** (1 / fewest)
+    return Estimate(1.0, bound, 1.0) if value == 1.0 else Estimate(0.0, 0.0, 1 - bound)
+
+
+def _clipped(value: float, error: float) -> Estimate:
+    return Estimate(value, max(value - NORMAL_QUANTILE * error, 0.0), min(value + NORMAL_QUANTILE * error, 1.0))
+
+
+def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Rate | None:
+    """True-positive rate at the largest achievable false-positive rate <= `fpr`; None where `tpr_absent` says why.
+
+    The threshold is the highest non-member that must be refused, and a threshold never splits a tie: members level with
+    it are refused too, so that the realised rate may be below the requested one. The interval is Clopper and
+    Pearson's; what it covers is the true-positive rate of the population AT THIS THRESHOLD, not at the false-positive
+    rate of the population, which the threshold only estimates (`leak_p_value` allows for that).
+    """
+    inside, outside = sides(score, member)
+    if tpr_absent(fpr, len(outside)):
+        return None
+    first_refused = _first_refused(outside, _allowed(fpr, len(outside)))
+    low, high = _clopper_pearson(int(np.sum(inside > first_refused)), len(inside))
+    realised = float(np.mean(outside > first_refused))
+    return Rate(float(np.mean(inside > first_refused)), low, high, fpr, realised)
+
+
+def _clopper_pearson(found: int, trials: int) -> tuple[float, float]:
+    low = betaincinv(found, trials - found + 1, ALPHA / 2) if found else 0.0
+    high = betaincinv(found + 1, trials - found, 1 - ALPHA / 2) if found < trials else 1.0
+    return float(low), float(high)
+
+
+def tpr_absent(fpr: float, nonmembers: int) -> str | None:
+    """The sentence that says why there is no true-positive rate at `fpr`; None if there is one."""
+    if fpr not in NEEDED_NONMEMBERS:
+        raise ValueError(f"fpr must be one of {', '.join(map(str, NEEDED_NONMEMBERS))}, got {fpr}")
+    if nonmembers >= NEEDED_NONMEMBERS[fpr]:
+        return None
+    return f"TPR at {fpr:.1%} FPR needs at least {NEEDED_NONMEMBERS[fpr]} non-members, got {nonmembers}"
+
+
+def lowest_fpr(nonmembers: int) -> float | None:
+    """The lowest false-positive rate for which so many non-members suffice; None if they suffice for none."""
+    return min((fpr for fpr, needed in NEEDED_NONMEMBERS.items() if nonmembers >= needed), default=None)
+
+
+def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> float:
+    """Exact one-sided p-value of "no leak" from the members above the non-members that `fpr` allows, at any size.
+
+    Without a leak all orders of the m + n scores are equally likely. The number X of members above the (k+1)-th largest
+    non-member, k = floor(fpr n), is then negative hypergeometric, and X >= x exactly if the x + k largest scores hold
+    at least x members. Members level with that non-member do not count, which can only raise the p-value.
+    """
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr must be between 0 and 1, got {fpr}")
+    inside, outside = sides(score, member)
+    allowed = _allowed(fpr, len(outside))
+    found = int(np.sum(inside > _first_refused(outside, allowed)))
+    # Rounding may end an ulp above 1.
+    return min(float(hypergeom(len(score), len(inside), found + allowed).sf(found - 1)), 1.0)
+
+
+def _allowed(fpr: float, nonmembers: int) -> int:
+    """False positives that `fpr` allows; the small number undoes the rounding of, say, 0.07 x 100."""
+    return math.floor(fpr * nonmembers + 1e-9)
+
+
+def _first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
+    return float(np.sort(outside)[::-1][allowed])
+
+
+def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float:
+    """Mean of the two rates of right calls; a score at or above the threshold is called a member."""
+    inside, outside = sides(score, member)
+    return float((np.mean(inside >= threshold) + np.mean(outside < threshold)) / 2)
+
+
+def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float | None:
+    """Part of the images called members, score at or above the threshold, that are; None where none is called one.
+
+    It holds for the groups' own proportion of members, half in the balanced layout.
+    """
+    inside, outside = sides(score, member)
+    right, wrong = int(np.sum(inside >= threshold)), int(np.sum(outside >= threshold))
+    return right / (right + wrong) if right + wrong else None
+
+
+def sides(
+    score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " n"]]:
+    """Scores of members and of non-members, checked."""
+    if score.shape != member.shape or score.ndim != 1:
+        raise ValueError(f"score and member must be [N], one per image, got {score.shape} and {member.shape}")
+    if unknown := int(np.isnan(score).sum()):
+        raise ValueError(f"scores must be numbers, got {unknown} NaN of {len(score)}")
+    if not member.any() or member.all():
+        raise InputError(f"at least one member and one non-member are needed, got {member.sum()} and {(~member).sum()}")
+    return score[member], score[~member]

@@ -1,0 +1,182 @@
+"""Content-addressed artifacts on disk: a key is exactly what the content depends on, a write is all or nothing.
+
+ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of) and
+`checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are .npy, weights safetensors: no pickle.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock
+
+from lpla.contracts.inputs import InputError
+from lpla.store.integrity import DamagedError, fsync, seal, verify
+
+log = logging.getLogger(__name__)
+
+RECIPE, HELD = "recipe.json", "held.lock"
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """SHA-256 (first 32 hex digits) of the canonical JSON of what an artifact depends on."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+class Store:
+    """A folder of finished artifacts; safe to share between processes."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        try:
+            for folder in (self.root / "locks", self.root / "unfinished"):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.root / "unfinished" / uuid4().hex
+            probe.touch()
+            probe.unlink()
+        except OSError as refused:
+            problem = f"cannot be written ({refused.strerror})"
+            raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the artifact stands, or would stand."""
+        return self.root / kind / key
+
+    def find(self, kind: str, parts: Mapping[str, Any]) -> Path | None:
+        """The artifact's folder if it is there and whole; a damaged one is named, set aside and reported absent."""
+        place = self.path(kind, key_of(parts))
+        if not place.is_dir():
+            return None
+        try:
+            verify(place)
+        except DamagedError as damage:
+            self.set_aside(place, damage)
+            return None
+        return place
+
+    def has(self, kind: str, parts: Mapping[str, Any]) -> bool:
+        """Whether the artifact is there, whole or not."""
+        return self.path(kind, key_of(parts)).is_dir()
+
+    def set_aside(self, place: Path, damage: DamagedError) -> None:
+        """Say what is wrong with an artifact, and keep its files where nobody finds them as one."""
+        aside = self.root / "damaged" / f"{place.parent.name}-{place.name}-{time.time_ns()}"
+        aside.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # Another process was first.
+            place.rename(aside)
+            log.warning("damaged artifact: %s; set aside as %s and made again", damage, aside)
+
+    def delete(self, kind: str, parts: Mapping[str, Any]) -> None:
+        """Delete an artifact in one rename, so that no half of one is ever there."""
+        draft = self.root / "unfinished" / uuid4().hex
+        with suppress(FileNotFoundError):  # Another process was first.
+            self.path(kind, key_of(parts)).rename(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+
+    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], object]) -> Path:
+        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
+
+        Raises InputError if the disk refuses (full, read-only); nothing is left half-written under the key.
+        """
+        place = self.path(kind, key_of(parts))
+        draft = self.root / "unfinished" / uuid4().hex
+        try:
+            draft.mkdir()
+            write(draft)
+            (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
+            seal(draft)
+            place.parent.mkdir(exist_ok=True)
+            if not place.exists():
+                draft.rename(place)
+            fsync(place.parent)
+        except FileNotFoundError:
+            raise  # The store itself is gone: see `watched`.
+        except OSError as refused:
+            message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
+            raise InputError(message) from refused
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return place
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the artifacts for what will be one, gone afterwards; a full disk raises InputError.
+
+        A lock within it says that its maker lives.
+        """
+        try:
+            with TemporaryDirectory(dir=self.root / "unfinished") as folder, FileLock(Path(folder) / HELD):
+                yield Path(folder)
+        except OSError as refused:
+            if refused.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            message = f"store={self.root} refused an unfinished artifact: {refused.strerror}; finished ones are kept"
+            raise InputError(message) from refused
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within, what fails because the store was deleted, unmounted or locked meanwhile raises InputError."""
+        try:
+            yield
+        except OSError as failed:
+            if not isinstance(failed.filename, str) or not Path(failed.filename).is_relative_to(self.root):
+                raise
+            problem = f"but {failed.filename} cannot be used any more ({failed.strerror})"
+            remedy = "the same command makes what is missing"
+            raise InputError(f"store={self.root} must stay in place during a run, {problem}; {remedy}") from failed
+
+    @contextmanager
+    def lock(self, kind: str, parts: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the right to make this artifact; the operating system releases it if the holder dies."""
+        with FileLock(self.root / "locks" / f"{kind}-{key_of(parts)}"):
+            yield
+
+    def artifacts(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """(kind, folder, key parts) of everything finished, by kind and age."""
+        for kind in sorted(k for k in self.root.iterdir() if k.is_dir()):
+            if kind.name in ("locks", "unfinished", "damaged"):
+                continue
+            for place in sorted(kind.iterdir(), key=_changed):
+                try:
+                    parts = json.loads((place / RECIPE).read_text())
+                except FileNotFoundError:
+                    continue  # Deleted or set aside by another process meanwhile.
+                yield kind.name, place, parts
+
+    def nearest(self, kind: str, parts: Mapping[str, Any]) -> list[str]:
+        """Why `parts` was not found: how it differs from the most similar artifact ("train.epochs: 20 -> 40")."""
+        wanted = _flat(parts)
+        found = [_flat(p) for k, place, p in self.artifacts() if k == kind and place.name != key_of(parts)]
+        differences = [
+            [f"{name}: {other.get(name)} -> {wanted.get(name)}" for name in sorted(wanted | other)
+             if wanted.get(name) != other.get(name)]
+            for other in found
+        ]  # fmt: skip
+        return min(differences, key=len, default=[])
+
+
+def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in parts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _changed(place: Path) -> float:
+    return place.stat().st_mtime if place.exists() else math.inf

@@ -1,0 +1,220 @@
+"""Pretraining: one LightningModule for every framework, its members on the device and augmented there in batches."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int, UInt8
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import InputError, Views
+from lpla.data.augment import apply, per_sample
+from lpla.encoders import ranks
+from lpla.encoders.batch_norm import synchronised
+from lpla.encoders.forwards import backend_on, compiled
+from lpla.training.pixels import Members, fits
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+"""Raise it when a change here changes the weights."""
+
+AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
+"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What the weights depend on beside the framework and its members."""
+
+    epochs: int
+    batch_size: int
+    views: Views
+    seed: int
+    augment: str = "ours"
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
+
+    def check_shares(self, ranks: int) -> None:
+        """Raise InputError unless so many ranks can have equal shares of every batch."""
+        if self.batch_size % ranks:
+            wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
+            raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
+
+class Pretraining(pl.LightningModule):
+    """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
+
+    def __init__(self, arch: Arch, members: Members, regime: TrainConfig, backend: str | None = None) -> None:
+        super().__init__()
+        augment = AUGMENTS[regime.augment]
+        self.augment = partial(augment, backend=backend) if regime.augment == "ours" else augment
+        self.arch, self.members, self.regime = arch, members, regime
+        self.specs = arch.views(regime.views)
+        self.epoch_loss: list[float] = []
+        self._batch_losses: list[Tensor] = []
+
+    def train_dataloader(self) -> Batches:
+        """Batches of positions among the members."""
+        return Batches(len(self.members), self.regime, lambda: self.current_epoch)
+
+    def transfer_batch_to_device(
+        self, batch: Int[Tensor, " B"], device: torch.device, dataloader_idx: int
+    ) -> tuple[Tensor, Tensor]:
+        """Positions -> pixels and data-set indices on the device."""
+        return self.members(batch, device)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> list[Tensor]:
+        """Pixels -> one augmented batch per training view, those of one kind made at once."""
+        pixels, stream = batch
+        views, first = [], self.current_epoch * len(self.specs)
+        for spec, alike in itertools.groupby(self.specs):
+            count = len(list(alike))
+            numbers = torch.arange(first, first + count, device=stream.device).repeat_interleave(len(stream))
+            made = self.augment(pixels.repeat(count, 1, 1, 1), spec, self.regime.seed, stream.repeat(count), numbers)
+            views += made.chunk(count)
+            first += count
+        return views
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """The framework's loss; `progress` is the share of steps done."""
+        loss = self.arch.loss(batch, self.global_step / self.trainer.estimated_stepping_batches)
+        self._batch_losses.append(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Record the epoch's mean loss; a loss that is not finite stops this encoder."""
+        loss = ranks.mean(torch.stack(self._batch_losses).mean()).item()
+        self._batch_losses.clear()
+        if not math.isfinite(loss):
+            rate = self.arch.optimization.base_lr
+            raise InputError(
+                f"the training loss became {loss} in epoch {self.current_epoch + 1} of {self.regime.epochs}: it must "
+                f"stay finite; lower arch.optimization.base_lr (now {rate}); no artifact was written for this encoder"
+            )
+        self.epoch_loss.append(loss)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The losses so far are part of the state."""
+        checkpoint["epoch_loss"] = self.epoch_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them over."""
+        self.epoch_loss = checkpoint["epoch_loss"]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
+        spec = self.arch.optimization
+        scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
+        trained = [p for p in self.arch.parameters() if p.requires_grad]
+        optimizer = spec.optimizer(trained, lr=spec.base_lr * scale, **fused(spec.optimizer, self.device))
+        per_epoch = len(self.members) // self.regime.batch_size
+        factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Batches:
+    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share."""
+
+    def __init__(self, images: int, regime: TrainConfig, epoch: Callable[[], int]) -> None:
+        self.images, self.regime, self.epoch = images, regime, epoch
+
+    def __len__(self) -> int:
+        return self.images // self.regime.batch_size
+
+    def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
+        order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
+        for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
+            yield ranks.shard(torch.from_numpy(order[start : start + self.regime.batch_size]))
+
+
+def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
+    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one."""
+    return {"fused": True} if device.type == "cuda" and "fused" in inspect.signature(optimizer).parameters else {}
+
+
+def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: linear over `warmup` steps, then half a cosine down to zero at `total`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return factor
+
+
+def train(
+    arch: Arch,
+    pixels: UInt8[Tensor, "M C H W"],
+    index: Int[np.ndarray, " N"],
+    regime: TrainConfig,
+    trainer: Callable[..., pl.Trainer],
+    callbacks: Sequence[pl.Callback],
+    compile_on_cuda: bool = False,
+    resume: Path | None = None,
+) -> list[float]:
+    """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
+
+    With `resume` it goes on from that state of the same training, as Lightning saved it. Its convolutions become
+    channels-last and, on CUDA and if so wished, backbones and views are compiled.
+
+    Raises InputError if the settings cannot work or the loss stops being finite.
+    """
+    if len(index) < regime.batch_size:
+        raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")
+    regime.check_shares(ranks.count())
+    if regime.epochs == 0:
+        return []
+    runner = _runner(trainer, regime, callbacks)
+    device = runner.strategy.root_device
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"trainer must use a CPU or a CUDA GPU (views need float64), got {device}; set trainer=cpu")
+    resident = fits(pixels, len(index), device)
+    if not resident:
+        log.info(
+            "%d members do not fit into half of the free memory of %s: streamed batch by batch", len(index), device
+        )
+    backend = backend_on(device, compile_on_cuda)
+    module = Pretraining(arch, Members(pixels, index, resident), regime, backend)
+    arch.train()
+    arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+    with synchronised(arch), compiled(arch, backend):
+        runner.fit(module, ckpt_path=resume, weights_only=True)
+    if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
+        raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
+    return module.epoch_loss
+
+
+def _runner(trainer: Callable[..., pl.Trainer], regime: TrainConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    # Under Slurm, Lightning takes up any state that it finds in its folder, that of another encoder too.
+    nowhere = Path(gettempdir()) / uuid4().hex
+    keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    return trainer(
+        max_epochs=regime.epochs, callbacks=list(callbacks), enable_checkpointing=keeps, default_root_dir=nowhere
+    )

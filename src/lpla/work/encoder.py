@@ -1,0 +1,83 @@
+"""One encoder: trained from its last checkpoint, in less memory if there is no more, and put into the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save
+
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import InputError
+from lpla.encoders import ranks
+from lpla.encoders.recompute import recomputed
+from lpla.store.artifacts import Store
+from lpla.training.callbacks import Epochs, Progress
+from lpla.training.checkpoint import Checkpoints
+from lpla.training.pretraining import train
+from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+
+log = logging.getLogger(__name__)
+
+
+def train_encoder(
+    arch: Arch, unit: Unit, store: Store, callbacks: list[pl.Callback], progress: Progress, before: int | None
+) -> None:
+    """Train `arch` in place and put it into the store; the caller holds the encoder's lock.
+
+    It goes on from its newest checkpoint, or from the newest before the end of epoch `before`, where `callbacks` have
+    something to observe. Raises InputError for a user's mistake, or a device with too little memory.
+    """
+    _explain(unit, store)
+    checkpoints = Checkpoints(store, unit.encoder_parts, unit.regime.epochs, unit.checkpoint_every)
+    index = np.asarray(unit.members)
+    pixels = load_images(unit.dataset).pixels
+    epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
+    start = time.monotonic()
+    callbacks = [epochs, *callbacks, checkpoints]
+
+    def run(compile_on_cuda: bool) -> list[float]:
+        resume = checkpoints.newest(before)
+        return train(arch, pixels, index, unit.regime, trainer_factory(unit), callbacks, compile_on_cuda, resume)
+
+    losses = _run_in_memory(run, arch, unit)
+    record = {"loss": losses, "seconds": time.monotonic() - start, "torch": torch.__version__}
+
+    def write(folder: Path) -> None:
+        weights = {name: tensor.cpu().contiguous() for name, tensor in arch.state_dict().items()}
+        # Written by Python, whose error for a full disk says so.
+        (folder / "weights.safetensors").write_bytes(save(weights))
+        (folder / "training.json").write_text(json.dumps(record))
+
+    if ranks.number() == 0:
+        store.put("encoders", unit.encoder_parts, write)
+        checkpoints.clear()
+
+
+def _run_in_memory(run: Callable[[bool], list[float]], arch: Arch, unit: Unit) -> list[float]:
+    """Once more, frugally, if the device's memory does not suffice; raises InputError if it still does not."""
+    try:
+        return run(unit.compile_on_cuda)
+    except torch.OutOfMemoryError:
+        if ranks.launched():
+            raise  # The other ranks are in the midst of a step with this one.
+    log.warning("%s: out of memory; trained in less (activations computed again), slower, same method", unit.name)
+    arch.load_state_dict(build_arch(unit).state_dict())
+    try:
+        with recomputed(arch):
+            return run(False)
+    except torch.OutOfMemoryError as full:
+        size = f"smaller than {unit.regime.batch_size} on this device, whose memory does not suffice for it"
+        raise InputError(f"train.batch_size must be {size} (another batch is another encoder)") from full
+
+
+def _explain(unit: Unit, store: Store) -> None:
+    differences = store.nearest("encoders", unit.encoder_parts)
+    if differences:
+        log.debug("%s is new: the most similar encoder in the store differs in %s", unit.name, "; ".join(differences))

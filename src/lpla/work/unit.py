@@ -1,0 +1,212 @@
+"""The work unit: makes one encoder and the statistics asked of it, whatever of them the store lacks.
+
+`python -m lpla.work.unit RECIPE.json STORE` does it from a recipe on disk; an audit runs the same units in its own
+process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+from torch.distributed import is_torchelastic_launched
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from lpla.contracts.inputs import UndefinedError
+from lpla.encoders import ranks
+from lpla.extraction.callback import Extraction
+from lpla.extraction.view_cache import ViewCache
+from lpla.extraction.writer import Extracted
+from lpla.store.artifacts import Store, key_of
+from lpla.training import signals
+from lpla.training.callbacks import Kept, Progress
+from lpla.work.encoder import train_encoder
+from lpla.work.launcher import joining, launch
+from lpla.work.recipe import (
+    Config,
+    ExtractionRequest,
+    Unit,
+    build_arch,
+    load_images,
+    plug_in,
+    statistic_of,
+    trainer_factory,
+)
+
+log = logging.getLogger(__name__)
+
+Waiting = tuple[ExtractionRequest, list[Config], Extraction]
+"""What is to be observed, which statistics of it, and what observes it."""
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """What making a unit took."""
+
+    trained: bool
+    observed: int
+    forwards: int
+    seconds: float
+
+
+def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None = None) -> UnitReport:
+    """Train the encoder unless the store has it, observe what it lacks; raises InputError for a user's mistake.
+
+    `views` are those that other units of the same process were shown, and will be.
+    """
+    start = time.monotonic()
+    views = ViewCache(unit.cache_mb * 2**20, unit.compile_on_cuda) if views is None else views
+    # Ranks make it together under the lock of the process that launched them.
+    lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
+    with lock, store.scratch() as scratch:
+        weights = store.find("encoders", unit.encoder_parts)
+        pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
+        if weights and not pending:
+            return UnitReport(False, 0, 0, time.monotonic() - start)
+        if unit.distributed and not ranks.launched():
+            made = UnitReport(**launch(unit, store.root, scratch, progress.begin))
+            return replace(made, seconds=time.monotonic() - start)
+        arch = build_arch(unit)
+        extractions = [
+            _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+        ]
+        waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
+        # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
+        epochs = [observation.epoch for observation, _ in pending if observation.epoch is not None]
+        if weights and not epochs:
+            arch.load_state_dict(load_file(weights / "weights.safetensors"))
+        else:
+            kept = Kept(lambda: _save_observed(unit, store, waiting))
+            train_encoder(arch, unit, store, [*extractions, kept], progress, min(epochs, default=None))
+        for _, _, extraction in waiting:
+            # Observed already when training ended; an encoder from the store is observed now.
+            if extraction.result is None:
+                extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
+        _save_observed(unit, store, waiting)
+    forwards = sum(e.forwards for e in extractions)
+    return UnitReport(bool(epochs) or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
+
+
+def is_trained(unit: Unit, store: Store) -> bool:
+    """Whether the store has the encoder's weights."""
+    return store.find("encoders", unit.encoder_parts) is not None
+
+
+def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
+    """Those whose encoder has yet to be trained."""
+    return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
+
+
+def is_made(unit: Unit, store: Store) -> bool:
+    """Whether the store has the encoder and every statistic asked of it."""
+    return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
+
+
+def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, layer: str) -> Extracted:
+    """One layer of an observation, memory-mapped; raises FileNotFoundError if the unit was not made.
+
+    Raises UndefinedError if one of the statistics does not exist at this layer.
+    """
+    values, counts = {}, {}
+    for config in observation.statistics:
+        statistic = statistic_of(config)
+        if layer not in statistic.layers:
+            where = f"layer={' or '.join(statistic.layers)}"
+            raise UndefinedError(f"{statistic.name} exists at {where} alone, got {layer}")
+        place = store.path("statistics", key_of(unit.statistic_parts(observation, config)))
+        values[statistic.name] = np.load(place / f"{layer}.npy", mmap_mode="r", allow_pickle=False)
+        counts = json.loads((place / "counts.json").read_text())
+    return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
+
+
+def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Config]:
+    return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
+
+
+def _extraction(
+    unit: Unit, observation: ExtractionRequest, todo: list[Config], progress: Progress, views: ViewCache, folder: Path
+) -> Extraction:
+    index = np.asarray(observation.index)
+    advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
+
+    def step(images: int) -> None:
+        advance(images)
+        signals.check()
+
+    return Extraction(
+        load_images(unit.dataset).pixels,
+        index,
+        observation.query,
+        [statistic_of(statistic) for statistic in todo],
+        plug_in(unit.defense).release,
+        views,
+        unit.batch_size,
+        folder,
+        step,
+        observation.epoch,
+        unit.precision == "bf16-mixed",
+        unit.compile_on_cuda,
+    )
+
+
+def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
+    """What has been observed so far; it then waits no longer."""
+    for one in [one for one in waiting if one[2].result is not None]:
+        observation, todo, extraction = one
+        for config in todo:
+            _save_statistic(unit, store, observation, config, extraction)
+        waiting.remove(one)
+
+
+def _save_statistic(
+    unit: Unit, store: Store, observation: ExtractionRequest, config: Config, extraction: Extraction
+) -> None:
+    result, name = extraction.result, statistic_of(config).name
+    if not result:  # Rank 0 has that of all ranks.
+        return
+    counts = {
+        "forwards": extraction.forwards,
+        "zero": {layer: observed.zero for layer, observed in result.items()},
+        "nonfinite": {layer: observed.nonfinite for layer, observed in result.items()},
+    }
+
+    def write(folder: Path) -> None:
+        for layer, observed in result.items():
+            if name in observed.values:
+                extraction.path(layer, name).replace(folder / f"{layer}.npy")
+        (folder / "counts.json").write_text(json.dumps(counts))
+
+    store.put("statistics", unit.statistic_parts(observation, config), write)
+
+
+@record
+def main() -> None:
+    """Command line of one unit, or of one rank of it."""
+    from lpla.work.progress import Bars
+
+    parser = argparse.ArgumentParser(prog="python -m lpla.work.unit", description=__doc__)
+    parser.add_argument("recipe", type=Path, help="a unit written by an audit")
+    parser.add_argument("store", type=Path, help="the store's folder")
+    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
+    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
+    options = parser.parse_args()
+    unit, store = Unit.load(options.recipe), Store(options.store)
+    if is_torchelastic_launched():
+        with joining(unit, options.events, options.launcher) as events:
+            events.end(asdict(make(unit, store, events)))
+    else:
+        with signals.stoppable(), Bars() as bars:
+            print(make(unit, store, bars))
+
+
+if __name__ == "__main__":
+    main()
