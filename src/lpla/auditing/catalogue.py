@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf"
 
 
@@ -37,9 +37,11 @@ def _load(file: Path) -> DictConfig:
 
 def _line(group: str, file: Path) -> str:
     target = str(_load(file).get("_target_", ""))
-    module = PACKAGE / group / f"{file.stem}.py"
-    if target.startswith(f"lpla.{group}.{file.stem}."):
-        return (ast.get_docstring(ast.parse(module.read_text())) or "").partition("\n")[0]
+    package, _, name = target.partition(".")
+    module, _, _ = name.rpartition(".")
+    if package == "lpla" and module.split(".")[1:] == [group, file.stem]:
+        source = (PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text()
+        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
     return _comment(file) or target
 
 

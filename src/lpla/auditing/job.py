@@ -200,7 +200,7 @@ def _git_revision() -> str:
 
     Asked once: a change of the tree does not reach a process that runs.
     """
-    checkout = Path(__file__).parents[2]
+    checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():
         return ""  # installed; that may be below somebody else's checkout
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
