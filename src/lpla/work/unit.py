@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
-from torch.distributed import is_torchelastic_launched
-from torch.distributed.elastic.multiprocessing.errors import record
 
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
@@ -30,7 +27,7 @@ from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.callbacks import Kept, Progress
 from lpla.work.encoder import train_encoder
-from lpla.work.launcher import joining, launch
+from lpla.work.launcher import launch
 from lpla.work.recipe import (
     Config,
     ExtractionRequest,
@@ -188,25 +185,27 @@ def _save_statistic(
     store.put("statistics", unit.statistic_parts(observation, config), write)
 
 
-@record
 def main() -> None:
     """Command line of one unit, or of one rank of it."""
+    from torch.distributed import is_torchelastic_launched
+
     from lpla.work.progress import Bars
+    from lpla.work.rank import joined
 
     parser = argparse.ArgumentParser(prog="python -m lpla.work.unit", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
-    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
-    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
     options = parser.parse_args()
     unit, store = Unit.load(options.recipe), Store(options.store)
     if is_torchelastic_launched():
-        with joining(unit, options.events, options.launcher) as events:
-            events.end(asdict(make(unit, store, events)))
+        with joined(unit, options.recipe.parent) as reports:
+            reports.end(asdict(make(unit, store, reports)))
     else:
         with signals.stoppable(), Bars() as bars:
             print(make(unit, store, bars))
 
 
 if __name__ == "__main__":
-    main()
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)()  # Its errors reach the launcher as a file.
