@@ -33,7 +33,7 @@ from lpla.work.unit import load_observed, make
 Cli = Callable[..., Ran]
 DDP = ("trainer=ddp", "trainer.devices=2")
 FEW = ("knowledge.kind=known_nonmembers", "knowledge.images=20")
-PATIENCE = 60
+PATIENCE = 240
 
 
 def ranks_of(store: Path) -> list[int]:
