@@ -1,7 +1,8 @@
 """Content-addressed artifacts on disk: a key is exactly what the content depends on, a write is all or nothing.
 
-ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of) and
-`checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are .npy, weights safetensors: no pickle.
+ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of),
+`provenance.json` (what computed it) and `checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are
+.npy, weights safetensors: no pickle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from lpla.contracts.inputs import InputError
+from lpla.store import provenance
 from lpla.store.integrity import DamagedError, fsync, seal, verify
 
 log = logging.getLogger(__name__)
@@ -98,10 +100,26 @@ class Store:
             self.path(kind, key_of(parts)).rename(draft)
         shutil.rmtree(draft, ignore_errors=True)
 
-    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], object]) -> Path:
-        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
+    def put(
+        self,
+        kind: str,
+        parts: Mapping[str, Any],
+        write: Callable[[Path], object],
+        made: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Let `write` fill a new folder, then publish it under its key in one rename.
 
-        Raises InputError if the disk refuses (full, read-only); nothing is left half-written under the key.
+        Args:
+            kind: the artifact's kind, a folder of the store.
+            parts: what its content depends on: its key.
+            write: is given the new folder and fills it.
+            made: its provenance (`provenance.describe`); by default that of this process on the CPU.
+
+        Returns:
+            The published folder.
+
+        Raises:
+            InputError: if the disk refuses (full, read-only); nothing is left half-written under the key.
         """
         place = self.path(kind, key_of(parts))
         draft = self.root / "unfinished" / uuid4().hex
@@ -109,6 +127,7 @@ class Store:
             draft.mkdir()
             write(draft)
             (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
+            (draft / provenance.PROVENANCE).write_text(json.dumps(made or provenance.describe(), indent=1))
             seal(draft)
             place.parent.mkdir(exist_ok=True)
             if not place.exists():
@@ -156,9 +175,13 @@ class Store:
         with FileLock(self.root / "locks" / f"{kind}-{key_of(parts)}"):
             yield
 
-    def artifacts(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-        """(kind, folder, key parts) of every finished artifact, by kind and last use; links and files are none."""
-        for kind in sorted(place for place in self.root.iterdir() if _is_folder(place) and place.name not in NO_KIND):
+    def artifacts(self, only: str | None = None) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """(kind, folder, key parts) of every finished artifact, or of those of the kind `only`, by kind and last use.
+
+        Links and stray files are none.
+        """
+        kinds = self.root.iterdir() if only is None else [self.root / only]
+        for kind in sorted(place for place in kinds if _is_folder(place) and place.name not in NO_KIND):
             for place in sorted(filter(_is_folder, kind.iterdir()), key=last_use):
                 try:
                     parts = json.loads((place / RECIPE).read_text())
@@ -168,8 +191,9 @@ class Store:
 
     def nearest(self, kind: str, parts: Mapping[str, Any]) -> list[str]:
         """Why `parts` was not found: how it differs from the most similar artifact ("train.epochs: 20 -> 40")."""
-        wanted = _flat(parts)
-        found = [_flat(p) for k, place, p in self.artifacts() if k == kind and place.name != key_of(parts)]
+        # As it would be read back: a tuple and the list that it becomes in a file are no difference.
+        wanted = _flat(json.loads(json.dumps(parts)))
+        found = [_flat(p) for _, place, p in self.artifacts(kind) if place.name != key_of(parts)]
         differences = [
             [f"{name}: {other.get(name)} -> {wanted.get(name)}" for name in sorted(wanted | other)
              if wanted.get(name) != other.get(name)]
