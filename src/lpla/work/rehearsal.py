@@ -13,14 +13,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from lpla.contracts.encoder import Arch
+from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
 from lpla.training.callbacks import Clock
 from lpla.training.pretraining import TrainConfig, train
+from lpla.work.progress import Unseen
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.work.unit import extraction_of
 
 WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
-PROBE_STEPS = 8
-"""Of an encoder by itself."""
+PROBE_STEPS, PROBE_VIEWS = 8, 256
+"""Of an encoder by itself; views on the CPU."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -62,18 +67,39 @@ def training_rate(unit: Unit, folder: Path, count: int) -> float:
     return meeting.rate
 
 
-def seconds_per_epoch(unit: Unit) -> float:
-    """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
+def pace(unit: Unit, store: Store) -> tuple[float, float]:
+    """Seconds per epoch and views per second of a throwaway encoder, which the store does not keep.
+
+    Measured on its first steps, of which the earlier half (allocation) is left out, and on the second of two looks at
+    a few of its images: as many as go through the encoder at once on a GPU, fewer on the CPU.
+    """
     clock = Clock()
-    _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
+    arch, device = _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
-    return float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
+    epoch = float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
+    return epoch, _views_per_second(unit, store, arch, device) if unit.observations else math.inf
 
 
-def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
+def _views_per_second(unit: Unit, store: Store, arch: Arch, device: torch.device) -> float:
+    request = unit.observations[0]
+    views = unit.batch_size if device.type == "cuda" else PROBE_VIEWS
+    few = replace(request, index=request.index[: max(1, views // request.query.queries)])
+    for _ in range(2):
+        with store.scratch() as folder:
+            extraction = extraction_of(unit, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
+            start = time.monotonic()
+            extraction.observe(arch, device)
+            _finish(device)
+            seconds = time.monotonic() - start
+    return extraction.forwards / seconds
+
+
+def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> tuple[Arch, torch.device]:
     factory = partial(trainer_factory(unit), max_steps=steps)
     pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
-    train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
+    arch = build_arch(unit)
+    train(arch, pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
+    return arch, factory().strategy.root_device
 
 
 def _finish(device: torch.device) -> None:

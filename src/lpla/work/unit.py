@@ -76,7 +76,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
-            _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+            extraction_of(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
@@ -103,6 +103,11 @@ def is_trained(unit: Unit, store: Store) -> bool:
 def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
     """Those whose encoder has yet to be trained."""
     return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
+
+
+def views_to_observe(unit: Unit, store: Store) -> int:
+    """How many views the encoder is asked for until the store has every statistic asked of it."""
+    return sum(len(o.index) * o.query.queries for o in unit.observations if _missing(unit, o, store))
 
 
 def is_made(unit: Unit, store: Store) -> bool:
@@ -139,9 +144,10 @@ def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[C
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
 
-def _extraction(
+def extraction_of(
     unit: Unit, observation: ExtractionRequest, todo: list[Config], progress: Progress, views: ViewCache, folder: Path
 ) -> Extraction:
+    """What observes the encoder for one request: the statistics `todo` of it, written to `folder`."""
     index = np.asarray(observation.index)
     advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
 
