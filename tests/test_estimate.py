@@ -9,9 +9,10 @@ from tiny_audit import TINY, Ran, Silent
 from lpla.auditing import job
 from lpla.auditing.plan import Plan
 from lpla.store.artifacts import Store
+from lpla.work import rehearsal
 from lpla.work.executor.serial import Serial
 from lpla.work.recipe import Unit
-from lpla.work.rehearsal import pace
+from lpla.work.rehearsal import seconds_per_epoch, views_per_second
 from lpla.work.unit import make, views_to_observe
 
 Cli = Callable[..., Ran]
@@ -22,8 +23,8 @@ def test_steps_and_views_of_a_throwaway_encoder_are_timed_and_nothing_is_kept(
     tiny: Callable[..., Plan], tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
-    epoch, rate = pace(tiny().units[0], store)
-    assert 0 < epoch < 60 and 1 < rate < 1e7
+    unit = tiny().units[0]
+    assert 0 < seconds_per_epoch(unit) < 60 and 1 < views_per_second(unit, store) < 1e7
     assert list(store.artifacts()) == [] and list((tmp_path / "unfinished").iterdir()) == []
 
 
@@ -35,7 +36,8 @@ def test_views_are_those_that_the_store_lacks(tiny: Callable[..., Plan], tmp_pat
 
 
 def test_time_is_that_of_training_and_of_observing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "pace", lambda unit, store: (50.0, 2.0))
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda unit: 50.0)
+    monkeypatch.setattr(rehearsal, "views_per_second", lambda unit, store: 2.0)
     ran = cli(*TINY, *FEW)
     views = views_said(ran)
     # A target with 2 epochs, and its untrained likeness, which is observed alone.
@@ -48,10 +50,10 @@ def views_said(ran: Ran) -> int:
 
 
 def test_an_estimate_that_fails_costs_the_job_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(unit: Unit, store: Store) -> tuple[float, float]:
+    def fail(unit: Unit, store: Store) -> float:
         raise MemoryError("no room for two")
 
-    monkeypatch.setattr(job, "pace", fail)
+    monkeypatch.setattr(rehearsal, "views_per_second", fail)
     ran = cli(*TINY, *FEW)
     assert ran.code == 0 and "views to observe; how long is not known: no room for two" in ran.out
 
@@ -63,6 +65,6 @@ class Elsewhere(Serial):
 
 
 def test_what_others_train_is_not_tried_here(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "pace", lambda *_: pytest.fail("trained in the submitting process"))
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: pytest.fail("trained in the submitting process"))
     ran = cli(*TINY, *FEW, f"executor._target_={__name__}.Elsewhere")
     assert ran.code == 0 and "1 of 1 encoders to train, " in ran.out and "about" not in ran.out

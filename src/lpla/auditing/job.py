@@ -33,7 +33,6 @@ from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import make_all, quieten_lightning, trains_here
 from lpla.work.progress import Bars
 from lpla.work.recipe import Config, Unit, plug_in
-from lpla.work.rehearsal import pace
 from lpla.work.unit import UnitReport, is_made, to_train, views_to_observe
 
 log = logging.getLogger(__name__)
@@ -170,12 +169,15 @@ def _estimate(missing: Sequence[Unit], encoders: int, store: Store, here: bool) 
         # Steps are timed in this process, which is none of those that will train.
         log.info("%s, %d views to observe", said, views)
         return
+    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
+
     try:
-        seconds_per_epoch, views_per_second = pace(ahead[0], store)
+        seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
+        if views:
+            seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
     except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
         log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
         return
-    seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch + views / views_per_second
     log.info("%s, about %s one by one with %d views to observe", said, _duration(seconds), views)
 
 

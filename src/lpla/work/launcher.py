@@ -29,7 +29,6 @@ import torch
 
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.training import signals
-from lpla.training.callbacks import Advance
 from lpla.work.recipe import Unit, trainer_factory
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ MARK = "lpla: "
 FAILURE = re.compile(r"time +: (\S+)\n.*\n +rank +: (\d+).*\n +exitcode +: (-?\d+).*\n +error_file: (.*)\n")
 """A failed rank in what torch.distributed.run prints at its end: when, which, how, and where its error is."""
 
+Advance = Callable[[int], None]
 Begin = Callable[[str, int], Advance]
 """Announces a task of so many steps; returns the function that advances it."""
 

@@ -16,8 +16,7 @@ from typing import Any
 import torch.distributed as dist
 
 from lpla.encoders import ranks
-from lpla.training.callbacks import Advance
-from lpla.work.launcher import MARK
+from lpla.work.launcher import MARK, Advance
 from lpla.work.recipe import Unit, trainer_factory
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from lpla.contracts.encoder import Arch
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training.callbacks import Clock
@@ -67,39 +66,36 @@ def training_rate(unit: Unit, folder: Path, count: int) -> float:
     return meeting.rate
 
 
-def pace(unit: Unit, store: Store) -> tuple[float, float]:
-    """Seconds per epoch and views per second of a throwaway encoder, which the store does not keep.
-
-    Measured on its first steps, of which the earlier half (allocation) is left out, and on the second of two looks at
-    a few of its images: as many as go through the encoder at once on a GPU, fewer on the CPU.
-    """
+def seconds_per_epoch(unit: Unit) -> float:
+    """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
     clock = Clock()
-    arch, device = _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
+    _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
-    epoch = float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
-    return epoch, _views_per_second(unit, store, arch, device) if unit.observations else math.inf
+    return float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
 
 
-def _views_per_second(unit: Unit, store: Store, arch: Arch, device: torch.device) -> float:
-    request = unit.observations[0]
+def views_per_second(unit: Unit, store: Store) -> float:
+    """Measured on the second of two looks at a few images, in which an untrained encoder is asked what is asked of it.
+
+    As many as go through the encoder at once on a GPU, fewer on the CPU; the store keeps nothing of them.
+    """
+    device, request = trainer_factory(unit)().strategy.root_device, unit.observations[0]
     views = unit.batch_size if device.type == "cuda" else PROBE_VIEWS
     few = replace(request, index=request.index[: max(1, views // request.query.queries)])
+    arch, rate = build_arch(unit), math.nan
     for _ in range(2):
         with store.scratch() as folder:
             extraction = extraction_of(unit, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
             start = time.monotonic()
             extraction.observe(arch, device)
-            _finish(device)
-            seconds = time.monotonic() - start
-    return extraction.forwards / seconds
+            rate = extraction.forwards / (time.monotonic() - start)
+    return rate
 
 
-def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> tuple[Arch, torch.device]:
+def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
     factory = partial(trainer_factory(unit), max_steps=steps)
     pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
-    arch = build_arch(unit)
-    train(arch, pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
-    return arch, factory().strategy.root_device
+    train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
 
 
 def _finish(device: torch.device) -> None:

@@ -29,7 +29,6 @@ from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.callbacks import Kept, Progress
 from lpla.work.encoder import train_encoder
-from lpla.work.launcher import launch
 from lpla.work.recipe import (
     Config,
     ExtractionRequest,
@@ -72,6 +71,8 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not pending:
             return UnitReport(False, 0, 0, time.monotonic() - start)
         if unit.distributed and not ranks.launched():
+            from lpla.work.launcher import launch
+
             made = UnitReport(**launch(unit, store.root, scratch, progress.begin))
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
