@@ -75,6 +75,7 @@ def quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message="The `srun` command is available")
+    warnings.filterwarnings("ignore", message="GPU available but not used")  # On a Mac, and where trainer=cpu says so.
 
 
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
