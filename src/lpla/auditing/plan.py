@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 
 from lpla.auditing.encoders import AuditEncoders, Casting
@@ -74,6 +74,16 @@ class Plan:
     def judged(self) -> Bool[np.ndarray, " N"]:
         """Pool images on which the attack is judged: the candidates, but for those it was told about."""
         return self.membership.candidates & ~self.labelled
+
+    @property
+    def judged_index(self) -> Int[np.ndarray, " n"]:
+        """The data-set indices of the judged images."""
+        return self.membership.index[self.judged]
+
+    @property
+    def member(self) -> Bool[np.ndarray, " n"]:
+        """Whether each judged image was inside the target: the truth that everything is judged by."""
+        return self.encoders.target.inside[self.judged]
 
 
 def plan(config: DictConfig) -> Plan:
