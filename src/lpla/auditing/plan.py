@@ -15,6 +15,8 @@ from lpla.auditing.encoders import AuditEncoders, Casting
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.work.dispatch import trains_here
+from lpla.work.machine import check_trainer
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
 from lpla.work.trainer import resolve
 
@@ -91,6 +93,7 @@ def plan(config: DictConfig) -> Plan:
     _check(config)
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings["trainer"] = resolve(settings["trainer"])
+    check_trainer(settings["trainer"], trains_here(settings["executor"]))
     settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
