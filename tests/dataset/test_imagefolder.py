@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lpla.contracts.inputs import Images, InputError, Views
+from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset import _files
 from lpla.data.dataset.imagefolder import ImageFolder
 
@@ -25,9 +25,8 @@ def save(path: Path, pixels: np.ndarray, **options) -> Path:
 
 
 def load(root: Path, size: int = 8, on_bad_image: str = "error") -> Images:
-    views = {"train_views": Views(), "query_views": Views()}
     cache = str(root.parent / "cache")
-    return ImageFolder(root=str(root), cache=cache, size=size, on_bad_image=on_bad_image, **views).load()
+    return ImageFolder(root=str(root), cache=cache, size=size, on_bad_image=on_bad_image).load()
 
 
 @pytest.fixture

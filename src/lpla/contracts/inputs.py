@@ -84,10 +84,7 @@ class Images:
 
 
 class Dataset(ABC):
-    """A source of images and the views that suit them."""
-
-    train_views: Views
-    query_views: Views
+    """A source of images; the views that suit them stand beside it in its yaml."""
 
     @abstractmethod
     def load(self) -> Images:

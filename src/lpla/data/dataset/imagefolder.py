@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.contracts.inputs import Dataset, Images, InputError
 from lpla.data.dataset._cache import mapped
 from lpla.data.dataset._files import RULE, SUFFIXES, filler, image_files, stamps
 
@@ -18,10 +18,9 @@ class ImageFolder(Dataset):
     """Images in the order of their sorted relative paths, mapped from a cache of their decoded pixels."""
 
     def __init__(
-        self, *, root: str, cache: str, size: int, on_bad_image: str, train_views: Views, query_views: Views
+        self, *, root: str = "data", cache: str = "data/decoded", size: int = 64, on_bad_image: str = "error"
     ) -> None:
         self.root, self.cache, self.size, self.on_bad_image = root, cache, size, on_bad_image
-        self.train_views, self.query_views = train_views, query_views
 
     def load(self) -> Images:
         """All images as uint8 [N, 3, size, size]; label -1 for an image that is in no subfolder."""

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Int
 from torchvision import datasets
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset._archives import need, parts_of, readable, verify
 from lpla.data.dataset._cache import mapped
 from lpla.data.dataset._files import stamps
-from lpla.data.dataset._torchvision import need, parts_of, readable, verify
 
 SIDE = 96
 COUNTS = {"train": 5_000, "unlabeled": 100_000, "test": 8_000}
@@ -23,10 +23,9 @@ class STL10(Dataset):
     """torchvision's checksums; the files hold columns, so that they are turned once and mapped from a cache."""
 
     def __init__(
-        self, *, root: str, download: bool, cache: str, part: str, train_views: Views, query_views: Views
+        self, *, root: str = "data", download: bool = False, cache: str = "data/decoded", part: str = "pooled"
     ) -> None:
         self.root, self.download, self.cache, self.part = root, download, cache, part
-        self.train_views, self.query_views = train_views, query_views
 
     def load(self) -> Images:
         """Train, unlabelled (label -1) and (part=pooled) test images as uint8 [N, 3, 96, 96]."""

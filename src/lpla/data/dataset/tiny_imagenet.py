@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset._archives import parts_of
 from lpla.data.dataset._cache import mapped
 from lpla.data.dataset._files import RULE, filler, image_files, stamps
-from lpla.data.dataset._torchvision import parts_of
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIDE = 64
@@ -19,9 +19,8 @@ COUNTS = {"train": 100_000, "val": 10_000}
 class TinyImageNet(Dataset):
     """The unpacked archive's folders, decoded once; upstream's test part has no labels and is left out."""
 
-    def __init__(self, *, root: str, cache: str, part: str, train_views: Views, query_views: Views) -> None:
+    def __init__(self, *, root: str = "data", cache: str = "data/decoded", part: str = "pooled") -> None:
         self.root, self.cache, self.part = root, cache, part
-        self.train_views, self.query_views = train_views, query_views
 
     def load(self) -> Images:
         """The training images, then (part=pooled) the validation images, each sorted by path: uint8 [N, 3, 64, 64]."""
