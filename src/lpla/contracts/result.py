@@ -72,3 +72,7 @@ class AuditResult:
     verdict: str = ""
     notes: tuple[str, ...] = ()
     """Sentences: why a number is absent, what was set aside, which null failed."""
+    knn_balanced_accuracy: float | None = None
+    """Mean over the classes; 1 / classes is the level of a collapsed encoder, however unequal the classes are."""
+    knn_chance: float | None = None
+    """The kNN accuracy of always naming the most frequent class."""

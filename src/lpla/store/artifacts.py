@@ -39,9 +39,12 @@ def key_of(parts: Mapping[str, Any]) -> str:
 class Store:
     """A folder of finished artifacts; safe to share between processes."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+    def __init__(self, root: str | Path, setting: str = "store") -> None:
+        """`setting` is the name of the configuration's key that chose `root`, for messages."""
+        self.root, self.setting = Path(root).expanduser().absolute(), setting
         try:
+            # What is kept may be private: a folder that is made here is its maker's alone.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.root / "locks", self.root / "unfinished"):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.root / "unfinished" / uuid4().hex
@@ -49,7 +52,7 @@ class Store:
             probe.unlink()
         except OSError as refused:
             problem = f"cannot be written ({refused.strerror})"
-            raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
+            raise InputError(f"{setting} must be a folder this user can write, but {self.root} {problem}") from refused
 
     def path(self, kind: str, key: str) -> Path:
         """Where the artifact stands, or would stand."""
@@ -94,7 +97,7 @@ class Store:
         place = self.path(kind, key_of(parts))
         draft = self.root / "unfinished" / uuid4().hex
         try:
-            draft.mkdir()
+            draft.mkdir(mode=0o700)
             write(draft)
             (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
             seal(draft)
@@ -105,8 +108,8 @@ class Store:
         except FileNotFoundError:
             raise  # The store itself is gone: see `watched`.
         except OSError as refused:
-            message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
-            raise InputError(message) from refused
+            problem = f"{kind} {place.name}: {refused.strerror}; finished artifacts are kept"
+            raise InputError(f"{self.setting}={self.root} refused {problem}") from refused
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return place

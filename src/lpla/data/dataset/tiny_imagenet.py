@@ -8,7 +8,8 @@ import numpy as np
 from lpla.contracts.inputs import Dataset, Images, InputError
 from lpla.data.dataset._archives import parts_of
 from lpla.data.dataset._cache import mapped
-from lpla.data.dataset._files import RULE, filler, image_files, stamps
+from lpla.data.dataset._files import RULE, filler
+from lpla.data.dataset._listing import fingerprint, image_files, stamps
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIDE = 64
@@ -35,7 +36,7 @@ class TinyImageNet(Dataset):
         names: list[str] = []
         labels: list[int] = []
         for part in parts:
-            found = [f"{part}/{name}" for name in image_files(root / part)]
+            found = [f"{part}/{name}" for name in image_files(root / part).names]
             if len(found) != COUNTS[part]:
                 raise _error(root, f"{part} must hold {COUNTS[part]} images, got {len(found)}")
             wnids = [name.split("/")[1] for name in found] if part == "train" else _annotated(root, found)
@@ -43,9 +44,10 @@ class TinyImageNet(Dataset):
                 raise _error(root, f"{strange[0]} is a class of a {part} image, but not in wnids.txt")
             names += found
             labels += [label[wnid] for wnid in wnids]
-        source = {"rule": RULE, "root": str(root.resolve()), "files": stamps(root, names)}
+        source = {"rule": RULE, "root": str(root.resolve()), "files": fingerprint(stamps(root, names))}
         fill = filler("tiny_imagenet", root, names, SIDE, "refuse")
-        return mapped(self.cache, "tiny_imagenet", source, np.array(labels), (3, SIDE, SIDE), fill)
+        decoded = mapped(self.cache, "tiny_imagenet", source, (3, SIDE, SIDE), fill)
+        return decoded.images("tiny_imagenet", np.array(labels), names=tuple(names))
 
 
 def _classes(root: Path) -> dict[str, int]:
