@@ -187,7 +187,7 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> dict[str, str]:
+def tls(tmp_path: Path) -> dict[str, Any]:
     """The settings of a certificate that signed itself, and so is its own authority."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("no openssl to make a certificate with")
@@ -197,7 +197,7 @@ def tls(tmp_path: Path) -> dict[str, str]:
     return {"tls_ca_file": cert, "tls_cert": cert, "tls_key": key}
 
 
-def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, str]) -> None:
+def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, Any]) -> None:
     with Dask(workers=1, **tls) as executor:
         assert executor._cluster is not None
         address = executor._cluster.scheduler_address
@@ -210,7 +210,7 @@ def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str
                 Client(stranger, timeout=3, set_as_default=False)
 
 
-def test_certificates_of_dask_are_all_or_none(tls: dict[str, str]) -> None:
+def test_certificates_of_dask_are_all_or_none(tls: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^executor.tls_key must be a PEM file, as TLS needs .*, got None$"):
         Dask(**tls | {"tls_key": None})
     with pytest.raises(InputError, match=r"^executor.tls_cert must be a PEM file, .*, got /no/such$"):

@@ -26,7 +26,7 @@ from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.training.signals import Stopped, stoppable
-from lpla.work.launcher import Launch
+from lpla.work.launcher import Launch, repeat
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
@@ -44,7 +44,8 @@ def ranks_of(store: Path) -> list[int]:
             command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
         except OSError:  # It has ended meanwhile.
             continue
-        if b"lpla.work.unit" in command and str(store).encode() in command:
+        # Their launcher's command ends as theirs does.
+        if b"lpla.work.unit" in command[:4] and str(store).encode() in command:
             found.append(int(entry.name))
     return found
 
@@ -125,6 +126,32 @@ def test_a_mistake_is_one_sentence(cli: Cli, tmp_path: Path, mistake: str) -> No
     assert errors[0].startswith(f"error: {MISTAKES[mistake]}")
     assert "Traceback" not in ran.out and ran.err == ""
     assert ranks_of(tmp_path / "store") == [] and list(Store(tmp_path / "store").artifacts()) == []
+
+
+def test_what_rank_0_says_is_repeated_here_and_noise_is_not(silent: Silent, caplog: pytest.LogCaptureFixture) -> None:
+    """In a process of its own, whose other prints must not be taken for reports."""
+    code = """if True:
+        import logging, os
+        from lpla.work.rank import Reports
+        print("NCCL version 2")
+        reports = Reports()
+        logging.getLogger("lpla").addHandler(reports)
+        advances = [reports.begin(task, 3) for task in ("one", "other")]
+        advances[1](2)
+        os.write(1, b"half a line")
+        logging.getLogger("lpla.work").warning("in %s", "words")
+        advances[0](1)
+        reports.end({"trained": True})
+        """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    made: dict = {}
+    with caplog.at_level("INFO", logger="lpla"):
+        repeat(ran.stdout.splitlines(), silent.begin, made)
+    assert silent.tasks == {"one": [1], "other": [2]} and made == {"trained": True}
+    assert [(one.name, one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("lpla.work", "WARNING", "in words")
+    ]
+    assert "half a line" in ran.stderr
 
 
 @contextmanager
