@@ -13,9 +13,10 @@ from lightly.utils.lars import LARS
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
-from lpla.data.augment import apply
+from lpla.data.augment import apply, per_sample
 from lpla.training import pixels as members
-from lpla.training.pretraining import AUGMENTS, Batches, Pretraining, TrainConfig, fused, train, warmup_cosine
+from lpla.training.config import Batches, TrainConfig
+from lpla.training.pretraining import Pretraining, fused, train, warmup_cosine
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 
 
@@ -174,9 +175,8 @@ def test_views_of_one_kind_made_at_once_are_those_made_one_by_one(
     module = Pretraining(build_arch(unit), held, unit.regime)
     pixels, stream = held(torch.arange(5), torch.device("cpu"))
     views = module.on_after_batch_transfer((pixels, stream), 0)
-    one_by_one = [
-        AUGMENTS[augment](pixels, spec, unit.regime.seed, stream, number) for number, spec in enumerate(module.specs)
-    ]
+    draw = {"ours": apply.augment, "lightly": per_sample.augment}[augment]
+    one_by_one = [draw(pixels, spec, unit.regime.seed, stream, number) for number, spec in enumerate(module.specs)]
     assert len(views) == len(one_by_one) >= 2
     assert all(torch.equal(*pair) for pair in zip(views, one_by_one, strict=True))
 

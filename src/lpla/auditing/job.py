@@ -36,7 +36,6 @@ from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import make_all, quieten_lightning
 from lpla.work.progress import Bars
 from lpla.work.recipe import Config, Unit, plug_in
-from lpla.work.rehearsal import seconds_per_epoch
 from lpla.work.unit import UnitReport, is_made, to_train
 
 log = logging.getLogger(__name__)
@@ -176,6 +175,8 @@ def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
         # Steps are timed in this process, which is none of those that will train.
         log.info("%d of %d encoders to train", len(ahead), encoders)
         return
+    from lpla.work.rehearsal import seconds_per_epoch
+
     seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
     log.info("%d of %d encoders to train, about %s one by one", len(ahead), encoders, _duration(seconds))
 

@@ -14,9 +14,9 @@ from lpla.contracts.inputs import InputError
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training import signals
+from lpla.work.progress import Progress
 from lpla.work.recipe import Unit
-from lpla.work.rehearsal import training_rate
-from lpla.work.unit import Progress, UnitReport, make, to_train
+from lpla.work.unit import UnitReport, make, to_train
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ def quieten_lightning() -> None:
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
     """What ranks make together has the devices to itself."""
     if training := [unit for unit in to_train(units, store) if not unit.distributed]:
+        from lpla.work.rehearsal import training_rate
+
         executor.adapt(partial(training_rate, training[0]), len(training))
 
 

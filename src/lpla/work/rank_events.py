@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lpla.training.callbacks import Advance
-
+Advance = Callable[[int], None]
 Begin = Callable[[str, int], Advance]
 """Announces a task of so many steps; returns the function that advances it."""
 

@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
@@ -19,9 +18,9 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.data.augment import apply as augmentation
-from lpla.extraction import callback as observe
+from lpla.extraction import extraction as observe
 from lpla.training import pretraining as train
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Of a network's answers, by Lightning's names."""
@@ -140,7 +139,7 @@ def trainer_factory(unit: Unit) -> Any:
     several devices that nothing would launch as it must be.
     """
     if not unit.trainer:
-        return pl.Trainer
+        return get_class("pytorch_lightning.Trainer")
     settings = dict(unit.trainer)
     devices = settings.get("devices", 1)
     if not unit.distributed and devices != 1 and not (isinstance(devices, list) and len(devices) == 1):

@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 
 from lpla.training.callbacks import Clock
-from lpla.training.pretraining import TrainConfig, train
+from lpla.training.config import TrainConfig
+from lpla.training.pretraining import train
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 
 WARM, TIMED = 8, 32
