@@ -15,11 +15,11 @@ LOGGERS = {"wandb", "tensorboard", "mlflow"}
 HEAVY = {"torch", "numpy", "scipy", "sklearn", "bokeh", "matplotlib"} | TRAINING | LOGGERS
 
 
-def imported(*command: str, folder: Path = ROOT, code: int = 0) -> set[str]:
-    """The top-level packages that `python COMMAND` imports in a process of its own."""
+def imported(*command: str, folder: Path = ROOT, code: int = 0, said: str = "") -> set[str]:
+    """The top-level packages that `python COMMAND`, which says `said`, imports in a process of its own."""
     given = [sys.executable, "-X", "importtime", *command]
     ran = subprocess.run(given, cwd=folder, capture_output=True, text=True, check=False)
-    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert ran.returncode == code and said in ran.stdout + ran.stderr
     found = set(re.findall(r"^import time: [^|]*\|[^|]*\| *([\w]+)", ran.stderr, re.MULTILINE))
     assert "encodings" in found
     return found
@@ -31,12 +31,17 @@ def test_the_package_alone_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["--help"], 0), (["--cfg", "job"], 0), (["attak=lpla"], 1), (["attack=lpla,rmia", "--cfg", "job"], 1)],
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "arch: "),
+        (["--cfg", "job"], 0, "queries: 10"),
+        (["attak=lpla"], 1, "Could not override 'attak'"),
+        (["attack=lplaa"], 1, "lpla"),
+    ],
     ids=["help", "cfg", "key", "option"],
 )
-def test_help_and_typing_errors_wait_for_no_library(arguments: list[str], code: int, tmp_path: Path) -> None:
-    found = imported(str(ROOT / "run.py"), *arguments, folder=tmp_path, code=code)
+def test_help_and_typing_errors_wait_for_no_library(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
+    found = imported(str(ROOT / "run.py"), *arguments, folder=tmp_path, code=code, said=said)
     assert "hydra" in found and not found & HEAVY
 
 

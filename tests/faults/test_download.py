@@ -16,6 +16,8 @@ from lpla.contracts.inputs import InputError, Views
 from lpla.data.dataset import svhn
 from lpla.data.dataset.svhn import SVHN
 
+pytestmark = pytest.mark.slow
+
 COUNT = 40
 
 

@@ -15,6 +15,8 @@ from command_line import ended, start
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left, whole_artifacts
 
+pytestmark = pytest.mark.slow
+
 KILLS = 4
 """Of each phase."""
 PHASES = {
