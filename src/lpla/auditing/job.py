@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -32,6 +28,7 @@ from lpla.extraction.view_cache import ViewCache
 from lpla.report.table import Row, show, write_csv
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
+from lpla.store.provenance import git_revision, versions
 from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import make_all, quieten_lightning
 from lpla.work.progress import Bars
@@ -100,7 +97,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
     )
-    (folder / "versions.json").write_text(json.dumps(_versions(), indent=1))
+    (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
     if config.report.images:
         scores = np.stack([one.score for one in found])
         thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
@@ -113,15 +110,9 @@ def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
     found = []
     for layer in work.layers:
         check()
-        run = {"git_revision": _git_revision(), "seconds": round(time.monotonic() - start, 2)}
+        run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
         found.append(judge(work, store, layer, run))
     return found
-
-
-def _versions() -> dict[str, str]:
-    """Of Python, of this package and of those that the numbers depend on."""
-    names = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
@@ -193,17 +184,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-@cache
-def _git_revision() -> str:
-    """The checkout's commit, marked if the tree differs from it; empty outside a checkout.
-
-    Asked once: a change of the tree does not reach a process that runs.
-    """
-    checkout = Path(__file__).parents[3]
-    if not (checkout / ".git").exists():
-        return ""  # installed; that may be below somebody else's checkout
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip()

@@ -16,6 +16,7 @@ from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
+from lpla.work.trainer import resolve
 
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {
@@ -79,6 +80,7 @@ def plan(config: DictConfig) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     _check(config)
     settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings["trainer"] = resolve(settings["trainer"])
     settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])

@@ -72,3 +72,7 @@ class AuditResult:
     verdict: str = ""
     notes: tuple[str, ...] = ()
     """Sentences: why a number is absent, what was set aside, which null failed."""
+    trained_revision: str = ""
+    """Of the code that trained the target: another than `git_revision` where the store had it."""
+    trained_on: str = ""
+    """The device that trained the target, and its process's threads."""

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor
 
+RANKS_VERSION = 1
+"""Raise it when a change here changes the weights."""
 Item = TypeVar("Item")
 
 

@@ -26,7 +26,7 @@ from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pendin
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+OBSERVE_VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
 Item = TypeVar("Item")
 
@@ -64,11 +64,13 @@ class Extraction:
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
+        self.device = torch.device("cpu")
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Extracted]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = arch.training
         arch.to(device).eval()
+        self.device = device
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)

@@ -32,7 +32,7 @@ from lpla.training.pixels import Members, fits
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+TRAIN_VERSION = 2
 """Raise it when a change here changes the weights."""
 
 

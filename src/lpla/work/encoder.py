@@ -18,6 +18,7 @@ from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
 from lpla.encoders.recompute import recomputed
 from lpla.extraction.extraction import Extraction
+from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.training.callbacks import AtEpoch, Epochs, Kept
 from lpla.training.checkpoint import Checkpoints
@@ -78,7 +79,8 @@ def _put(arch: Arch, unit: Unit, store: Store, record: dict[str, Any]) -> None:
         (folder / "weights.safetensors").write_bytes(save(weights))
         (folder / "training.json").write_text(json.dumps(record))
 
-    store.put("encoders", unit.encoder_parts, write)
+    device = provenance.device_name(trainer_factory(unit)().strategy.root_device)
+    store.put("encoders", unit.encoder_parts, write, provenance.describe(device, unit.training_precision))
 
 
 def _run_in_memory(run: Callable[[bool], list[float]], arch: Arch, unit: Unit) -> list[float]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -26,6 +27,7 @@ from lpla.encoders import ranks
 from lpla.extraction.extraction import Extraction
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
+from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.work.progress import Progress
@@ -133,6 +135,14 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
     return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
 
 
+def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
+    """What computed the encoder, and then each statistic asked of it; the unit must have been made."""
+    places = [store.path("encoders", key_of(unit.encoder_parts))]
+    for one in unit.observations:
+        places += [store.path("statistics", key_of(unit.statistic_parts(one, s))) for s in one.statistics]
+    return [provenance.read(place) for place in places]
+
+
 def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Config]:
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
@@ -190,7 +200,8 @@ def _save_statistic(
                 extraction.path(layer, name).replace(folder / f"{layer}.npy")
         (folder / "counts.json").write_text(json.dumps(counts))
 
-    store.put("statistics", unit.statistic_parts(observation, config), write)
+    made = provenance.describe(provenance.device_name(extraction.device), unit.precision)
+    store.put("statistics", unit.statistic_parts(observation, config), write, made)
 
 
 @record

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from lpla.encoders import ranks
 from lpla.encoders.arch._off_diagonal import off_diagonal
 
+NT_XENT_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def nonzero(temperature: float) -> float:
     """The temperature itself; raises ValueError for 0, as Lightly does, since similarities are divided by it."""

@@ -11,6 +11,9 @@ from lpla.contracts.encoder import Backbone
 if TYPE_CHECKING:
     from lightly.models.modules import MaskedVisionTransformerTIMM
 
+NECK_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
     """The transformer within a backbone; None if it is a convolutional network."""
