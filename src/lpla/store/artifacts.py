@@ -55,6 +55,8 @@ class Store:
                 raise InputError(f"store must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
             return
         try:
+            # A folder that is there keeps its mode: that of one shared by a group is its owner's to choose.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.root / "locks", self.root / "unfinished"):
                 folder.mkdir(parents=True, exist_ok=True)
             # To write the marker anew also shows that the folder can be written.

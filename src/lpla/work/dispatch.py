@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from hydra.utils import get_class
+
 from lpla.contracts.inputs import InputError
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training import signals
 from lpla.work.progress import Progress
-from lpla.work.recipe import Unit
+from lpla.work.recipe import Config, Unit
 from lpla.work.unit import UnitReport, make, to_train
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,11 @@ def work(unit: Unit, store: Store, progress: Progress, views: ViewCache) -> Unit
     """What is submitted: as `unit.make`, wherever it runs; of `progress` and `views` a copy elsewhere starts empty."""
     quieten_lightning()
     return make(unit, store, progress, views)
+
+
+def trains_here(executor: Config) -> bool:
+    """Whether an executor's workers have the devices of this process's machine; one with others says `elsewhere`."""
+    return not getattr(get_class(executor["_target_"]), "elsewhere", False)
 
 
 def quieten_lightning() -> None:
