@@ -59,7 +59,7 @@ class AuditResult:
     tpr_at_0_1pct_high: float | None = None
     fpr_at_0_1pct: float | None = None
     leak_p: float | None = None
-    """Exact p-value of "no leak" at the lowest of these rates that is measurable."""
+    """P-value of "no leak" by both tests, min(1, 2 min(p_rank, p_tail)); None where no test was possible."""
     balanced_accuracy: float | None = None
     precision: float | None = None
     null_untrained_auc: float | None = None
@@ -72,3 +72,11 @@ class AuditResult:
     verdict: str = ""
     notes: tuple[str, ...] = ()
     """Sentences: why a number is absent, what was set aside, which null failed."""
+    p_rank: float | None = None
+    """One-sided p-value of "no leak" from all ranks."""
+    p_tail: float | None = None
+    """Exact p-value of "no leak" at the lowest of these rates that is measurable, at 5 % where none is."""
+    balanced_accuracy_low: float | None = None
+    balanced_accuracy_high: float | None = None
+    precision_low: float | None = None
+    precision_high: float | None = None

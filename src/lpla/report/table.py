@@ -207,7 +207,7 @@ def _caption(rows: Sequence[Row]) -> str:
     counts = " or ".join(sorted({f"{row['members']} members against {row['nonmembers']} non-members" for row in rows}))
     queries = " or ".join(str(count) for count in sorted({row["target_queries"] for row in rows}))
     return (
-        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal., prec.: "
+        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong (logit), TPR bootstrap. bal., prec.: "
         "balanced accuracy and precision at the shadows' threshold; spread: of the embeddings, 0 = collapsed. AUCs of "
         "which 0.5 is expected: untr.: an untrained encoder, perm.: permuted membership, halves: two halves of the "
         "non-members; blind, views: the farthest from 0.5 of several summaries of the pixels and of the views."
