@@ -1,6 +1,7 @@
 """The executors: one result under all of them; what fails in one unit is not lost for the others, and is said."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.auditing.plan import Plan
@@ -191,6 +193,14 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
     with local as cluster:
         ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
+
+
+def test_lightning_is_quiet_also_where_it_is_imported_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    dispatch.quieten_lightning()
+    logging.getLogger("pytorch_lightning").setLevel(logging.INFO)  # As its import does.
+    rank_zero_info("GPU available")
+    rank_zero_info("a tip")
+    assert caplog.records == []
 
 
 @pytest.fixture
