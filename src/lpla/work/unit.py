@@ -29,6 +29,7 @@ from lpla.extraction.writer import Extracted
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.callbacks import Kept, Progress
+from lpla.work.axes import load_axes, save_axes
 from lpla.work.encoder import train_encoder
 from lpla.work.launcher import joining, launch
 from lpla.work.recipe import (
@@ -77,7 +78,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
-            _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+            _extraction(unit, store, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
@@ -133,7 +134,13 @@ def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[C
 
 
 def _extraction(
-    unit: Unit, observation: ExtractionRequest, todo: list[Config], progress: Progress, views: ViewCache, folder: Path
+    unit: Unit,
+    store: Store,
+    observation: ExtractionRequest,
+    todo: list[Config],
+    progress: Progress,
+    views: ViewCache,
+    folder: Path,
 ) -> Extraction:
     index = np.asarray(observation.index)
     advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
@@ -155,6 +162,7 @@ def _extraction(
         observation.epoch,
         unit.precision == "bf16-mixed",
         unit.compile_on_cuda,
+        load_axes(unit, store, observation, todo),
     )
 
 
@@ -162,6 +170,7 @@ def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
     """What has been observed so far; it then waits no longer."""
     for one in [one for one in waiting if one[2].result is not None]:
         observation, todo, extraction = one
+        save_axes(unit, store, observation, extraction)
         for config in todo:
             _save_statistic(unit, store, observation, config, extraction)
         waiting.remove(one)
