@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from pytorch_lightning.utilities.rank_zero import rank_zero_info  # pyright: ignore[reportPrivateImportUsage]
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.auditing.plan import Plan
@@ -229,10 +229,12 @@ def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str
 
 
 def test_certificates_of_dask_are_all_or_none(tls: dict[str, Any]) -> None:
+    without_key: dict[str, Any] = tls | {"tls_key": None}
     with pytest.raises(InputError, match=r"^executor.tls_key must be a PEM file, as TLS needs .*, got None$"):
-        Dask(**tls | {"tls_key": None})
+        Dask(**without_key)
+    without_file: dict[str, Any] = tls | {"tls_cert": "/no/such"}
     with pytest.raises(InputError, match=r"^executor.tls_cert must be a PEM file, .*, got /no/such$"):
-        Dask(**tls | {"tls_cert": "/no/such"})
+        Dask(**without_file)
     with pytest.raises(InputError, match=r"^executor.address must begin with tls:// .*, got tcp://here:8786$"):
         Dask(address="tcp://here:8786", **tls)
 
