@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lightly.loss import DCLLoss, NTXentLoss
 from torch import Tensor
 
-from lpla.encoders.arch._dcl import DCL
+from lpla.encoders.arch._contrastive import DCL
 
 
 def by_the_formula(views: list[Tensor], temperature: float) -> Tensor:

@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from lpla.attacks.attack._unusable import set_aside
+from lpla.attacks.attack._log_norms import set_aside
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.settings import Count, Dimension, checked
 from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000
@@ -35,6 +36,7 @@ one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 """For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
+@checked
 class GMM(Attack):
     """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
@@ -42,10 +44,7 @@ class GMM(Attack):
     shadows agree, 1 = up to a linear map).
     """
 
-    def __init__(self, *, dimensions: int, components: int) -> None:
-        for name, value in {"dimensions": dimensions, "components": components}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"attack.{name} must be an integer >= 1, got {value!r}")
+    def __init__(self, *, dimensions: Dimension = 32, components: Count = 4) -> None:
         self.dimensions, self.components = dimensions, components
 
     def statistics(self) -> tuple[Clean]:

@@ -11,22 +11,23 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lpla.attacks.attack._known import mean_of_known
-from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._log_norms import PS, LogNorms, mean_of_known
 from lpla.attacks.attack._whitening import Whitening
 from lpla.attacks.likelihood.gaussian_head import GaussianHead
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.settings import Dimension, Order, checked
 from lpla.data.pixels import thumbnails
-from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+from lpla.extraction.statistic.log_norm import LogNorm
 
 FOLDS = 5
 FEWEST = 2 * FOLDS
 """Images of which non-members' values must be known."""
 
 
+@checked
 class Quantile(Attack):
     """The log-norm for p against its distribution over the shadows' non-members that look alike, in deviations.
 
@@ -34,10 +35,8 @@ class Quantile(Attack):
     fold), `member_gap_` (whose sign says whether members lie above or below).
     """
 
-    def __init__(self, *, p: float, ps: Sequence[float], dimensions: int) -> None:
-        if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
-            raise InputError(f"attack.dimensions must be an integer >= 1, got {dimensions!r}")
-        self.p, self.dimensions = valid_p(p), dimensions
+    def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, dimensions: Dimension = 32) -> None:
+        self.p, self.dimensions = p, dimensions
         self._norms = LogNorms([*ps, p])
 
     def looks_at_pixels(self) -> bool:

@@ -1,26 +1,43 @@
-"""Memory banks that a checkpoint keeps and nobody waits for (the queue of MoCo, arXiv 1911.05722).
+"""What a framework keeps of its past: slow copies of networks (arXiv 1703.01780), queues of embeddings (1911.05722).
 
-Lightly's own are not persistent, and ask a GPU at every step where they stand.
+Lightly's own memory banks are not persistent, and ask a GPU at every step where they stand: a checkpoint keeps these,
+and nobody waits for them.
 """
 
 from __future__ import annotations
+
+from copy import deepcopy
+from math import cos, pi
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from lightly.models.modules import NNMemoryBankModule
 from lightly.models.modules.memory_bank import MemoryBankModule
-from torch import Tensor
+from lightly.models.utils import deactivate_requires_grad
+from torch import Tensor, nn
 
-from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def slow_copy(network: Network) -> Network:
+    """A copy that no optimiser moves: it follows the trained network by an exponential average."""
+    copy = deepcopy(network)
+    deactivate_requires_grad(copy)
+    return copy
+
+
+def cosine_momentum(momentum: float, final_momentum: float, progress: float) -> float:
+    """The share that a slow copy keeps of itself: half a cosine from `momentum` to `final_momentum` over training."""
+    return final_momentum - (final_momentum - momentum) * (cos(pi * progress) + 1) / 2
 
 
 class Queue(MemoryBankModule):
     """The last `queue_size` embeddings; full from the start, of random directions from torch's global generator."""
 
     def __init__(self, queue_size: int, width: int) -> None:
-        if queue_size < 1:
-            raise InputError(f"arch.queue_size must be an integer >= 1, got {queue_size}")
         super().__init__((queue_size, width))
         for name, buffer in list(self.named_buffers(recurse=False)):
             self.register_buffer(name, buffer, persistent=True)
