@@ -1,4 +1,4 @@
-"""What pairwise cosines say of an image, in one number: how alike its views are, how far they lie from the clean one."""
+"""What pairwise cosines say of an image in one number: how alike its views are, how far they lie from the clean one."""
 
 from __future__ import annotations
 
