@@ -18,11 +18,9 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from lpla.contracts.settings import Dimension, Ends, InputError, NonNegative, Share, ShareEnds, checked
-
-
-class UndefinedError(InputError):
-    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
+from lpla.contracts.result import InputError as InputError
+from lpla.contracts.result import UndefinedError as UndefinedError
+from lpla.contracts.settings import Dimension, Ends, NonNegative, Share, ShareEnds, checked
 
 
 @checked

@@ -16,12 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Strict, ValidationError, create_model
 
+from lpla.contracts.result import InputError
+
 Kind = TypeVar("Kind", bound=type)
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
 
 
 class SettingError(InputError):

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from lpla.encoders import ranks
 from lpla.encoders.arch._momentum import Queue
 
+CONTRASTIVE_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def off_diagonal(square: Float[Tensor, "B B"]) -> Float[Tensor, "B B-1"]:
     """Each row's other entries, in their order: after the first, the diagonal is every (B + 1)-th entry in memory."""

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from lpla.encoders import ranks
 
+MOMENTUM_VERSION = 1
+"""Raise it when a change here changes the weights."""
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -15,6 +15,9 @@ from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, ShareEnds, checked
 from lpla.encoders.arch._views import BatchNorm
 
+MULTICROP_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpla.encoders.batch_norm import over_ranks
 
+VIEW_NORM_VERSION = 1
+"""Raise it when a change here changes the weights."""
 BatchNorm = Literal["joint", "per_view"]
 """Over which views of a batch a batch norm takes its statistics."""
 

@@ -12,6 +12,8 @@ from lpla.contracts.encoder import Backbone
 from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.settings import checked
 
+MAPS_VERSION = 1
+"""Raise it when a change here changes the positions."""
 STEM = 1
 """What the stem divides an image's side by."""
 STAGES = 4

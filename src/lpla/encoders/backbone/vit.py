@@ -15,6 +15,9 @@ from lpla.contracts.encoder import Backbone
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import Dimension, checked
 
+NECK_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 @checked
 class ViT(Backbone):
