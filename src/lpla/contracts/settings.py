@@ -122,6 +122,12 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def plug_in_group(module: str) -> str | None:
+    """The configuration group of a plug-in's module, lpla.ROOM.GROUP.OPTION; None for other modules."""
+    parts = module.split(".")
+    return parts[2] if parts[0] == "lpla" and len(parts) == 4 and not parts[3].startswith("_") else None
+
+
 def _listed(known: Sequence[str]) -> str:
     return f"; there are {', '.join(sorted(known))}" if known else "; there are none here"
 
@@ -179,10 +185,8 @@ def _check(kind: type, settings: Mapping[str, Any], module: str) -> dict[str, An
     try:
         found = read(_model(kind), settings)
     except SettingError as wrong:
-        parts = module.split(".")
-        # lpla.ROOM.GROUP.OPTION, but for modules that plug-ins share.
-        is_plug_in = parts[0] == "lpla" and len(parts) == 4 and not parts[3].startswith("_")
-        raise (wrong.below(parts[2]) if is_plug_in else wrong) from None
+        group = plug_in_group(module)
+        raise (wrong.below(group) if group else wrong) from None
     return {name: getattr(found, name) for name in settings}
 
 
