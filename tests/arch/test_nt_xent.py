@@ -9,8 +9,8 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import NNMemoryBankModule
 from torch import Tensor
 
+from lpla.encoders.arch._bank import Neighbours, Queue
 from lpla.encoders.arch._contrastive import NTXent
-from lpla.encoders.arch._momentum import Neighbours, Queue
 
 
 def embeddings(batch: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.encoders import ranks
-from lpla.encoders.arch._momentum import Queue
 
 CONTRASTIVE_VERSION = 1
 """Raise it when a change here changes the weights."""
@@ -25,12 +24,12 @@ def off_diagonal(square: Float[Tensor, "B B"]) -> Float[Tensor, "B B-1"]:
 
 
 class NTXent(nn.Module):
-    """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a queue.
+    """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a `Queue`.
 
     It is the loss of SimCLR and, over a queue, of MoCo.
     """
 
-    def __init__(self, temperature: float, queue: Queue | None = None) -> None:
+    def __init__(self, temperature: float, queue: nn.Module | None = None) -> None:
         super().__init__()
         self.temperature = temperature
         self.memory_bank = queue

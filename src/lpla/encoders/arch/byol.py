@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NegativeCosineSimilarity
-from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Share, checked
-from lpla.encoders.arch._momentum import cosine_momentum, slow_copy
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
@@ -36,6 +33,9 @@ class BYOL(Arch):
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BYOLProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -8,8 +8,6 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +15,7 @@ from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, Share, checked
 from lpla.encoders import ranks
-from lpla.encoders.arch._momentum import cosine_momentum, slow_copy
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._multicrop import forward
 from lpla.encoders.arch._views import BatchNorm
 from lpla.encoders.backbone.vit import neck
@@ -45,6 +43,8 @@ class MoCoV3(Arch):
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import MoCoProjectionHead
+
         super().__init__()
         self.backbone = backbone
         head = MoCoProjectionHead(backbone.features, hidden_dim, output_dim, projector_layers, batch_norm=True)

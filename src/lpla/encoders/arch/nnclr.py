@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import NNCLRPredictionHead
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, checked
 from lpla.encoders.arch._contrastive import NTXent
-from lpla.encoders.arch._momentum import Neighbours
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
@@ -39,6 +36,11 @@ class NNCLR(Arch):
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import NNCLRPredictionHead
+        from lightly.models.modules.heads import ProjectionHead
+
+        from lpla.encoders.arch._bank import Neighbours
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

@@ -8,8 +8,6 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.loss import SwaVLoss
-from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
@@ -49,6 +47,9 @@ class SwAV(Arch):
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = OPTIMIZATION,
     ) -> None:
+        from lightly.loss import SwaVLoss
+        from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
+
         super().__init__()
         self.backbone = backbone
         self.projector = nn.Sequential(neck(backbone), SwaVProjectionHead(backbone.features, hidden_dim, output_dim))

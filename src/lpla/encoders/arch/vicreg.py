@@ -5,8 +5,6 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from lightly.loss.vicreg_loss import invariance_loss, variance_loss
-from lightly.models.modules import BarlowTwinsProjectionHead
 from lightly.utils.lars import LARS
 from torch import Tensor
 
@@ -42,6 +40,8 @@ class VICReg(Arch):
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = OPTIMIZATION,
     ) -> None:
+        from lightly.models.modules import BarlowTwinsProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
@@ -55,6 +55,8 @@ class VICReg(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
+        from lightly.loss.vicreg_loss import invariance_loss, variance_loss
+
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         z0, z1 = ranks.all_gather(z0), ranks.all_gather(z1)
         invariance = invariance_loss(z0, z1)

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,6 +48,8 @@ class CifarResNet(Backbone):
         width: Annotated[float, Ge(1 / 64), Le(64)] = 0.25,
         stem_relu: bool = True,
     ) -> None:
+        from lightly.models import ResNetGenerator
+
         super().__init__()
         net = ResNetGenerator(f"resnet-{depth}", width=width)
         stem = net.conv1.out_channels

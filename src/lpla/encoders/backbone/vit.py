@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models.modules import MaskedVisionTransformerTIMM
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Backbone
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import Dimension, checked
+
+if TYPE_CHECKING:
+    from lightly.models.modules import MaskedVisionTransformerTIMM
 
 NECK_VERSION = 1
 """Raise it when a change here changes the weights."""
@@ -40,6 +41,9 @@ class ViT(Backbone):
         image_size: Annotated[int, Ge(1), Le(4096)] = 8,
         pooling: Literal["token", "mean"] = "mean",
     ) -> None:
+        from lightly.models.modules import MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
         super().__init__()
         if width % heads or width % 4:
             raise InputError(f"backbone.width must be a multiple of 4 and of backbone.heads, {heads}, got {width}")
@@ -85,6 +89,8 @@ class ViT(Backbone):
 
 def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
     """The transformer within a backbone; None if it is a convolutional network."""
+    from lightly.models.modules import MaskedVisionTransformerTIMM
+
     net = getattr(backbone, "net", None)
     return net if isinstance(net, MaskedVisionTransformerTIMM) else None
 
