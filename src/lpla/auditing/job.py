@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.auditing.checks import check_networks
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
@@ -147,6 +148,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
     for unit in compress(units, made):
         log.info("%s: found", unit.name)
     missing = [unit for unit, there in zip(units, made, strict=True) if not there]
+    check_networks(to_train(missing, store))
     _estimate(missing, len(work.units), store, trains_here(executor))
     with Bars() as bars:
         advance = bars.begin("encoders", len(missing))

@@ -51,6 +51,18 @@ class GMM(Attack):
         """The vector of the clean image."""
         return (Clean(),)
 
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where the members or the non-members are fewer than the Gaussians."""
+        inside = np.concatenate([shadow.member for shadow in shadows])
+        self._check_counts(min(int(inside.sum()), int((~inside).sum())))
+
+    def _check_counts(self, fewest: int) -> None:
+        if fewest < max(self.components, 2):
+            raise InputError(
+                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
+                f"2), got {fewest}"
+            )
+
     @one_thread
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
@@ -67,12 +79,7 @@ class GMM(Attack):
         z = np.stack([one for one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
-        fewest = min((inside & usable).sum(), (~inside & usable).sum())
-        if fewest < max(self.components, 2):
-            raise InputError(
-                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
-                f"2), got {fewest}"
-            )
+        self._check_counts(int(min((inside & usable).sum(), (~inside & usable).sum())))
         self._start = self._mixture(_draw(z, usable), None)
         self.out_, self.in_ = self._sides(z, inside, usable)
         self._learn_threshold(z, inside, usable)

@@ -74,12 +74,17 @@ class LpLA(ScalarAttack):
             member = [shadow.member for shadow in shadows]
             self.combined_ = CombinedNorms(self.norms == "contrast").fit(log_norms, member, per_sample)
 
-    def fit_nonmembers(self, known: Seen) -> Self:
-        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+    def check_nonmembers(self, images: int) -> None:
+        """Raise InputError for norms that are chosen or weighed on shadows, and for too few images."""
         if self.norms != "single":
             raise InputError(
                 f"attack.norms must be single without shadows, which alone tell norms apart, got {self.norms}"
             )
+        super().check_nonmembers(images)
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+        self.check_nonmembers(len(known.index))
         self._set_aside = []
         return super().fit_nonmembers(known)
 

@@ -47,6 +47,11 @@ class Quantile(Attack):
         """The log-norms for every p of the sweep, so that one extraction serves them all."""
         return (self._norms.statistic,)
 
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where too few images are ever seen as non-members."""
+        if all(np.array_equal(shadow.index, shadows[0].index) for shadow in shadows):
+            _check_seen(int((~np.stack([shadow.member for shadow in shadows])).any(axis=0).sum()))
+
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Learn the distribution from the shadows' non-members, its side and the threshold from their members too."""
         if not shadows:
@@ -102,8 +107,7 @@ class Quantile(Attack):
     def _fit_heads(
         self, index: Int[np.ndarray, " N"], x: Float[np.ndarray, "K N"], out: Bool[np.ndarray, "K N"]
     ) -> None:
-        if (images := int(out.any(axis=0).sum())) < FEWEST:
-            raise InputError(f"attack=quantile needs at least {FEWEST} images some shadow did not hold, got {images}")
+        _check_seen(int(out.any(axis=0).sum()))
         features, fold = self._known[1], folds(index)
         self.heads_ = [
             GaussianHead().fit(features[fold != one], x[:, fold != one], out[:, fold != one]) for one in range(FOLDS)
@@ -126,6 +130,11 @@ def folds(index: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
     """The fold of every image: a hash of its identity, so that it is the same wherever the image turns up."""
     mixed = index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(40)) % np.uint64(FOLDS)).astype(np.int64)
+
+
+def _check_seen(images: int) -> None:
+    if images < FEWEST:
+        raise InputError(f"attack=quantile needs at least {FEWEST} images some shadow did not hold, got {images}")
 
 
 def _pixels(seen: Seen) -> UInt8[np.ndarray, "N C H W"]:

@@ -99,7 +99,7 @@ class Calibrated:
         if isinstance(self.model_, ClassConditional):
             return self.model_.score(u)
         if not np.array_equal(target.index, self.index_):
-            raise ValueError(
+            raise UndefinedError(
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
         return self.model_.score(u.mean(axis=1))

@@ -46,11 +46,16 @@ class NonMembers(ABC):
 
 def known_means(known_u: Float[np.ndarray, "n Q"]) -> Float[np.ndarray, " n"]:
     """Means m_i of the known non-members; raises InputError if one in 20 of them is none."""
-    if len(known_u) < ONE_IN:
-        raise InputError(
-            f"knowledge.images must give at least {ONE_IN} known non-members with usable embeddings, got {len(known_u)}"
-        )
+    check_known(len(known_u))
     return known_u.mean(axis=1)
+
+
+def check_known(images: int) -> None:
+    """Raise InputError if one in 20 of so many known non-members is none."""
+    if images < ONE_IN:
+        raise InputError(
+            f"knowledge.images must give at least {ONE_IN} known non-members with usable embeddings, got {images}"
+        )
 
 
 def in_tail(z: Float[np.ndarray, " N"], tail: Tail) -> Float[np.ndarray, " N"]:
