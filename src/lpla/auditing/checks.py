@@ -192,6 +192,5 @@ def _check_labels(settings: Config) -> None:
     for name in LABELS:
         own = settings["attack"].get(name, settings[name])
         if own != settings[name]:
-            raise SettingError(
-                ("attack", name), f"follows {name}, by which rows are labelled: set {name}={written(own)}"
-            )
+            problem = f"follows {name}, by which rows are labelled: set {name}={written(own)} instead"
+            raise SettingError(("attack", name), problem)
