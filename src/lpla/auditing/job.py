@@ -26,7 +26,7 @@ from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.extraction.view_cache import ViewCache
-from lpla.report.rows import Row, write_csv
+from lpla.report.rows import Row, as_given, write_csv
 from lpla.report.table import show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
@@ -56,7 +56,7 @@ def run(config: DictConfig) -> None:
         mistake = isinstance(failure, InputError)
         reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
         log.error("error: %s", reason, exc_info=not mistake)
-        choices = {"overrides": list(hydra.overrides.task), "error": reason}
+        choices = {"overrides": as_given(hydra.overrides.task), "error": reason}
         (folder / "result.json").write_text(json.dumps([choices], indent=1))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)

@@ -16,6 +16,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import OmegaConf
 
 from lpla.contracts.inputs import InputError
+from lpla.report.rows import as_given
 from lpla.work.recipe import Config
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
@@ -78,7 +79,7 @@ def shadow_settings(settings: Config, knowledge: Knowledge) -> Config:
 
 def _compose(group: str, option: str) -> Any:
     """The default configuration with one other option, and with the data folders of this job."""
-    carried = [one for one in HydraConfig.get().overrides.task if one.startswith("data.")]
+    carried = [one for one in as_given(HydraConfig.get().overrides.task) if one.startswith("data.")]
     choice = f"+views@shadow_views={option}" if group == "views" else f"{group}={option}"
     try:
         return OmegaConf.to_container(compose("config", [*carried, choice]), resolve=True)
