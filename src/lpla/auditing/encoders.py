@@ -11,7 +11,7 @@ from jaxtyping import Int
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
+from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.training.pretraining import TrainConfig
@@ -45,10 +45,9 @@ class Casting:
     def line_up(self, knowledge: Knowledge, images: Images, membership: Membership) -> AuditEncoders:
         """Raises InputError where the images do not suffice for what the attacker knows."""
         pool = self._observations(self.settings, membership.index, images)
-        others = np.setdiff1d(np.arange(len(images)), np.union1d(membership.index, membership.aside))
-        known = self._known(knowledge, others)
+        known = self._known(knowledge, membership.unseen)
         of_known = self._observations(self.settings, known, images) if len(known) else ()
-        outside = self._outside(others, images)
+        outside = self._outside(membership.unseen, images)
         unit = self._unit(self.settings, 0, membership, (*pool, *of_known, *((outside,) if outside else ())))
         target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
         initial = replace(unit.regime, epochs=0)
@@ -116,7 +115,7 @@ class Casting:
         labelled = others[images.labels.numpy()[others] >= 0]
         # Without labels there is no accuracy, but still a spread to measure.
         usable = labelled if len(labelled) else others
-        order = np.random.default_rng([self.settings["seed"], 3]).permutation(usable)
+        order = stream("utility", self.settings["seed"]).permutation(usable)
         chosen = order[: self.settings["utility"]["images"]]
         if not len(chosen):
             return None
@@ -128,7 +127,7 @@ class Casting:
         if knowledge.images > len(others):
             bound = f"{len(others)}, the images outside the pool"
             raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
-        return np.random.default_rng([self.settings["seed"], 4]).permutation(others)[: knowledge.images]
+        return stream("known non-members", self.settings["seed"]).permutation(others)[: knowledge.images]
 
 
 def _answerable(settings: Config, query: Query, images: Images) -> bool:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from lpla.auditing.encoders import AuditEncoders, Casting
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.contracts.evidence import Query
-from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.inputs import Images, InputError, Membership, stream
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
 from lpla.work.trainer import resolve
 
@@ -66,7 +66,7 @@ class Plan:
         chosen = np.zeros(len(self.membership.index), dtype=bool)
         if self.knowledge.kind == "few_labels":
             candidates = np.flatnonzero(self.membership.candidates)
-            order = np.random.default_rng([self.choices["seed"], 5]).permutation(candidates)
+            order = stream("labels", self.choices["seed"]).permutation(candidates)
             chosen[order[: self.knowledge.images]] = True
         return chosen
 

@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import InputError, Views, stream
 from lpla.data.augment import apply, per_sample
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
@@ -142,7 +142,7 @@ class Batches:
         return self.images // self.regime.batch_size
 
     def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
-        order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
+        order = stream("batches", self.regime.seed, self.epoch()).permutation(self.images)
         for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
             yield ranks.shard(torch.from_numpy(order[start : start + self.regime.batch_size]))
 

@@ -24,7 +24,7 @@ from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.inputs import InputError, UndefinedError, stream
 from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000
@@ -169,7 +169,7 @@ def _draw(z: Float[np.ndarray, "K N d"], side: Bool[np.ndarray, "K N"]) -> Float
     """The vectors on one side, at most MOST of them."""
     k, i = np.nonzero(side)
     if len(k) > MOST:
-        drawn = np.random.default_rng(0).choice(len(k), MOST, replace=False, shuffle=False)
+        drawn = stream("mixture sample", 0).choice(len(k), MOST, replace=False, shuffle=False)
         k, i = k[drawn], i[drawn]
     return z[k, i]
 

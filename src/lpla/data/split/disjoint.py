@@ -5,7 +5,7 @@ No shadow ever saw a candidate: the attacker of EncoderMI (Liu et al., CCS '21),
 
 import numpy as np
 
-from lpla.contracts.inputs import Images, InputError, Membership, Split
+from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
 from lpla.data.split._duplicates import eligible
 
 
@@ -17,7 +17,7 @@ class Disjoint(Split):
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; shadows 2j+1 and 2j+2 have complementary halves of the shadow part, from (seed, j)."""
-        order = np.random.default_rng([seed, 0]).permutation(len(images))
+        order = stream("pool", seed).permutation(len(images))
         usable = eligible(images, order, self.near_duplicates)
         limit = len(usable.order) // 4
         if not 2 <= members <= limit:
@@ -29,7 +29,8 @@ class Disjoint(Split):
         inside[0, :members] = True
         for row in range(1, shadows + 1):
             pair, complement = divmod(row - 1, 2)
-            order = 2 * members + np.random.default_rng([seed, 2, pair]).permutation(2 * members)
+            order = 2 * members + stream("shadows", seed, pair).permutation(2 * members)
             inside[row, order[members:] if complement else order[:members]] = True
         candidates = np.arange(4 * members) < 2 * members
-        return Membership(usable.order[: 4 * members], inside, candidates, usable.aside, usable.groups)
+        unseen = np.sort(usable.order[4 * members :])
+        return Membership(usable.order[: 4 * members], inside, candidates, usable.aside, usable.groups, unseen)
