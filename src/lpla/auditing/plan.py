@@ -11,7 +11,7 @@ from hydra.utils import get_class
 from jaxtyping import Bool
 from omegaconf import DictConfig, OmegaConf
 
-from lpla.auditing.encoders import AuditEncoders, Casting
+from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership, stream
@@ -88,7 +88,7 @@ def plan(config: DictConfig) -> Plan:
     epochs = _epochs(settings)
     views = plug_in(settings["dataset"]).query_views
     full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
-    casting = Casting(settings, plug_in(settings["attack"]), full_query, epochs)
+    statistics = wanted_statistics(settings, plug_in(settings["attack"]))
     return Plan(
         choices=_choices(settings, knowledge),
         attack=settings["attack"],
@@ -101,7 +101,7 @@ def plan(config: DictConfig) -> Plan:
         permutations=settings["permutations"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=casting.line_up(knowledge, images, membership),
+        encoders=line_up(settings, knowledge, images, membership, statistics, full_query, epochs),
         epochs=epochs,
     )
 

@@ -15,7 +15,7 @@ import torch
 
 from lpla.training.callbacks import Clock
 from lpla.training.pretraining import TrainConfig, train
-from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.work.recipe import Unit, build_arch, trainer_factory
 
 WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
@@ -72,7 +72,7 @@ def seconds_per_epoch(unit: Unit) -> float:
 
 def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
     factory = partial(trainer_factory(unit), max_steps=steps)
-    pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
+    pixels, index = unit.images.pixels, np.asarray(unit.members)
     train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
 
 

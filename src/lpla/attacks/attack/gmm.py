@@ -57,7 +57,7 @@ class GMM(Attack):
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
-        self._index, self.reference_ = shadows[0].index, None
+        self._index, self._foreign, self.reference_ = shadows[0].index, shadows[0].foreign, None
         with ThreadPoolExecutor(CONCURRENT) as pool:
             largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
             usable = _usable(largest)
@@ -106,7 +106,7 @@ class GMM(Attack):
         return found + self._set_aside
 
     def _vectors(self, seen: Seen) -> Float[np.ndarray, "N D"]:
-        if not np.array_equal(seen.index, self._index):
+        if seen.foreign != self._foreign or not np.array_equal(seen.index, self._index):
             raise UndefinedError(
                 "attack=gmm needs the same images of every encoder to align them, got different ones (split)"
             )
