@@ -5,6 +5,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
@@ -173,6 +174,65 @@ def test_list_and_prune(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypat
     assert not place.exists()
     assert not list((tmp_path / "unfinished").iterdir())
     assert "deleted 1 artifacts and 1 leftovers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["list"], ["explain", "a"], ["prune", "0"]], ids=lambda command: command[0])
+def test_a_folder_that_is_no_store_is_refused_and_left_alone(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "encoders" / "mine").mkdir(parents=True)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "letter.txt").write_text("dear reader")
+    with pytest.raises(SystemExit, match="must be a store of lpla"):
+        main(["--store", str(tmp_path), *command])
+    assert (tmp_path / "damaged" / "letter.txt").exists() and not (tmp_path / "unfinished").exists()
+
+
+def test_prune_deletes_nothing_outside_the_store_and_no_stray_file(tmp_path: Path) -> None:
+    store, elsewhere = Store(tmp_path / "store"), tmp_path / "elsewhere"
+    place = store.put("encoders", PARTS, write)
+    shutil.copytree(place, elsewhere / "artifact")
+    (store.root / "linked").symlink_to(elsewhere)
+    (store.root / "damaged").mkdir()
+    for folder in ("damaged", "unfinished", "encoders"):
+        (store.root / folder / "link").symlink_to(elsewhere / "artifact")
+        (store.root / folder / "stray.txt").write_text("a file of somebody's")
+    main(["--store", str(store.root), "prune", "0"])
+    assert not place.exists() and list((elsewhere / "artifact").iterdir())
+    assert (store.root / "encoders" / "stray.txt").exists()
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "inf", "soon"])
+def test_prune_takes_days_from_zero_on(days: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    with pytest.raises(SystemExit):
+        main(["--store", str(tmp_path), "prune", "--", days])
+    assert f"DAYS must be a number >= 0, got {days}" in capsys.readouterr().err and place.exists()
+
+
+def test_a_dry_run_of_prune_names_what_it_would_delete(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    main(["--store", str(tmp_path), "prune", "0", "--dry-run"])
+    out = capsys.readouterr().out
+    assert f"encoders/{place.name}" in out and "would delete 1 artifacts" in out and place.exists()
+
+
+def test_what_was_used_lately_is_not_pruned(tmp_path: Path) -> None:
+    store, old = Store(tmp_path), time.time() - 9 * 86_400
+    used, unused = (store.put("encoders", PARTS | {"number": n}, write) for n in (0, 1))
+    for place in (used, unused):
+        os.utime(place, (old, old))
+    assert store.find("encoders", PARTS | {"number": 0}) == used
+    main(["--store", str(tmp_path), "prune", "2"])
+    assert used.exists() and not unused.exists()
+
+
+def test_list_and_explain_write_nothing(tmp_path: Path) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    before = sorted((path, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    main(["--store", str(tmp_path), "list"])
+    main(["--store", str(tmp_path), "explain", place.name[:6]])
+    assert sorted((path, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit, match="KEY must be"):
+        main(["--store", str(tmp_path), "explain", "zz"])
 
 
 def test_scratch_is_gone_afterwards_and_a_full_disk_is_a_sentence(tmp_path: Path) -> None:

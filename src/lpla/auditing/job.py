@@ -30,11 +30,10 @@ from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
 from lpla.store.provenance import git_revision, versions
 from lpla.training.signals import check, stoppable
-from lpla.work.dispatch import make_all, quieten_lightning
+from lpla.work.dispatch import make_all, quieten_lightning, trains_here
 from lpla.work.progress import Bars
 from lpla.work.recipe import Config, Unit, plug_in
-from lpla.work.rehearsal import seconds_per_epoch
-from lpla.work.unit import UnitReport, is_made, to_train
+from lpla.work.unit import UnitReport, is_made, to_train, views_to_observe
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +87,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         curve = _write_curve(work, store, folder) if work.epochs else []
     rows = [one.row for one in found]
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    (folder / "scores.npz").touch(mode=0o600)  # Who was a member may be nobody else's to read.
     np.savez(
         folder / "scores.npz",
         index=work.membership.index[work.judged],
@@ -145,7 +145,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
     for unit in compress(units, made):
         log.info("%s: found", unit.name)
     missing = [unit for unit, there in zip(units, made, strict=True) if not there]
-    _estimate(missing, len(work.units), store)
+    _estimate(missing, len(work.units), store, trains_here(executor))
     with Bars() as bars:
         advance = bars.begin("encoders", len(missing))
 
@@ -158,17 +158,27 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
             make_all(missing, store, plug_in(executor), bars, views, done)
 
 
-def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
-    """Say how many trainings lie ahead and about how long they take one by one, from a few timed steps."""
+def _estimate(missing: Sequence[Unit], encoders: int, store: Store, here: bool) -> None:
+    """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
     ahead = to_train(missing, store)
     if not ahead:
         return
-    if ahead[0].distributed:
+    views = sum(views_to_observe(unit, store) for unit in missing)
+    said = f"{len(ahead)} of {encoders} encoders to train"
+    if not here or ahead[0].distributed:
         # Steps are timed in this process, which is none of those that will train.
-        log.info("%d of %d encoders to train", len(ahead), encoders)
+        log.info("%s, %d views to observe", said, views)
         return
-    seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
-    log.info("%d of %d encoders to train, about %s one by one", len(ahead), encoders, _duration(seconds))
+    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
+
+    try:
+        seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
+        if views:
+            seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
+    except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
+        log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
+        return
+    log.info("%s, about %s one by one with %d views to observe", said, _duration(seconds), views)
 
 
 def _describe(made: UnitReport) -> str:

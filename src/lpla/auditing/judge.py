@@ -21,7 +21,6 @@ from lpla.contracts.result import AuditResult
 from lpla.data.pixels import SUMMARIES, summaries
 from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate
-from lpla.metrics.compare import bootstrap_auc
 from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
 from lpla.metrics.verdict import Nulls, verdict
@@ -64,8 +63,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
         nothing = np.full(int(plan.judged.sum()), np.nan)
         row = AuditResult(**fixed, notes=(f"attack={plan.choices['attack']}, {layer}: {undefined}",))
         return Judgement(row, nothing, nothing, log_norm)
-    member = trial.member()
-    found: dict[str, Any] = _leak(score, member, attack.threshold_) | _interval(score, member, plan.choices["seed"])
+    member = plan.member
+    found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
     row = replace(row, notes=notes(row, attack) + _mixture(plan, store, layer))
@@ -88,7 +87,7 @@ def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, A
         score = trial.score(attack)
     except UndefinedError:
         return found
-    return found | _leak(score, trial.member(), attack.threshold_)
+    return found | _leak(score, plan.member, attack.threshold_)
 
 
 def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
@@ -104,16 +103,11 @@ def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
     }
 
 
-def _interval(score: Scores, member: Member, seed: int) -> dict[str, float]:
-    bootstrap = bootstrap_auc(score, member, seed)
-    return {"auc_boot_low": bootstrap.low, "auc_boot_high": bootstrap.high}
-
-
 def _with_nulls(
     row: AuditResult, plan: Plan, store: Store, trial: AttackRun, attack: Attack, score: Scores
 ) -> AuditResult:
     """The row with what must come out at 0.5 where nothing but membership is told, and the verdict of both."""
-    member = trial.member()
+    member = plan.member
     blank = AttackRun(plan, store, trial.layer, untrained=True)
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
     untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
@@ -144,14 +138,14 @@ def _permuted(trial: AttackRun, permutation: int) -> float:
 
 def _blind(plan: Plan, member: Member) -> BlindResult:
     """Whether a summary of the images alone tells the groups apart: then the split is broken, whatever leaks."""
-    pixels = plan.images.pixels[plan.membership.index[plan.judged]].numpy()
+    pixels = plan.images.pixels[plan.judged_index].numpy()
     return farthest(summaries(pixels), SUMMARIES, member)
 
 
 def _parity(plan: Plan, member: Member) -> BlindResult:
     """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
     chosen = np.sort(stream("transform check", plan.choices["seed"]).permutation(len(member))[:PARITY_IMAGES])
-    index = plan.membership.index[plan.judged][chosen]
+    index = plan.judged_index[chosen]
     observations = plan.encoders.target.observations
     sent = observations[0].query if observations else plan.full_query
     query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
@@ -173,10 +167,9 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     known = plan.encoders.known
     asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
     zero, nonfinite = count_unusable(plan.encoders.target, store, layer)
-    members = plan.encoders.target.inside[plan.judged]
     return {
-        "members": int(members.sum()),
-        "nonmembers": int((~members).sum()),
+        "members": int(plan.member.sum()),
+        "nonmembers": int((~plan.member).sum()),
         # Every view counts, references included; views beyond the budget were made but are not looked at.
         "target_queries": asked_about * per_image,
         "shadow_image_epochs": sum(len(s.unit.members) * s.unit.regime.epochs for s in plan.encoders.shadows),

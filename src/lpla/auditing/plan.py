@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership, stream
+from lpla.work.dispatch import trains_here
+from lpla.work.machine import check_trainer
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
 from lpla.work.trainer import resolve
 
@@ -75,12 +77,23 @@ class Plan:
         """Pool images on which the attack is judged: the candidates, but for those it was told about."""
         return self.membership.candidates & ~self.labelled
 
+    @property
+    def judged_index(self) -> Int[np.ndarray, " n"]:
+        """The data-set indices of the judged images."""
+        return self.membership.index[self.judged]
+
+    @property
+    def member(self) -> Bool[np.ndarray, " n"]:
+        """Whether each judged image was inside the target: the truth that everything is judged by."""
+        return self.encoders.target.inside[self.judged]
+
 
 def plan(config: DictConfig) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     _check(config)
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings["trainer"] = resolve(settings["trainer"])
+    check_trainer(settings["trainer"], trains_here(settings["executor"]))
     settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,9 @@ from lpla.store.integrity import DamagedError, fsync, seal, verify
 
 log = logging.getLogger(__name__)
 
-RECIPE, HELD = "recipe.json", "held.lock"
+RECIPE, HELD, MARKER = "recipe.json", "held.lock", ".lpla-store"
+NO_KIND = ("locks", "unfinished", "damaged")
+"""Folders of a store that hold no finished artifacts."""
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -41,14 +44,23 @@ def key_of(parts: Mapping[str, Any]) -> str:
 class Store:
     """A folder of finished artifacts; safe to share between processes."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, create: bool = True) -> None:
+        """Open the store at `root`; raises InputError if it cannot be written or, without `create`, is no store.
+
+        Without `create` nothing is written, so that a command can look at a folder that is somebody else's.
+        """
         self.root = Path(root).expanduser().absolute()
+        if not create:
+            if not (self.root / MARKER).is_file():
+                raise InputError(f"store must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
+            return
         try:
+            # A folder that is there keeps its mode: that of one shared by a group is its owner's to choose.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.root / "locks", self.root / "unfinished"):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.root / "unfinished" / uuid4().hex
-            probe.touch()
-            probe.unlink()
+            # To write the marker anew also shows that the folder can be written.
+            (self.root / MARKER).write_text("A store of lpla: python -m lpla.store lists and prunes it.\n")
         except OSError as refused:
             problem = f"cannot be written ({refused.strerror})"
             raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
@@ -67,6 +79,8 @@ class Store:
         except DamagedError as damage:
             self.set_aside(place, damage)
             return None
+        with suppress(PermissionError):  # A store that is only read keeps no account of its use.
+            os.utime(place)
         return place
 
     def has(self, kind: str, parts: Mapping[str, Any]) -> bool:
@@ -164,12 +178,13 @@ class Store:
             yield
 
     def artifacts(self, only: str | None = None) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-        """(kind, folder, key parts) of everything finished, or of one kind `only`, by kind and age."""
+        """(kind, folder, key parts) of every finished artifact, or of those of the kind `only`, by kind and last use.
+
+        Links and stray files are none.
+        """
         kinds = self.root.iterdir() if only is None else [self.root / only]
-        for kind in sorted(k for k in kinds if k.is_dir()):
-            if kind.name in ("locks", "unfinished", "damaged"):
-                continue
-            for place in sorted(kind.iterdir(), key=_changed):
+        for kind in sorted(place for place in kinds if _is_folder(place) and place.name not in NO_KIND):
+            for place in sorted(filter(_is_folder, kind.iterdir()), key=last_use):
                 try:
                     parts = json.loads((place / RECIPE).read_text())
                 except FileNotFoundError:
@@ -199,5 +214,13 @@ def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _changed(place: Path) -> float:
-    return place.stat().st_mtime if place.exists() else math.inf
+def last_use(place: Path) -> float:
+    """Return when an artifact was last found or made, in seconds of the epoch; infinity if it has gone."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()

@@ -21,10 +21,15 @@ from lpla.extraction import callback as observe
 from lpla.training import pretraining as train
 from lpla.training.pretraining import TrainConfig
 from lpla.work import keys
+from lpla.work.machine import accelerator, check_trainer
 from lpla.work.trainer import TRAINER, resolve
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Of a network's answers, by Lightning's names."""
+NAMEABLE = tuple(f"lpla.encoders.{group}." for group in ("arch", "backbone", "defense"))
+NAMEABLE += ("lpla.data.dataset.", "lpla.extraction.statistic.", "lpla.contracts.")
+NAMEABLE += ("torch.optim.", "lightly.utils.lars.", "pytorch_lightning.strategies.")
+"""Where a class is that a recipe on disk may name."""
 Config = dict[str, Any]
 """A plug-in as data: `_target_` and its keyword arguments."""
 
@@ -123,10 +128,11 @@ class Unit:
         """Read a recipe written by `save`; raises InputError if it is none."""
         try:
             data = json.loads(path.read_text())
+            _check_names(data)
             data["regime"] = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
             data["observations"] = tuple(_request(one) for one in data["observations"])
             return cls(**data)
-        except (OSError, ValueError, KeyError, TypeError) as unreadable:
+        except (OSError, ValueError, KeyError, TypeError, ImportError) as unreadable:
             raise InputError(
                 f"RECIPE must be a file written by an audit, but {path} is none: {unreadable}"
             ) from unreadable
@@ -155,10 +161,22 @@ def trainer_factory(unit: Unit) -> Any:
     it must be.
     """
     settings = resolve(unit.trainer)
-    devices = settings.get("devices", 1)
-    if not unit.distributed and devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
-        raise InputError(f"trainer.devices must be 1 without trainer=ddp, got {devices}")
-    return plug_in({"_target_": TRAINER} | settings, partial=True)
+    check_trainer(settings)
+    return plug_in({"_target_": TRAINER} | settings | {"accelerator": accelerator(settings)}, partial=True)
+
+
+def _check_names(part: Any) -> None:
+    """Raise ValueError for what a recipe must not have built: it may name classes of plug-ins, and nothing else.
+
+    A recipe lies in a folder that others may write to. A name can lead out of a plug-in's module by what that imports.
+    """
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _check_names(inner)
+    if not isinstance(part, dict) or "_target_" not in part:
+        return
+    name = str(part["_target_"])
+    if not name.startswith(NAMEABLE) or not f"{get_class(name).__module__}.".startswith(NAMEABLE):
+        raise ValueError(f"it names {name}, which is no plug-in, optimiser or strategy")
 
 
 def _kinds(plug_ins: dict[str, Config]) -> dict[str, type]:

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_curve
 from lpla.auditing.judge import Judgement
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import log_norms
-from lpla.contracts.result import AuditResult
+from lpla.contracts.result import AuditResult, columns
 from lpla.store.artifacts import Store, key_of
 from lpla.work.recipe import Unit
 
@@ -91,9 +91,8 @@ class Record:
     def hyperparameters(self) -> dict[str, Any]:
         """The choices by their names, all settings below them, and the revision of the code."""
         row = asdict(self.layers[0].row)
-        names = ("arch", "backbone", "dataset", "split", "attack", "defense", "knowledge", "norms", "p", "queries",
-                 "shadows", "members", "epochs", "seed", "prior", "git_revision")  # fmt: skip
-        return {name: row[name] for name in names} | {
+        names = [name for name, one in columns("choice").items() if one.whose != "fit"]
+        return {name: row[name] for name in (*names, "git_revision")} | {
             "arch_and_p": f"{row['arch']}, p={row['p']}",
             "settings": dict(self.settings),
         }
@@ -114,16 +113,9 @@ class Record:
         yield self.layers[0].row.epochs, {name: value for found in last for name, value in found.items()}
 
 
-CHOICES = {"p", "queries", "shadows", "epochs", "epoch", "seed", "prior", "members"}
-"""Numbers of a row that were chosen, not found."""
-
-
 def _figures(layer: str, row: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        f"{layer}/{name}": float(value)
-        for name, value in row.items()
-        if name not in CHOICES and isinstance(value, int | float)
-    }
+    found = ((name, row.get(name)) for name in columns("figure", "bound", "utility", "null", "cost", "count"))
+    return {f"{layer}/{name}": float(value) for name, value in found if isinstance(value, int | float)}
 
 
 def recorded(
@@ -135,9 +127,9 @@ def recorded(
     job: Job,
 ) -> Record:
     """A judged audit with the training records of its encoders and the norms of its images, both from the store."""
-    index, member = plan.membership.index[plan.judged], plan.encoders.target.inside[plan.judged]
     layers = [
-        Layer(one.row, index, member, one.score, one.posterior, _norms(plan, store, one.row.layer)) for one in found
+        Layer(one.row, plan.judged_index, plan.member, one.score, one.posterior, _norms(plan, store, one.row.layer))
+        for one in found
     ]
     return Record(job, settings, [_training(unit, store) for unit in plan.units], layers, curve)
 
