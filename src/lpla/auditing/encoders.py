@@ -46,7 +46,7 @@ def line_up(
     """The encoders that take part in an audit, and what is asked of each.
 
     Args:
-        settings: the checked configuration, with `train_views`.
+        settings: the checked configuration, with its views beside the data set.
         knowledge: what the attacker knows.
         images: the target's data set.
         membership: who is trained on which of them.
@@ -123,7 +123,7 @@ def _unit(
     settings: Config, row: int, membership: Membership, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
 ) -> Unit:
     views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
-    size, augment = settings["train"]["batch_size"], settings["train"]["augment"]
+    size = settings["train"]["batch_size"]
     earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
     return Unit(
         name=f"shadow {row}" if row else "target",
@@ -132,7 +132,7 @@ def _unit(
         dataset=settings["dataset"],
         defense=settings["defense"],
         members=_ints(membership.members(row)),
-        regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row), augment),
+        regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
         observations=(*final, *earlier),
         trainer=settings["trainer"],
         batch_size=settings["observe"]["batch_size"],

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError, Views, stream
-from lpla.data.augment import apply, per_sample
+from lpla.data.augment.apply import augment
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
 from lpla.encoders.forwards import backend_on, compiled
@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 TRAIN_VERSION = 2
 """Raise it when a change here changes the weights."""
 
-AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
-"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -47,11 +44,6 @@ class TrainConfig:
     batch_size: int
     views: Views
     seed: int
-    augment: str = "ours"
-
-    def __post_init__(self) -> None:
-        if self.augment not in AUGMENTS:
-            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
 
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
@@ -65,8 +57,7 @@ class Pretraining(pl.LightningModule):
 
     def __init__(self, arch: Arch, members: Members, regime: TrainConfig, backend: str | None = None) -> None:
         super().__init__()
-        augment = AUGMENTS[regime.augment]
-        self.augment = partial(augment, backend=backend) if regime.augment == "ours" else augment
+        self.augment = partial(augment, backend=backend)
         self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
