@@ -3,15 +3,19 @@
 import math
 import pickle
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
 
+from lpla.attacks.attack._no_shadow import MODELS, NoShadowModel
 from lpla.attacks.attack._training import Training
 from lpla.attacks.attack.encodermi_v import EncoderMIV
 from lpla.attacks.attack.lpla import LpLA
+from lpla.attacks.likelihood.calibrated import Likelihood
+from lpla.attacks.likelihood.density import DENSITIES, DensityName
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.contracts.encoder import Optimization
 from lpla.contracts.inputs import InputError, Views
 from lpla.contracts.settings import Count, SettingError, checked
@@ -52,6 +56,12 @@ def test_everything_has_defaults_for_a_notebook() -> None:
     assert isinstance(SimCLR(CifarResNet(3)), nn.Module)
     assert LpLA().p == 2 and EncoderMIV().training == Training() and Views().size is None
     assert Optimization().base_lr == 0.06
+
+
+def test_the_types_of_choices_name_what_there_is_to_choose_from() -> None:
+    assert set(get_args(Likelihood)) == {"auto", "class_conditional", *PER_SAMPLE}
+    assert set(get_args(DensityName)) == {"gaussian", *DENSITIES}
+    assert set(get_args(NoShadowModel)) == set(MODELS)
 
 
 def test_an_error_survives_the_way_to_another_process() -> None:
