@@ -186,5 +186,8 @@ def test_bad_settings(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with pytest.raises(InputError, match=r"dataset.size must be an integer >= 1 \(pixels\), got 0"):
         load(root, size=0)
     (tmp_path / "cache").write_text("in the way")
-    with caplog.at_level(logging.ERROR), pytest.raises(InputError, match=r"data.cache must be a folder this user can write"):
+    with (
+        caplog.at_level(logging.ERROR),
+        pytest.raises(InputError, match=r"data.cache must be a folder this user can write"),
+    ):
         load(root)

@@ -116,8 +116,9 @@ def _check(config: DictConfig) -> None:
         raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
     if config.observe.precision not in PRECISIONS:
         raise InputError(f"observe.precision must be {' or '.join(PRECISIONS)}, got {config.observe.precision}")
-    if not isinstance(config.report.images, bool):
-        raise InputError(f"report.images must be true or false, got {config.report.images}")
+    for name in ("images", "names"):
+        if not isinstance(config.report[name], bool):
+            raise InputError(f"report.{name} must be true or false, got {config.report[name]}")
     if not isinstance(config.prior, float) or not 0 < config.prior < 1:
         raise InputError(f"prior must be a probability between 0 and 1, got {config.prior}")
 
