@@ -14,7 +14,7 @@ from torch import Tensor
 from lpla.auditing.knowledge import separate_views
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Unit, plug_in
 
 ROOT = Path(__file__).parents[1]

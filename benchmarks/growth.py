@@ -13,7 +13,7 @@ from benchmarks.extraction import extract
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import CPU, Audit
 from lpla.store.artifacts import Store
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Unit, plug_in
 from lpla.work.unit import make
 

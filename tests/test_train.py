@@ -15,7 +15,8 @@ from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.data.augment import apply
 from lpla.training import pixels as members
-from lpla.training.pretraining import Batches, Pretraining, TrainConfig, fused, train, warmup_cosine
+from lpla.training.config import Batches, TrainConfig
+from lpla.training.pretraining import Pretraining, fused, train, warmup_cosine
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 
 

@@ -16,8 +16,9 @@ from lpla.auditing.utility import measure_utility
 from lpla.contracts.inputs import Dataset, Images, Views
 from lpla.data.dataset.torchvision import Torchvision
 from lpla.store.artifacts import Store, key_of
+from lpla.work.progress import Progress
 from lpla.work.recipe import load_images
-from lpla.work.unit import Progress, make
+from lpla.work.unit import make
 
 Settings = Callable[..., Any]
 VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), flip=0.5, jitter=0.8, brightness=0.4, hue=0.1)

@@ -15,6 +15,8 @@ from torchvision import datasets
 from lpla.contracts.inputs import InputError
 from lpla.data.dataset.torchvision import SOURCES, Torchvision
 
+pytestmark = pytest.mark.slow
+
 COUNT = 40
 
 

@@ -14,7 +14,7 @@ from lpla.contracts.evidence import Attack, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Config, ExtractionRequest, Unit, load_images, plug_in, statistic_config, statistic_of
 
 

@@ -17,13 +17,8 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-
-class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
-
-
-class UndefinedError(InputError):
-    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
+from lpla.contracts.result import InputError as InputError
+from lpla.contracts.result import UndefinedError as UndefinedError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 KNN_TEMPERATURE = 0.1
 VERSION = 2

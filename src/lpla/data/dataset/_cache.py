@@ -50,7 +50,7 @@ def mapped(
     Raises:
         InputError: the folder cannot be written, or `fill` has raised it.
     """
-    store = Store(cache, "data.cache")
+    store = Store(cache, setting="data.cache")
 
     def write(folder: Path) -> None:
         with (folder / PIXELS).open("wb") as out:
