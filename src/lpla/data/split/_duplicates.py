@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8, UInt64
@@ -24,13 +25,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from lpla.contracts.inputs import Images, InputError
+from lpla.contracts.inputs import Images
 from lpla.data.split._hashes import content_groups, look_hashes, pieces
 
 FAR = 6
 DIFFERENCE = 8.0
 SHARE = 0.5
-RULES = ("keep_together", "ignore")
+NearDuplicates = Literal["keep_together", "ignore"]
+"""What a split does with them."""
 BLOCK = 4096
 CROWD = 64
 BLANK = 2.0
@@ -57,10 +59,8 @@ class Eligible:
         return f"the {len(self.order)} images of {images.name} that are left without {len(self.aside)} near-duplicates"
 
 
-def eligible(images: Images, order: Int[np.ndarray, " N"], rule: str) -> Eligible:
+def eligible(images: Images, order: Int[np.ndarray, " N"], rule: NearDuplicates) -> Eligible:
     """The first of every group in the drawn order stands for it, the others are set aside; `ignore` keeps all."""
-    if rule not in RULES:
-        raise InputError(f"split.near_duplicates must be {' or '.join(RULES)}, got {rule}")
     if rule == "ignore":
         return Eligible(order, order[:0], None)
     group = duplicate_groups(images)
