@@ -25,7 +25,8 @@ from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.extraction.view_cache import ViewCache
-from lpla.report.table import Row, show, write_csv
+from lpla.report.rows import Row, write_csv
+from lpla.report.table import show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
 from lpla.store.provenance import git_revision, versions

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lpla.report.table import Row, write_csv
+from lpla.report.rows import Row, write_csv
 
 
 class CSVFiles:
