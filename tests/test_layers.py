@@ -15,7 +15,7 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 
 MAY_IMPORT = {
     "contracts": set(),
-    "data": {"contracts"},
+    "data": {"contracts", "store"},
     "encoders": {"contracts"},
     "metrics": {"contracts"},
     "store": {"contracts"},

@@ -81,6 +81,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(config)
+    log.info("images: %s", work.images.summary)
     store = Store(config.store)
     with store.watched():
         _make_all(work, store, _plain(config.executor))

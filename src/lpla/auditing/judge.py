@@ -67,7 +67,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
-    row = replace(row, notes=notes(row, attack) + _mixture(plan, store, layer))
+    row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
     return Judgement(row, score, _posterior(plan, attack, score), log_norm)
 
 

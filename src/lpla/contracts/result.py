@@ -116,6 +116,9 @@ class AuditResult:
     precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.")
     knn_accuracy: float | None = _found("utility", "Accuracy of the nearest neighbours on images that the encoder "
                                         "never saw.", "kNN", over_seeds=True)  # fmt: skip
+    knn_balanced_accuracy: float | None = _found("utility", "Mean over the classes of the kNN accuracy; 1 / classes is "
+                                                 "the level of a collapsed encoder.")  # fmt: skip
+    knn_chance: float | None = _found("utility", "The kNN accuracy of always naming the most frequent class.")
     linear_accuracy: float | None = _found("utility", "The same of a linear classifier.", "lin.")
     embedding_spread: float | None = _found("utility", "Spread of the embeddings: 0 = collapsed, 1 = isotropic.",
                                             "spread")  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,9 +12,6 @@ from torch import Tensor
 
 from lpla.contracts.inputs import InputError, Views
 from lpla.encoders import ranks
-
-AUGMENTS = ("ours", "lightly")
-"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +22,12 @@ class TrainConfig:
     batch_size: int
     views: Views
     seed: int
-    augment: str = "ours"
-
-    def __post_init__(self) -> None:
-        if self.augment not in AUGMENTS:
-            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
 
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
         if self.batch_size % ranks:
             wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
             raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
-        defaults = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Batches:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
-from lpla.data.augment import apply, per_sample
+from lpla.data.augment.apply import augment
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
 from lpla.encoders.forwards import backend_on, compiled
@@ -41,8 +41,7 @@ class Pretraining(pl.LightningModule):
 
     def __init__(self, arch: Arch, members: Members, regime: TrainConfig, backend: str | None = None) -> None:
         super().__init__()
-        ours = regime.augment == "ours"
-        self.augment = partial(apply.augment, backend=backend) if ours else per_sample.augment
+        self.augment = partial(augment, backend=backend)
         self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
