@@ -23,7 +23,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, Views
 from lpla.data.split.balanced import Balanced
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
 
