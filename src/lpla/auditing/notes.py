@@ -1,8 +1,6 @@
-"""Sentences on what the reader of a row must know: why a number is absent, what was set aside, which null failed."""
+"""Sentences on what the reader of a row must know: why a number is absent, what was set aside."""
 
 from __future__ import annotations
-
-import math
 
 from lpla.auditing.plan import Plan
 from lpla.auditing.utility import COLLAPSED
@@ -17,19 +15,10 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_nulls(row, where) + _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
+    found += _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
-
-
-def _on_nulls(row: AuditResult, where: str) -> list[str]:
-    # Standard error of an AUC without signal, for groups of m and n images.
-    error = math.sqrt((row.members + row.nonmembers + 1) / (12 * row.members * row.nonmembers))
-    value = row.null_untrained_auc
-    if value is None or abs(value - 0.5) <= 3 * error:
-        return []
-    return [f"distrust {where}: the null of the untrained encoder is {value:.3f}, not 0.5 +- {3 * error:.3f}"]
 
 
 def _on_images(row: AuditResult, images: Images) -> list[str]:
