@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,9 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not epochs:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
-            # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
-            from lpla.work.encoder import train_encoder
+            from lpla.work.encoder import train_encoder  # Lightning comes with it.
 
-            def save() -> None:
-                _save_observed(unit, store, waiting)
-
+            save = partial(_save_observed, unit, store, waiting)
             train_encoder(arch, unit, store, extractions, save, progress, min(epochs, default=None))
         for _, _, extraction in waiting:
             # Observed already when training ended; an encoder from the store is observed now.
