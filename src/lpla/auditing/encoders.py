@@ -8,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 from jaxtyping import Int
 
+from lpla.auditing.checks import check_views
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query
@@ -64,6 +65,8 @@ class Casting:
     def _shadows(self, knowledge: Knowledge, membership: Membership) -> tuple[QueriedEncoder, ...]:
         theirs = shadow_settings(self.settings, knowledge)
         images = load_images(theirs["dataset"])
+        changed = "views" if knowledge.views != "same" else "dataset"
+        check_views({f"knowledge.{changed}": plug_in(theirs["train_views"])}, images)
         foreign = theirs["dataset"] != self.settings["dataset"]
         if foreign:
             split = plug_in(theirs["split"])

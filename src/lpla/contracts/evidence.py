@@ -111,6 +111,15 @@ class Attack(ABC):
             f"attack={type(self).__name__} needs shadows: it cannot learn from known non-members alone"
         )
 
+    def check(self, shadows: Sequence[Labelled]) -> None:  # noqa: B027  # an attack may refuse nothing
+        """Raise the InputError that `fit` would raise of so many shadows, images and members; by default none.
+
+        It is asked before any encoder is trained: the shadows have no values yet.
+        """
+
+    def check_nonmembers(self, images: int) -> None:  # noqa: B027  # as above
+        """Raise the InputError that `fit_nonmembers` would raise of so many images; by default none."""
+
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """One score per image, higher = member."""
