@@ -54,7 +54,8 @@ class AttackRun:
         candidates = self.plan.membership.candidates
         if subject.foreign:
             candidates = np.ones(len(subject.index), dtype=bool)
-        return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], permutation])[0]
+        # 7 keeps these draws apart from the split's, which would else give the first half of the pool back.
+        return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], 7, permutation])[0]
 
     def member(self, permutation: int | None = None) -> Bool[np.ndarray, " n"]:
         """Whether each image on which the attack is judged was inside the target."""
