@@ -58,7 +58,9 @@ class AttackRun:
         return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], 7, permutation])[0]
 
     def member(self, permutation: int | None = None) -> Bool[np.ndarray, " n"]:
-        """Whether each image on which the attack is judged was inside the target."""
+        """Whether each judged image was inside the target; with a `permutation`, without truth."""
+        if permutation is None:
+            return self.plan.member
         return self.membership(self.subject, permutation)[self.plan.judged]
 
     def score(self, attack: Attack) -> Scores:

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 
 from lpla.auditing.encoders import AuditEncoders, Casting
-from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.work.dispatch import trains_here
+from lpla.work.machine import check_trainer
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
+from lpla.work.trainer import resolve
 
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {
@@ -74,18 +77,31 @@ class Plan:
         """Pool images on which the attack is judged: the candidates, but for those it was told about."""
         return self.membership.candidates & ~self.labelled
 
+    @property
+    def judged_index(self) -> Int[np.ndarray, " n"]:
+        """The data-set indices of the judged images."""
+        return self.membership.index[self.judged]
+
+    @property
+    def member(self) -> Bool[np.ndarray, " n"]:
+        """Whether each judged image was inside the target: the truth that everything is judged by."""
+        return self.encoders.target.inside[self.judged]
+
 
 def plan(config: DictConfig) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     _check(config)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
-    settings["train_views"] = settings["dataset"]["train_views"]
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    settings = separate_views(plain)
+    settings["trainer"] = resolve(settings["trainer"])
+    check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
     membership = _draw(settings, knowledge, images)
     epochs = _epochs(settings)
-    views = plug_in(settings["dataset"]).query_views
-    full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    full_query = Query(
+        plug_in(settings["query_views"]), max(settings["queries"], settings["observe"]["queries"]), settings["seed"]
+    )
     casting = Casting(settings, plug_in(settings["attack"]), full_query, epochs)
     return Plan(
         choices=_choices(settings, knowledge),

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import betaincinv, expit, logit
 from scipy.stats import hypergeom, rankdata
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from omegaconf import OmegaConf
 
-from lpla.report.table import Row, read_rows
+from lpla.report.rows import Row, read_rows
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics."""
+"""Extraction: an encoder is queried with every view of every image, and only statistics are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -27,13 +26,13 @@ from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pendin
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+OBSERVE_VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
 Item = TypeVar("Item")
 
 
-class Extraction(pl.Callback):
-    """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
+class Extraction:
+    """Observes an encoder on the images `index` of a data set, as it is after epoch `epoch` (None: the last).
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
@@ -65,25 +64,13 @@ class Extraction(pl.Callback):
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as it is after the epoch."""
-        if trainer.current_epoch + 1 == self.epoch:
-            self._observe_module(pl_module)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as training leaves it."""
-        if self.epoch is None:
-            self._observe_module(pl_module)
-
-    def _observe_module(self, module: pl.LightningModule) -> None:
-        assert isinstance(module.arch, Arch)
-        self.observe(module.arch, module.device)
+        self.device = torch.device("cpu")
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Extracted]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = arch.training
         arch.to(device).eval()
+        self.device = device
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
