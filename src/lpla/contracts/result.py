@@ -42,7 +42,7 @@ class Column:
     interval: bool = False
     """Whether the fields `<name>_low` and `<name>_high` hold its 95 % interval."""
     over_seeds: bool = False
-    """Whether a sweep over seeds says its median and its range."""
+    """Whether a sweep over seeds says its mean, and the intervals of the recipe and of one further target."""
 
 
 def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSING, **more: Any) -> Any:
