@@ -42,7 +42,7 @@ class Column:
     interval: bool = False
     """Whether the fields `<name>_low` and `<name>_high` hold its 95 % interval."""
     over_seeds: bool = False
-    """Whether a sweep over seeds says its mean, and the intervals of the recipe and of one further target."""
+    """Whether a sweep over seeds says its median and its range."""
 
 
 def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSING, **more: Any) -> Any:
@@ -92,8 +92,8 @@ class AuditResult:
     seed: int = _target("seed", "Draws the pool, the weights, the batches and the views.")
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
-    auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (logit "
-                               "interval of DeLong's error).", "AUC", interval=True, over_seeds=True)  # fmt: skip
+    auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
+                               "logit interval).", "AUC", interval=True, over_seeds=True)  # fmt: skip
     auc_low: float | None = _low()
     auc_high: float | None = _high()
     tpr_at_5pct: float | None = _found("figure", "Part of the members found at 5 % false positives (bootstrap).",
@@ -110,17 +110,15 @@ class AuditResult:
     tpr_at_0_1pct_low: float | None = _low()
     tpr_at_0_1pct_high: float | None = _high()
     fpr_at_0_1pct: float | None = _found("figure", "Realised at the threshold of that rate.")
-    leak_p: float | None = _found("figure", 'P-value of "no leak" by both tests, min(1, 2 min(p_rank, p_tail)); none '
-                                  "where no test was possible.")  # fmt: skip
+    leak_p: float | None = _found("figure", 'P-value of "no leak" by both tests, min(1, 2 min(p_rank, p_tail)).')
     p_rank: float | None = _found("figure", 'One-sided p-value of "no leak" from all ranks.')
-    p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest measurable of these rates; at 5 '
-                                  "% where none is.")  # fmt: skip
-    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold (Wilson's "
-                                             "intervals of both rates, joined).", "bal.", interval=True)  # fmt: skip
+    p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
+                                  "measurable, at 5 % where none is.")  # fmt: skip
+    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
+                                             interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
     balanced_accuracy_high: float | None = _high()
-    precision: float | None = _found("figure", "Precision at the shadows' threshold (Clopper-Pearson).", "prec.",
-                                     interval=True)  # fmt: skip
+    precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.", interval=True)
     precision_low: float | None = _low()
     precision_high: float | None = _high()
     knn_accuracy: float | None = _found("utility", "Accuracy of the nearest neighbours on images that the encoder "

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lpla.attacks.likelihood.crossed import Combined, Crossed
 from lpla.attacks.likelihood.hier import Hier
 from lpla.attacks.likelihood.lira import Lira
 from lpla.attacks.likelihood.nig import Nig
@@ -39,6 +40,8 @@ PER_SAMPLE: Mapping[str, Callable[[], PerSample]] = {
     "lira_shared": lambda: Lira(shared=True),
     "nig": Nig,
     "hier": Hier,
+    "crossed": Crossed,
+    "combined": Combined,
     "offline": Offline,
     "rmia": Rmia,
 }
