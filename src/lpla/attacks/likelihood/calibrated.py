@@ -103,16 +103,11 @@ class Calibrated:
         self.threshold_ = balanced_cut(scores.score, scores.member)
 
     def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
-<<<<<<< HEAD
         """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place.
 
         An image without a usable view gets the score that favours neither side.
         """
-        u = standardise(raw)
-=======
-        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
         u = self._scaled(raw)
->>>>>>> main
         if isinstance(self.model_, ClassConditional):
             return _or_neutral(self.model_.score(u), u, 0.0)
         if not np.array_equal(target.index, self.index_):
