@@ -52,8 +52,9 @@ def over_targets(values: Sequence[float], errors: Sequence[float | None]) -> Ove
         squared = max(squared, images)
     reach = float(stdtrit(targets - 1, 1 - ALPHA / 2)) * math.sqrt(squared)
     recipe, one_more = reach / math.sqrt(targets), reach * math.sqrt(1 + 1 / targets)
-    ends = (mean - recipe, mean + recipe, mean - one_more, mean + one_more)
-    return OverTargets(mean, *(min(max(end, 0.0), 1.0) for end in ends), spread)
+    low, first = max(mean - recipe, 0.0), max(mean - one_more, 0.0)
+    high, last = min(mean + recipe, 1.0), min(mean + one_more, 1.0)
+    return OverTargets(mean, low, high, first, last, spread)
 
 
 def error_of(value: float | None, low: float | None, high: float | None) -> float | None:
