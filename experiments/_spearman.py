@@ -10,6 +10,8 @@ from math import factorial
 import numpy as np
 from jaxtyping import Float, Int
 
+from lpla.contracts.inputs import stream
+
 RESAMPLES = 10_000
 LEVEL = 0.05
 MOST_EXCHANGES = 50_000
@@ -75,7 +77,7 @@ def spearman(
     value = _weighted(x, y, strata, np.ones((1, len(x))))[0] if len(x) else np.nan
     if np.isnan(value):
         return Correlation(None, -1.0, 1.0, len(x), count, None)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = stream("resamples", seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     found = _weighted(x, y, strata, drawn[:, owner].astype(float))
     low = np.quantile(np.nan_to_num(found, nan=-1.0), LEVEL / 2)
     high = np.quantile(np.nan_to_num(found, nan=1.0), 1 - LEVEL / 2)

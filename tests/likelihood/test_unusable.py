@@ -1,9 +1,11 @@
 """Views and images without a usable embedding: they say nothing, and they change nothing where there are none."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from lpla.attacks.likelihood.calibrated import LIKELIHOODS, Calibrated
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.attacks.likelihood.cells import Cells
 from lpla.attacks.likelihood.class_conditional import ClassConditional
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
@@ -23,14 +25,14 @@ def audit(seed: int, shadows: int = 8) -> tuple[np.ndarray, np.ndarray]:
     return level + random.normal(0, 0.5, (len(inside), IMAGES, VIEWS)), inside
 
 
-def scored(x: np.ndarray, inside: np.ndarray, likelihood: str) -> np.ndarray:
+def scored(x: np.ndarray, inside: np.ndarray, likelihood: Likelihood) -> np.ndarray:
     """The target's scores."""
     index = np.arange(IMAGES)
     shadows = [Labelled(index, {}, row) for row in inside[1:]]
     return Calibrated(likelihood=likelihood, tie_variance=True).fit(shadows, list(x[1:])).score(Seen(index, {}), x[0])
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", get_args(Likelihood))
 def test_an_image_without_a_usable_view_favours_neither_side(likelihood: str) -> None:
     """As views of 0, the middle of all images, they were far from their own level: 23 % were among the top 5 %."""
     top = []

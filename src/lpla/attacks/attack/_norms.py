@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_auc_score
 
-from lpla.attacks.attack._known import mean_of_known
+from lpla.attacks.attack._log_norms import mean_of_known
 from lpla.attacks.likelihood.calibrated import Calibrated
 from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.standardise import standardise

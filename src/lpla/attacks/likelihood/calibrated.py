@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.attacks.likelihood.class_conditional import ClassConditional
+from lpla.attacks.likelihood.density import DensityName
 from lpla.attacks.likelihood.leave_one_out import leave_one_out
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE, PerSample
 from lpla.attacks.likelihood.standardise import mean_of_views, standardise
@@ -16,7 +17,9 @@ from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 
-LIKELIHOODS = ("auto", "class_conditional", *PER_SAMPLE)
+Likelihood = Literal[
+    "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
+]
 CALIBRATED = ("hier", "crossed", "combined")
 """Likelihoods whose score is evidence as it stands: a log-likelihood ratio that few shadows do not exaggerate. Without
 a leak their log score at 4 shadows, and that of `crossed` at 1, is that of the prior, .693 to .698; of `lira` 4.8."""
@@ -39,14 +42,12 @@ class Calibrated:
     def __init__(
         self,
         *,
-        likelihood: str,
+        likelihood: Likelihood,
         tie_variance: bool,
-        density: str = "gaussian",
+        density: DensityName = "gaussian",
         models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
         on_one_scale: bool = False,
     ) -> None:
-        if likelihood not in LIKELIHOODS:
-            raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
         self.likelihood, self._models, self._on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
 
@@ -112,8 +113,8 @@ class Calibrated:
         u = self._scaled(raw)
         if isinstance(self.model_, ClassConditional):
             return _or_neutral(self.model_.score(u), u, self.neutral_)
-        if not np.array_equal(target.index, self.index_):
-            raise ValueError(
+        if target.foreign or not np.array_equal(target.index, self.index_):
+            raise UndefinedError(
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
         return _or_neutral(self.model_.score(mean_of_views(u)), u, self.neutral_)
@@ -142,7 +143,7 @@ def _or_neutral(score: Float[np.ndarray, " N"], u: Float[np.ndarray, "N Q"], neu
 def _same_images(shadows: Sequence[Labelled]) -> bool:
     """Whether all hold the same images of the target's data set."""
     first = shadows[0].index
-    return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
+    return all(not shadow.foreign and np.array_equal(shadow.index, first) for shadow in shadows)
 
 
 def _combined(shadows: Sequence[Labelled]) -> str:
