@@ -108,7 +108,7 @@ def _exchange(
     if factorial(clusters) <= MOST_EXCHANGES:
         drawn = np.array(list(permutations(range(clusters))))
     else:
-        random = np.random.default_rng(seed)
+        random = stream("exchanges", seed)
         drawn = np.stack([np.arange(clusters), *(random.permutation(clusters) for _ in range(RESAMPLES))])
     found = product[np.arange(clusters), drawn].sum(axis=1)
     # Sums of ranks, which are multiples of one quarter but for the strata's means.
