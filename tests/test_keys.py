@@ -178,7 +178,7 @@ def test_the_imports_that_are_followed_are_those_of_the_file() -> None:
     file = SOURCE / "encoders" / "arch" / "simclr.py"
     modules = {node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)}
     assert modules <= set(keys._read(file)[1])
-    assert {"nt_xent", "dcl", "bank", "view_norm", "off_diagonal"} <= set(keys._versions_below(simclr.__name__))
+    assert {"nt_xent", "dcl", "view_norm", "off_diagonal"} <= set(keys._versions_below(simclr.__name__))
 
 
 DEFAULT = Optimization(partial(torch.optim.SGD, momentum=0.9), 0.06, 128, 0)
