@@ -11,7 +11,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel
 
+from lpla.auditing.checks import AuditSettings
 from lpla.contracts.inputs import Views
 
 ROOT = Path(__file__).parents[1]
@@ -96,11 +98,9 @@ def test_every_experiment_has_its_module_and_every_module_its_experiment() -> No
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_value_of_every_axis_of_an_experiment_composes(name: str) -> None:
-    from lpla.auditing.plan import KNOWN
-
     with initialize_config_dir(str(CONF), version_base="1.3"):
         params = compose("config", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper.get("params") or {}
-        assert {str(key) for key in compose("config", [f"experiment={name}"])} <= KNOWN
+        assert {str(key) for key in compose("config", [f"experiment={name}"])} <= set(AuditSettings.model_fields)
         for axis, values in params.items():
             for value in str(values).split(","):
                 compose("config", [f"experiment={name}", f"{axis}={value}"])
@@ -131,7 +131,14 @@ def test_plug_ins_take_only_keywords_from_the_configuration() -> None:
                 assert p.kind in (p.POSITIONAL_ONLY, p.KEYWORD_ONLY), f"{kind.__name__}.{p.name}"
 
 
-def test_every_setting_is_known_to_the_plan() -> None:
-    from lpla.auditing.plan import KNOWN
+def test_every_setting_has_a_type_and_every_type_its_setting() -> None:
+    def keys(model: type[BaseModel]) -> dict[str, object]:
+        kinds = {name: field.annotation for name, field in model.model_fields.items()}
+        return {n: keys(k) if isinstance(k, type) and issubclass(k, BaseModel) else None for n, k in kinds.items()}
 
-    assert {str(key) for key in composed()} == KNOWN
+    typed = keys(AuditSettings)
+    config: dict = OmegaConf.to_container(composed())  # pyright: ignore[reportAssignmentType]
+    assert set(config) == set(typed) - {"views"}  # the group of which no option is chosen
+    for name, inner in typed.items():
+        if isinstance(inner, dict):
+            assert set(config[name]) <= set(inner), name

@@ -10,6 +10,7 @@ from hashlib import sha256
 import numpy as np
 from jaxtyping import Int
 
+from lpla.auditing.checks import check_views
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query, Statistic
@@ -84,6 +85,8 @@ def _shadows(
 ) -> tuple[QueriedEncoder, ...]:
     theirs = shadow_settings(settings, knowledge)
     images = load_images(theirs["dataset"])
+    changed = "views" if knowledge.views != "same" else "dataset"
+    check_views({f"knowledge.{changed}": plug_in(theirs["train_views"])}, images)
     foreign = theirs["dataset"] != settings["dataset"]
     if foreign:
         membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])

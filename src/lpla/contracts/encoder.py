@@ -9,23 +9,75 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from inspect import signature
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import ConfigDict, Strict
 from torch import Tensor, nn
 
 from lpla.contracts.inputs import UndefinedError, Views
+from lpla.contracts.settings import (
+    Count,
+    Decay,
+    NonNegative,
+    Positive,
+    SettingError,
+    Settings,
+    Share,
+    Whole,
+    checked,
+    nearest,
+    read,
+    shown,
+)
 
 
+class _OptimizerSettings(Settings):
+    """Arguments of torch's optimisers and Lightly's, which check some of them, and when training begins."""
+
+    model_config = ConfigDict(extra="allow")
+    momentum: Decay = 0.0
+    dampening: Share = 0.0
+    weight_decay: NonNegative = 0.0
+    nesterov: bool = False
+    betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    amsgrad: bool = False
+    trust_coefficient: Positive = 1e-3
+
+
+SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4)
+
+
+@checked
 @dataclass(frozen=True)
 class Optimization:
-    """How a framework's source trains it: an optimiser, and lr = base_lr x batch / reference_batch (None: flat)."""
+    """How a framework's source trains it: an optimiser, and lr = base_lr x batch / reference_batch (None: flat).
 
-    optimizer: Callable[..., torch.optim.Optimizer]
-    base_lr: float
-    reference_batch: int | None
-    warmup_epochs: int
+    The defaults are those of lightly's CIFAR-10 benchmark.
+    """
+
+    optimizer: Callable[..., torch.optim.Optimizer] = SGD
+    base_lr: Positive = 0.06
+    reference_batch: Count | None = 128
+    warmup_epochs: Whole = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, partial):
+            return
+        given, known = self.optimizer.keywords, list(signature(self.optimizer.func).parameters)
+        for name in given:
+            if name == "lr":
+                raise SettingError(("optimizer", name), f"must be left out: base_lr is it, got {shown(given[name])}")
+            if name not in known:
+                raise SettingError(("optimizer", name), f"is no setting{nearest(name, known)}")
+        try:
+            read(_OptimizerSettings, given)
+        except SettingError as wrong:
+            raise wrong.below("optimizer") from None
 
 
 class Backbone(nn.Module, ABC):
@@ -75,6 +127,8 @@ class Arch(Encoder):
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes the weights."""
     layers = ("backbone", "projector")
+    smallest_batch: ClassVar[int] = 2
+    """Images that a batch must hold: of one alone there is nothing to contrast, and no statistics of a batch."""
     backbone: Backbone
     optimization: Optimization
 

@@ -38,6 +38,8 @@ class Statistic(ABC):
     name: ClassVar[str]
     layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
     """Where it exists."""
+    at: ClassVar[str | None] = None
+    """The layer it is taken from whatever layer an attack looks at; None: from that one."""
 
     def query(self, full_query: Query, side: int) -> Query:
         """The views it needs of images of `side` pixels where the audit asks for `full_query`; by default those."""
@@ -110,6 +112,15 @@ class Attack(ABC):
         raise UndefinedError(
             f"attack={type(self).__name__} needs shadows: it cannot learn from known non-members alone"
         )
+
+    def check(self, shadows: Sequence[Labelled]) -> None:  # noqa: B027  # an attack may refuse nothing
+        """Raise the InputError that `fit` would raise of so many shadows, images and members; by default none.
+
+        It is asked before any encoder is trained: the shadows have no values yet.
+        """
+
+    def check_nonmembers(self, images: int) -> None:  # noqa: B027  # as above
+        """Raise the InputError that `fit_nonmembers` would raise of so many images; by default none."""
 
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:

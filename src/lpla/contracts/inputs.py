@@ -11,16 +11,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from lpla.contracts.result import InputError as InputError
 from lpla.contracts.result import UndefinedError as UndefinedError
+from lpla.contracts.settings import Dimension, Ends, NonNegative, Share, ShareEnds, checked
 
 
+@checked
 @dataclass(frozen=True)
 class Views:
     """A random augmentation, declared: the probabilities and ranges from which each view draws its own parameters.
@@ -29,24 +33,19 @@ class Views:
     Conventions are torchvision's (RandomResizedCrop, ColorJitter, RandomGrayscale, GaussianBlur), pixels in [0, 1].
     """
 
-    crop_scale: tuple[float, float] = (1.0, 1.0)
-    crop_ratio: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.0
-    jitter: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    grayscale: float = 0.0
-    blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    size: int | None = None
+    crop_scale: ShareEnds = (1.0, 1.0)
+    crop_ratio: Ends = (1.0, 1.0)
+    flip: Share = 0.0
+    jitter: Share = 0.0
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
+    grayscale: Share = 0.0
+    blur: Share = 0.0
+    blur_sigma: Ends = (0.1, 2.0)
+    size: Dimension | None = None
     """Side of the square output in pixels; None keeps the image's own size."""
-
-    def __post_init__(self) -> None:
-        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
-            # A yaml's range is a list; a value that can be compared and hashed is a tuple.
-            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 STREAMS: dict[str, tuple[int, ...]] = {

@@ -17,6 +17,7 @@ from hydra.utils import get_class, instantiate
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
+from lpla.contracts.settings import SettingError, plug_in_group
 from lpla.training.config import TrainConfig
 from lpla.work import keys
 from lpla.work.machine import accelerator, check_trainer
@@ -189,16 +190,32 @@ def statistic_config(statistic: Statistic) -> Config:
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **json.loads(json.dumps(vars(statistic)))}
 
 
-def plug_in(config: Config, partial: bool = False) -> Any:
-    """Instantiate a plug-in; raises InputError, the constructor's own or one that quotes what it could not use."""
+def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
+    """Instantiate a plug-in.
+
+    Args:
+        config: `_target_` and keyword arguments.
+        partial: whether the code has further arguments to supply: a callable is returned that takes them.
+        setting: the keys that lead to it, where they are not the group that its module belongs to.
+
+    Raises:
+        InputError: the constructor's own, with the keys that lead to the setting, or one that quotes what it could not
+            use.
+    """
     try:
         return instantiate(config, _convert_="all", _partial_=partial)
     except InstantiationException as failed:
-        if isinstance(failed.__cause__, InputError):
-            raise failed.__cause__ from failed
-        if isinstance(failed.__cause__, (TypeError, ValueError)):
-            message = f"{config['_target_']} cannot be built from its settings: {failed.__cause__}"
-            raise InputError(message) from failed
+        # Where in the configuration, in the last line of Hydra's message.
+        _, inner, keys = str(failed).partition("full_key: ")
+        cause = failed.__cause__
+        if isinstance(cause, SettingError) and (inner or setting):
+            group = setting or plug_in_group(str(config["_target_"]).rpartition(".")[0]) or ""
+            raise cause.below(*filter(None, (group, *keys.split(".")))) from failed
+        if isinstance(cause, InputError):
+            raise cause from failed
+        if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
+            name = config.get("_target_")
+            raise InputError(f"{name} cannot be built from its settings: {cause or failed}") from failed
         raise
 
 

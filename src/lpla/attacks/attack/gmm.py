@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from lpla.attacks.attack._unusable import set_aside
+from lpla.attacks.attack._log_norms import set_aside
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError, stream
+from lpla.contracts.settings import Count, Dimension, checked
 from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000
@@ -35,6 +36,7 @@ one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 """For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
+@checked
 class GMM(Attack):
     """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
@@ -42,15 +44,24 @@ class GMM(Attack):
     shadows agree, 1 = up to a linear map).
     """
 
-    def __init__(self, *, dimensions: int, components: int) -> None:
-        for name, value in {"dimensions": dimensions, "components": components}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"attack.{name} must be an integer >= 1, got {value!r}")
+    def __init__(self, *, dimensions: Dimension = 32, components: Count = 4) -> None:
         self.dimensions, self.components = dimensions, components
 
     def statistics(self) -> tuple[Clean]:
         """The vector of the clean image."""
         return (Clean(),)
+
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where the members or the non-members are fewer than the Gaussians."""
+        inside = np.concatenate([shadow.member for shadow in shadows])
+        self._check_counts(min(int(inside.sum()), int((~inside).sum())))
+
+    def _check_counts(self, fewest: int) -> None:
+        if fewest < max(self.components, 2):
+            raise InputError(
+                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
+                f"2), got {fewest}"
+            )
 
     @one_thread
     def fit(self, shadows: Sequence[Labelled]) -> Self:
@@ -68,12 +79,7 @@ class GMM(Attack):
         z = np.stack([one for one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
-        fewest = min((inside & usable).sum(), (~inside & usable).sum())
-        if fewest < max(self.components, 2):
-            raise InputError(
-                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
-                f"2), got {fewest}"
-            )
+        self._check_counts(int(min((inside & usable).sum(), (~inside & usable).sum())))
         self._start = self._mixture(_draw(z, usable), None)
         self.out_, self.in_ = self._sides(z, inside, usable)
         self._learn_threshold(z, inside, usable)

@@ -6,13 +6,15 @@ The target's row is drawn independently of the shadows': paired with its own com
 import numpy as np
 
 from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
-from lpla.data.split._duplicates import eligible
+from lpla.contracts.settings import checked
+from lpla.data.split._duplicates import NearDuplicates, eligible
 
 
+@checked
 class Balanced(Split):
     """A pool of twice `members` images, all of them candidates, of every group of near-duplicates at most one."""
 
-    def __init__(self, *, near_duplicates: str) -> None:
+    def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
         self.near_duplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:

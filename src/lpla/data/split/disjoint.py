@@ -6,13 +6,15 @@ No shadow ever saw a candidate: the attacker of EncoderMI (Liu et al., CCS '21),
 import numpy as np
 
 from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
-from lpla.data.split._duplicates import eligible
+from lpla.contracts.settings import checked
+from lpla.data.split._duplicates import NearDuplicates, eligible
 
 
+@checked
 class Disjoint(Split):
     """A pool of four times `members` images, the first half candidates, of every group of near-duplicates one."""
 
-    def __init__(self, *, near_duplicates: str) -> None:
+    def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
         self.near_duplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
