@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from lpla.auditing.checks import AuditSettings
 from lpla.contracts.inputs import Views
+from lpla.work.keys import _away
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -81,6 +82,37 @@ def differences(node: object) -> list[str]:
     expected = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY or not plug_in}
     given = {str(key) for key in node} - {"_target_", "_partial_"} - beside
     return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
+
+
+PRESET = {"cifar_resnet": "resnet9", "imagenet_resnet": "imagenet_resnet18", "vit": "vit_micro"}
+"""Of backbones that share a class: the option whose settings are the constructor's defaults; the others differ."""
+DEFAULTED = [
+    (group, option)
+    for group, option in OPTIONS
+    if group not in THIRD_PARTY and group != "dataset" and (group not in PRESETS or option in PRESET.values())
+]
+
+
+def away(config: object) -> dict[str, object]:
+    """The settings of a configured plug-in that are not its constructor's defaults, those of nested ones by path."""
+    plain: dict = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType, reportArgumentType]
+    return _away(get_object(plain["_target_"]), {k: v for k, v in plain.items() if k != "_target_"})
+
+
+def test_defaults_stand_in_the_constructor_as_in_the_yaml() -> None:
+    for group, option in DEFAULTED:
+        config = composed(f"{group}={option}")[group]
+        assert away(config) == {}, f"{group}={option}"
+        required = inspect.signature(get_object(config._target_)).parameters.values()
+        assert not [p.name for p in required if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+
+
+def test_a_default_that_differs_would_be_found_at_any_depth() -> None:
+    config = composed("arch=vicreg").arch
+    OmegaConf.set_struct(config, False)
+    config.optimization.optimizer.trust_coefficient = 0.03
+    assert list(away(config)) == ["optimization"]
+    assert list(away(composed("arch.temperature=0.6").arch)) == ["temperature"]
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))

@@ -114,6 +114,9 @@ def typed(config: DictConfig) -> Config:
     except OmegaConfBaseException as unresolved:
         raise InputError(" ".join(str(unresolved).split())) from unresolved
     read(AuditSettings, settings)
+    for name in ("arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"):
+        if not isinstance(settings[name].get("_target_"), str):
+            raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
     if views := settings.pop("views", None):
         # In place of those that suit the data set's images.
         settings["dataset"] |= {"train_views": views, "query_views": views}

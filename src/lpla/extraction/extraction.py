@@ -82,7 +82,7 @@ class Extraction:
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
-            self.axes = self._find_axes(arch, device)
+            self.axes = self._find_axes(encoder, device)
         self.axes = {layer: axes.to(device) for layer, axes in self.axes.items()}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
         fast = compiled(encoder, backend_on(device, self.compile_on_cuda), training=False)
@@ -96,7 +96,7 @@ class Extraction:
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
 
-    def _find_axes(self, arch: Arch, device: torch.device) -> dict[str, Axes]:
+    def _find_axes(self, encoder: Encoder, device: torch.device) -> dict[str, Axes]:
         """A first pass over the clean views; computed by rank 0 alone, so that all ranks have the same bits."""
         first = Extraction(
             self.pixels,
@@ -111,7 +111,7 @@ class Extraction:
             bfloat16=self.bfloat16,
             compile_on_cuda=self.compile_on_cuda,
         )
-        clean = first.observe(arch, device)
+        clean = first.observe(encoder, device)
         self.forwards += first.forwards
         found = {layer: Axes.of(observed.values[PrincipalAxes.name]) for layer, observed in clean.items()}
         shutil.rmtree(first.folder)

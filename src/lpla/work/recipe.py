@@ -215,8 +215,8 @@ def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
         if isinstance(cause, InputError):
             raise cause from failed
         if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
-            name = config.get("_target_")
-            raise InputError(f"{name} cannot be built from its settings: {cause or failed}") from failed
+            message = " ".join(str(cause or failed).split())
+            raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from failed
         raise
 
 

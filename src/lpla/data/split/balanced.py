@@ -15,7 +15,7 @@ class Balanced(Split):
     """A pool of twice `members` images, all of them candidates, of every group of near-duplicates at most one."""
 
     def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
-        self.near_duplicates = near_duplicates
+        self.near_duplicates: NearDuplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; rows 2j+1 and 2j+2 are the complementary pair j, drawn from (seed, j) alone."""

@@ -15,7 +15,7 @@ class Disjoint(Split):
     """A pool of four times `members` images, the first half candidates, of every group of near-duplicates one."""
 
     def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
-        self.near_duplicates = near_duplicates
+        self.near_duplicates: NearDuplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; shadows 2j+1 and 2j+2 have complementary halves of the shadow part, from (seed, j)."""
