@@ -135,7 +135,7 @@ def test_no_path_is_in_a_key(tiny: Tiny) -> None:
 
 
 ENCODER, STATISTIC, NEITHER = (True, True), (False, True), (False, False)
-VERSIONS = dict.fromkeys(("nt_xent", "off_diagonal", "view_norm", "batch_norm", "maps", "train", "augment"), ENCODER)
+VERSIONS = dict.fromkeys(("contrastive", "view_norm", "batch_norm", "maps", "train", "augment"), ENCODER)
 VERSIONS |= dict.fromkeys(("observe", "query", "fold", "fixed_order"), STATISTIC)
 VERSIONS |= {"multicrop": NEITHER, SimCLR: ENCODER, CifarResNet: ENCODER, LogNorm: STATISTIC, Cosine: NEITHER}
 
@@ -164,7 +164,7 @@ def test_a_version_changes_the_keys_of_what_it_is_used_by(
 
 def test_every_version_constant_has_a_name_of_its_own() -> None:
     names = Counter(name for file in SOURCE.rglob("*.py") for name in keys._read(file)[0])
-    assert {"train", "augment", "observe", "nt_xent", "batch_norm"} <= set(names)
+    assert {"train", "augment", "observe", "contrastive", "batch_norm"} <= set(names)
     assert set(names.values()) == {1}
 
 
@@ -178,7 +178,7 @@ def test_the_imports_that_are_followed_are_those_of_the_file() -> None:
     file = SOURCE / "encoders" / "arch" / "simclr.py"
     modules = {node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)}
     assert modules <= set(keys._read(file)[1])
-    assert {"nt_xent", "dcl", "bank", "view_norm", "off_diagonal"} <= set(keys._versions_below(simclr.__name__))
+    assert {"contrastive", "view_norm", "batch_norm"} <= set(keys._versions_below(simclr.__name__))
 
 
 DEFAULT = Optimization(partial(torch.optim.SGD, momentum=0.9), 0.06, 128, 0)

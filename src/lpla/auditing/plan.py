@@ -120,7 +120,7 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
             attack.check([Labelled(index, {}, inside)])
         else:
             shadows = plan.encoders.shadows
-            attack.check([Labelled(-1 - s.index if s.foreign else s.index, {}, s.inside) for s in shadows])
+            attack.check([Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in shadows])
     except UndefinedError:
         return
 
