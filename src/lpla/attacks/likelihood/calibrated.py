@@ -18,7 +18,7 @@ from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 
 Likelihood = Literal[
-    "auto", "class_conditional", "lira", "lira_shared", "nig", "hier", "offline", "rmia", "crossed", "combined"
+    "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
 ]
 NO_LOG_RATIO = ("offline", "rmia")
 """Likelihoods whose score is a deviation or a share, not a log-likelihood ratio."""
