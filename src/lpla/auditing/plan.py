@@ -12,10 +12,10 @@ from jaxtyping import Bool, Int
 from omegaconf import DictConfig
 
 from lpla.auditing import checks
-from lpla.auditing.encoders import AuditEncoders, Casting
+from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.contracts.evidence import Query
-from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.inputs import Images, InputError, Membership, stream
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.recipe import Config, Unit, load_images, plug_in
@@ -53,7 +53,7 @@ class Plan:
         chosen = np.zeros(len(self.membership.index), dtype=bool)
         if self.knowledge.kind == "few_labels":
             candidates = np.flatnonzero(self.membership.candidates)
-            order = np.random.default_rng([self.choices["seed"], 5]).permutation(candidates)
+            order = stream("labels", self.choices["seed"]).permutation(candidates)
             chosen[order[: self.knowledge.images]] = True
         return chosen
 
@@ -87,7 +87,7 @@ def plan(config: DictConfig) -> Plan:
     checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
     full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
     attack = plug_in(settings["attack"])
-    casting = Casting(settings, attack, full_query, epochs)
+    statistics = wanted_statistics(settings, attack)
     found = Plan(
         choices=_choices(settings, knowledge),
         attack=settings["attack"],
@@ -100,7 +100,7 @@ def plan(config: DictConfig) -> Plan:
         permutations=settings["permutations"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=casting.line_up(knowledge, images, membership),
+        encoders=line_up(settings, knowledge, images, membership, statistics, full_query, epochs),
         epochs=epochs,
     )
     checks.check_learning(found, attack)

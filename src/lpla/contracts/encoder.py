@@ -102,13 +102,31 @@ class Backbone(nn.Module, ABC):
         raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
 
 
-class Arch(nn.Module, ABC):
+class Encoder(nn.Module, ABC):
+    """What can be queried, wherever it comes from: images in, an embedding at each of its layers out."""
+
+    layers: tuple[str, ...]
+    """What `encode` returns."""
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """The embedding at each of `layers`, which may be queried."""
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """A map of positions of images of `side` pixels, as a backbone's; raises UndefinedError if there is none."""
+        raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """Parts of such images, as a backbone's; raises UndefinedError if there is no map to compare them with."""
+        raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+
+class Arch(Encoder):
     """A self-supervised framework around a backbone: what it wants to see, what it minimises, what it would release."""
 
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes the weights."""
-    layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
-    """What `encode` returns."""
+    layers = ("backbone", "projector")
     smallest_batch: ClassVar[int] = 2
     """Images that a batch must hold: of one alone there is nothing to contrast, and no statistics of a batch."""
     backbone: Backbone
@@ -122,9 +140,13 @@ class Arch(nn.Module, ABC):
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
 
-    @abstractmethod
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The embedding at each of `layers`, which may be queried."""
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The backbone's."""
+        return self.backbone.positions(x, side)
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """The backbone's."""
+        return self.backbone.part(x, side)
 
 
 class Defense:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lpla.attacks.attack._training import Training, logits, train_network
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError
+from lpla.contracts.inputs import InputError, stream
 
 
 class NetworkAttack(Attack):
@@ -102,7 +102,7 @@ def _usable(values: Float[np.ndarray, "N *T F"]) -> Bool[np.ndarray, " N"]:
 
 def _held_out(index: np.ndarray, training: Training) -> Bool[np.ndarray, " M"]:
     """Which rows belong to the images held out."""
-    images = np.random.default_rng(training.seed).permutation(np.unique(index))
+    images = stream("held-out images", training.seed).permutation(np.unique(index))
     return np.isin(index, images[: round(training.validation * len(images))])
 
 

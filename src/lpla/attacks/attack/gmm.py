@@ -24,7 +24,7 @@ from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.inputs import InputError, UndefinedError, stream
 from lpla.contracts.settings import Count, Dimension, checked
 from lpla.extraction.statistic.clean import Clean
 
@@ -68,7 +68,7 @@ class GMM(Attack):
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
-        self._index, self.reference_ = shadows[0].index, None
+        self._index, self._foreign, self.reference_ = shadows[0].index, shadows[0].foreign, None
         with ThreadPoolExecutor(CONCURRENT) as pool:
             largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
             usable = _usable(largest)
@@ -112,7 +112,7 @@ class GMM(Attack):
         return found + self._set_aside
 
     def _vectors(self, seen: Seen) -> Float[np.ndarray, "N D"]:
-        if not np.array_equal(seen.index, self._index):
+        if seen.foreign != self._foreign or not np.array_equal(seen.index, self._index):
             raise UndefinedError(
                 "attack=gmm needs the same images of every encoder to align them, got different ones (split)"
             )
@@ -175,7 +175,7 @@ def _draw(z: Float[np.ndarray, "K N d"], side: Bool[np.ndarray, "K N"]) -> Float
     """The vectors on one side, at most MOST of them."""
     k, i = np.nonzero(side)
     if len(k) > MOST:
-        drawn = np.random.default_rng(0).choice(len(k), MOST, replace=False, shuffle=False)
+        drawn = stream("mixture sample", 0).choice(len(k), MOST, replace=False, shuffle=False)
         k, i = k[drawn], i[drawn]
     return z[k, i]
 

@@ -59,7 +59,7 @@ class Quantile(Attack):
         index, pixels = shadows[0].index, _pixels(shadows[0])
         if any(not np.array_equal(shadow.index, index) for shadow in shadows):
             raise ValueError("attack=quantile needs shadows of the same images in the same order")
-        if (index < 0).any():
+        if any(shadow.foreign for shadow in shadows):
             raise UndefinedError("attack=quantile needs shadows on the target's data set: it predicts from the pixels")
         self._set_aside = self._norms.set_aside(shadows)
         thumbs = thumbnails(pixels)

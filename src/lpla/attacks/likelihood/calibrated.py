@@ -106,7 +106,7 @@ class Calibrated:
         u = self._scaled(raw)
         if isinstance(self.model_, ClassConditional):
             return self.model_.score(u)
-        if not np.array_equal(target.index, self.index_):
+        if target.foreign or not np.array_equal(target.index, self.index_):
             raise UndefinedError(
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
@@ -132,7 +132,7 @@ class Calibrated:
 def _same_images(shadows: Sequence[Labelled]) -> bool:
     """Whether all hold the same images of the target's data set."""
     first = shadows[0].index
-    return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
+    return all(not shadow.foreign and np.array_equal(shadow.index, first) for shadow in shadows)
 
 
 def _combined(shadows: Sequence[Labelled]) -> str:
