@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
-from tiny_audit import ROOT, Ran, Silent, tiny_config
+from tiny_audit import ROOT, Ran, Silent
+from tiny_audit import tiny_settings as _settings
 
 from lpla.auditing.plan import Plan, plan
+from lpla.auditing.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +27,15 @@ def tiny() -> Callable[..., Plan]:
     """Overrides -> the plan of a tiny audit."""
 
     def make(*overrides: str) -> Plan:
-        return plan(tiny_config(*overrides))
+        return plan(_settings(*overrides))
 
     return make
 
 
 @pytest.fixture
-def tiny_settings() -> Callable[..., DictConfig]:
-    """Overrides -> the configuration of a tiny audit."""
-    return tiny_config
+def tiny_settings() -> Callable[..., Settings]:
+    """Overrides -> the settings of a tiny audit."""
+    return _settings
 
 
 @pytest.fixture(scope="session")

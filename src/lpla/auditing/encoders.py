@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 from jaxtyping import Int
 
-from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
@@ -37,6 +37,8 @@ class Casting:
     """Settings, an attack and the query of an audit -> the encoders that take part in it."""
 
     settings: Config
+    theirs: Config
+    """The settings by which shadows are trained."""
     attack: Attack
     full_query: Query
     epochs: tuple[int, ...]
@@ -62,7 +64,7 @@ class Casting:
         )
 
     def _shadows(self, knowledge: Knowledge, membership: Membership) -> tuple[QueriedEncoder, ...]:
-        theirs = shadow_settings(self.settings, knowledge)
+        theirs = self.theirs
         images = load_images(theirs["dataset"])
         foreign = theirs["dataset"] != self.settings["dataset"]
         if foreign:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 
 from lpla.auditing.encoders import AuditEncoders, Casting
 from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.result import columns
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
 
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
@@ -85,10 +87,10 @@ class Plan:
         return self.encoders.target.inside[self.judged]
 
 
-def plan(config: DictConfig) -> Plan:
+def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
-    _check(config)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
+    _check(told.config)
+    settings: Any = OmegaConf.to_container(told.config, resolve=True)
     settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
@@ -96,14 +98,15 @@ def plan(config: DictConfig) -> Plan:
     epochs = _epochs(settings)
     views = plug_in(settings["dataset"]).query_views
     full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
-    casting = Casting(settings, plug_in(settings["attack"]), full_query, epochs)
+    theirs = shadow_settings(settings, knowledge, told.alternative)
+    casting = Casting(settings, theirs, plug_in(settings["attack"]), full_query, epochs)
     return Plan(
-        choices=_choices(settings, knowledge),
+        choices=_choices(settings, knowledge, told.choices),
         attack=settings["attack"],
         knowledge=knowledge,
         images=images,
         membership=membership,
-        layers=_layers(settings, knowledge),
+        layers=_layers(settings, theirs, knowledge),
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
@@ -151,11 +154,11 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     return tuple(range(every, epochs, every))
 
 
-def _layers(settings: Config, knowledge: Knowledge) -> tuple[str, ...]:
+def _layers(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
     available = get_class(settings["arch"]["_target_"]).layers
     if knowledge.has_shadows:
-        theirs = get_class(shadow_settings(settings, knowledge)["arch"]["_target_"]).layers
-        available = tuple(layer for layer in available if layer in theirs)
+        shared = get_class(theirs["arch"]["_target_"]).layers
+        available = tuple(layer for layer in available if layer in shared)
     if settings["layer"] == "both":
         return available
     if settings["layer"] not in available:
@@ -163,11 +166,9 @@ def _layers(settings: Config, knowledge: Knowledge) -> tuple[str, ...]:
     return (settings["layer"],)
 
 
-def _choices(settings: Config, knowledge: Knowledge) -> dict[str, Any]:
+def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str]) -> dict[str, Any]:
     """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
-    options = HydraConfig.get().runtime.choices
-    groups = {group: options[group] for group in ("arch", "backbone", "dataset", "split", "attack", "defense")}
-    axes = {axis: settings[axis] for axis in ("p", "queries", "shadows", "epochs", "seed")}
-    axes["shadows"] = {"shadows": axes["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
-    norms = settings["attack"].get("norms", "")
-    return groups | axes | {"knowledge": knowledge.describe(), "norms": norms, "prior": settings["prior"]}
+    told = {name: options.get(name, settings.get(name)) for name in columns("choice")}
+    shadows = {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
+    attackers = {"knowledge": knowledge.describe(), "norms": settings["attack"].get("norms", ""), "shadows": shadows}
+    return {name: value for name, value in told.items() if value is not None} | attackers
