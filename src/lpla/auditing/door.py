@@ -114,7 +114,8 @@ def _written(value: Any) -> str:
     text = str(value)
     if isinstance(value, int | float) or re.fullmatch(r"[\w./+-]+", text):
         return text
-    quoted = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    # By Hydra's grammar a backslash is itself but before a quote.
+    quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
     return f"'{quoted}'"
 
 
