@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import in_worker
 import numpy as np
 import pytest
 import torch
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.auditing.plan import Plan
@@ -25,6 +26,7 @@ from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.work import dispatch
 from lpla.work.dispatch import make_all
+from lpla.work.executor.dask import Dask
 from lpla.work.executor.processes import Processes
 from lpla.work.executor.serial import Serial
 from lpla.work.recipe import Unit
@@ -182,6 +184,39 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
     with local as cluster:
         ran = cli(*TINY, "executor=dask", f"executor.address={cluster.scheduler_address}")
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """The settings of a certificate that signed itself, and so is its own authority."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("no openssl to make a certificate with")
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=lpla"]
+    subprocess.run([openssl, *made, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return {"tls_ca_file": cert, "tls_cert": cert, "tls_key": key}
+
+
+def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, str]) -> None:
+    with Dask(workers=1, **tls) as executor:
+        assert executor._cluster is not None
+        address = executor._cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert executor.submit(os.getpid).result(60) != os.getpid()
+        with Dask(address=address, **tls) as other:
+            assert other.submit(os.getpid).result(60) != os.getpid()
+        for stranger in (address, address.replace("tls://", "tcp://")):
+            with pytest.raises((OSError, TypeError)):
+                Client(stranger, timeout=3, set_as_default=False)
+
+
+def test_certificates_of_dask_are_all_or_none(tls: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"^executor.tls_key must be a PEM file, as TLS needs .*, got None$"):
+        Dask(**tls | {"tls_key": None})
+    with pytest.raises(InputError, match=r"^executor.tls_cert must be a PEM file, .*, got /no/such$"):
+        Dask(**tls | {"tls_cert": "/no/such"})
+    with pytest.raises(InputError, match=r"^executor.address must begin with tls:// .*, got tcp://here:8786$"):
+        Dask(address="tcp://here:8786", **tls)
 
 
 def test_work_that_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:

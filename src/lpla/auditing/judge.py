@@ -24,8 +24,10 @@ from lpla.metrics import roc as evaluate
 from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
 from lpla.metrics.verdict import Nulls, verdict
+from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.work.recipe import plug_in
+from lpla.work.unit import provenances
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -51,7 +53,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     An attack that does not exist under these settings has an empty row that says why, and nan for scores.
     """
     fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
-    fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer)
+    fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer) | _origin(plan, store)
     log_norm = mean_log_norm(plan.encoders.target, store, layer, plan.choices["p"], plan.queries)[plan.judged]
     try:
         trial = AttackRun(plan, store, layer)
@@ -65,7 +67,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
-    row = replace(row, notes=notes(row, attack))
+    row = replace(row, notes=notes(row, attack) + _mixture(plan, store, layer))
     return Judgement(row, score, _posterior(plan, attack, score), log_norm)
 
 
@@ -176,3 +178,16 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
         "duplicate_groups": plan.membership.duplicate_groups,
         "duplicates_aside": len(plan.membership.aside),
     }
+
+
+def _origin(plan: Plan, store: Store) -> dict[str, str]:
+    """What trained the target."""
+    trained = provenances(plan.encoders.target.unit, store)[0]
+    return {"trained_revision": trained["git_revision"], "trained_on": provenance.trained_on(trained)}
+
+
+def _mixture(plan: Plan, store: Store, layer: str) -> tuple[str, ...]:
+    """A note if not all artifacts behind the row were computed alike."""
+    units = (*plan.units, plan.encoders.untrained.unit)
+    sentence = provenance.mixed([one for unit in units for one in provenances(unit, store)])
+    return (f"{layer}: {sentence}",) if sentence else ()

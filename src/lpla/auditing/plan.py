@@ -17,7 +17,10 @@ from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.result import columns
+from lpla.work.dispatch import trains_here
+from lpla.work.machine import check_trainer
 from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
+from lpla.work.trainer import resolve
 
 LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
 LOWEST |= {
@@ -91,6 +94,8 @@ def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     _check(told.config)
     settings: Any = OmegaConf.to_container(told.config, resolve=True)
+    settings["trainer"] = resolve(settings["trainer"])
+    check_trainer(settings["trainer"], trains_here(settings["executor"]))
     settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])

@@ -74,7 +74,16 @@ class Arch(nn.Module, ABC):
 
 
 class Defense:
-    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing."""
+    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing.
+
+    A defence that overrides `release` alone shares its encoder with no defence. One that overrides anything else has an
+    encoder of its own, in whose key the defence stands.
+    """
+
+    version: ClassVar[int] = 1
+    """Raise it when a change of the code changes the weights or what is released."""
+    release_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Names of the constructor's arguments that `release` alone reads: in no encoder's key."""
 
     def train_views(self, views: Views) -> Views:
         """The base augmentation of training, possibly strengthened."""

@@ -136,6 +136,9 @@ class AuditResult:
     duplicate_groups: int | None = column("count", "Groups of near-duplicates in the data set.")
     duplicates_aside: int = column("count", "Images set aside because each is a near-duplicate of another.")
     git_revision: str = column("text", "The code's commit.")
+    trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
+                                   default="")  # fmt: skip
+    trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
     notes: tuple[str, ...] = column("text", "Why a number is absent, what was set aside, which null failed.",
                                     default=())  # fmt: skip

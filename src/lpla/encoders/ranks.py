@@ -15,6 +15,8 @@ from jaxtyping import Shaped
 from lightly.utils import dist as lightly_dist
 from torch import Tensor
 
+RANKS_VERSION = 1
+"""Raise it when a change here changes the weights."""
 Item = TypeVar("Item")
 
 

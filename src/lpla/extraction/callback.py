@@ -27,7 +27,7 @@ from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pendin
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+OBSERVE_VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
 Item = TypeVar("Item")
 
@@ -65,6 +65,7 @@ class Extraction(pl.Callback):
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
+        self.device = torch.device("cpu")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Observe the encoder as it is after the epoch."""
@@ -84,6 +85,7 @@ class Extraction(pl.Callback):
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = arch.training
         arch.to(device).eval()
+        self.device = device
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)

@@ -16,6 +16,8 @@ from lpla.contracts.encoder import Arch, Backbone
 from lpla.contracts.evidence import Query
 from lpla.data.augment.apply import augment, clean
 
+QUERY_VERSION = 1
+"""Raise it when a change here changes the embeddings."""
 FORWARD = {"cpu": 64, "cuda": 1024}
 """Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
 incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""

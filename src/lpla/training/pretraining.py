@@ -7,7 +7,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -32,7 +32,7 @@ from lpla.training.pixels import Members, fits
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+TRAIN_VERSION = 2
 """Raise it when a change here changes the weights."""
 
 AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
@@ -58,12 +58,6 @@ class TrainConfig:
         if self.batch_size % ranks:
             wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
             raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
-        defaults = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Pretraining(pl.LightningModule):

@@ -17,6 +17,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
 from lpla.encoders.recompute import recomputed
+from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.training.callbacks import Epochs, Progress
 from lpla.training.checkpoint import Checkpoints
@@ -56,7 +57,9 @@ def train_encoder(
         (folder / "training.json").write_text(json.dumps(record))
 
     if ranks.number() == 0:
-        store.put("encoders", unit.encoder_parts, write)
+        device = provenance.device_name(trainer_factory(unit)().strategy.root_device)
+        made = provenance.describe(device, unit.training_precision)
+        store.put("encoders", unit.encoder_parts, write, made)
         checkpoints.clear()
 
 

@@ -9,28 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
-from torch.distributed import is_torchelastic_launched
-from torch.distributed.elastic.multiprocessing.errors import record
 
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
 from lpla.extraction.callback import Extraction
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
+from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.callbacks import Kept, Progress
 from lpla.work.encoder import train_encoder
-from lpla.work.launcher import joining, launch
 from lpla.work.recipe import (
     Config,
     ExtractionRequest,
@@ -73,11 +71,13 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not pending:
             return UnitReport(False, 0, 0, time.monotonic() - start)
         if unit.distributed and not ranks.launched():
+            from lpla.work.launcher import launch
+
             made = UnitReport(**launch(unit, store.root, scratch, progress.begin))
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
-            _extraction(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+            extraction_of(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
@@ -106,6 +106,11 @@ def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
     return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
 
 
+def views_to_observe(unit: Unit, store: Store) -> int:
+    """How many views the encoder is asked for until the store has every statistic asked of it."""
+    return sum(len(o.index) * o.query.queries for o in unit.observations if _missing(unit, o, store))
+
+
 def is_made(unit: Unit, store: Store) -> bool:
     """Whether the store has the encoder and every statistic asked of it."""
     return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
@@ -128,13 +133,22 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
     return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
 
 
+def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
+    """What computed the encoder, and then each statistic asked of it; the unit must have been made."""
+    places = [store.path("encoders", key_of(unit.encoder_parts))]
+    for one in unit.observations:
+        places += [store.path("statistics", key_of(unit.statistic_parts(one, s))) for s in one.statistics]
+    return [provenance.read(place) for place in places]
+
+
 def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Config]:
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
 
-def _extraction(
+def extraction_of(
     unit: Unit, observation: ExtractionRequest, todo: list[Config], progress: Progress, views: ViewCache, folder: Path
 ) -> Extraction:
+    """What observes the encoder for one request: the statistics `todo` of it, written to `folder`."""
     index = np.asarray(observation.index)
     advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
 
@@ -185,28 +199,31 @@ def _save_statistic(
                 extraction.path(layer, name).replace(folder / f"{layer}.npy")
         (folder / "counts.json").write_text(json.dumps(counts))
 
-    store.put("statistics", unit.statistic_parts(observation, config), write)
+    made = provenance.describe(provenance.device_name(extraction.device), unit.precision)
+    store.put("statistics", unit.statistic_parts(observation, config), write, made)
 
 
-@record
 def main() -> None:
     """Command line of one unit, or of one rank of it."""
+    from torch.distributed import is_torchelastic_launched
+
     from lpla.work.progress import Bars
+    from lpla.work.rank import joined
 
     parser = argparse.ArgumentParser(prog="python -m lpla.work.unit", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
-    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
-    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
     options = parser.parse_args()
     unit, store = Unit.load(options.recipe), Store(options.store)
     if is_torchelastic_launched():
-        with joining(unit, options.events, options.launcher) as events:
-            events.end(asdict(make(unit, store, events)))
+        with joined(unit, options.recipe.parent) as reports:
+            reports.end(asdict(make(unit, store, reports)))
     else:
         with signals.stoppable(), Bars() as bars:
             print(make(unit, store, bars))
 
 
 if __name__ == "__main__":
-    main()
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)()  # Its errors reach the launcher as a file.

@@ -21,7 +21,7 @@ from lpla.data.augment.draws import uniforms
 from lpla.data.augment.subset import on_chosen
 from lpla.data.augment.views import check
 
-VERSION = 1
+AUGMENT_VERSION = 1
 """Raise it when a change of this package changes the views."""
 
 # Every parameter has its own place among the draws, so that switching an operation leaves the others' draws alone.

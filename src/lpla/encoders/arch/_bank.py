@@ -14,6 +14,9 @@ from torch import Tensor
 from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
 
+BANK_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 class Queue(MemoryBankModule):
     """The last `queue_size` embeddings; full from the start, of random directions from torch's global generator."""

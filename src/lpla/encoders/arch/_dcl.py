@@ -14,6 +14,9 @@ from lpla.encoders.arch._nt_xent import nonzero
 from lpla.encoders.arch._off_diagonal import off_diagonal
 from lpla.encoders.ranks import all_gather
 
+DCL_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 class DCL(nn.Module):
     """Pull an embedding to its other view; push it from all views of the other images (equation 6, unweighted)."""

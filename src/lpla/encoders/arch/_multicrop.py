@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lpla.contracts.inputs import InputError, Views
 
+MULTICROP_VERSION = 1
+"""Raise it when a change here changes the weights."""
 MODES = ("joint", "per_view")
 
 

@@ -14,6 +14,9 @@ from lpla.encoders import ranks
 from lpla.encoders.arch._bank import Queue
 from lpla.encoders.arch._off_diagonal import off_diagonal
 
+NT_XENT_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def nonzero(temperature: float) -> float:
     """The temperature itself; raises ValueError for 0, as Lightly does, since similarities are divided by it."""

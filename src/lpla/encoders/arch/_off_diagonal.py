@@ -3,6 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
+OFF_DIAGONAL_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def off_diagonal(square: Float[Tensor, "B B"]) -> Float[Tensor, "B B-1"]:
     """Each row's other entries, in their order: after the first, the diagonal is every (B + 1)-th entry in memory."""

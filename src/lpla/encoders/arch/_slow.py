@@ -7,6 +7,8 @@ from typing import TypeVar
 from lightly.models.utils import deactivate_requires_grad
 from torch import nn
 
+SLOW_COPY_VERSION = 1
+"""Raise it when a change here changes the weights."""
 Network = TypeVar("Network", bound=nn.Module)
 
 

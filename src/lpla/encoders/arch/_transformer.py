@@ -7,6 +7,9 @@ from torch import nn
 
 from lpla.contracts.encoder import Backbone
 
+NECK_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
     """The transformer within a backbone; None if it is a convolutional network."""

@@ -8,6 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lpla.contracts.inputs import InputError
 from lpla.encoders.batch_norm import over_ranks
 
+VIEW_NORM_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 class PerViewBatchNorm(_BatchNorm):
     """Batch norm that in training takes its statistics over each of `views` equal parts of the batch alone.

@@ -2,6 +2,8 @@
 
 from lpla.contracts.inputs import UndefinedError
 
+MAPS_VERSION = 1
+"""Raise it when a change here changes the positions."""
 STAGES = 4
 
 

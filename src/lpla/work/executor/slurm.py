@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from submitit import AutoExecutor, Job
 from submitit.core.utils import UncompletedJobError
@@ -23,6 +23,8 @@ class Slurm(Executor):
 
     `parameters` are further ones of sbatch, by their names (account, qos, ...).
     """
+
+    elsewhere: ClassVar[bool] = True
 
     def __init__(
         self,
