@@ -6,13 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from tiny_audit import ROOT, Ran, Silent
-from tiny_audit import tiny_settings as _settings
 
-from lpla.auditing.plan import Plan, plan
-from lpla.auditing.settings import Settings
+# Before any module of lpla is imported: in tests every shape and type that is annotated is checked at every call.
+jaxtyping.install_import_hook("lpla", "type_check.check")
+
+from tiny_audit import ROOT, Ran, Silent  # noqa: E402
+from tiny_audit import tiny_settings as _settings  # noqa: E402
+
+from lpla.auditing.plan import Plan, plan  # noqa: E402
+from lpla.auditing.settings import Settings  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
