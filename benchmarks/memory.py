@@ -22,7 +22,7 @@ from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Views
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache

@@ -78,7 +78,7 @@ def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
 def _kind(unit: Unit) -> str:
     """What the time of an epoch depends on."""
     regime = unit.regime
-    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size, regime.augment])
+    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size])
 
 
 def _name(unit: Unit) -> str:

@@ -20,7 +20,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import UndefinedError, Views
 from lpla.data.augment.apply import augment, clean
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.part_energy import PartEnergy

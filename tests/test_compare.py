@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from lpla.contracts.inputs import InputError
 from lpla.metrics.compare import paired_auc
-from lpla.metrics.roc import auc
+from lpla.metrics.roc import auc, delong_error
 
 
 def two_attacks(
@@ -75,8 +75,9 @@ def test_the_paired_test_is_antisymmetric_and_sees_ranks_alone(
 
 def test_against_a_score_that_knows_nothing_the_interval_is_that_of_the_auc() -> None:
     score, _, member = two_attacks(2, 60, 40)
-    alone, (against, _) = auc(score, member), paired_auc(score, np.zeros(100), member)
-    assert [against.low, against.high] == pytest.approx([alone.low - 0.5, alone.high - 0.5])
+    value, error = auc(score, member).value - 0.5, delong_error(score, member)
+    against, _ = paired_auc(score, np.zeros(100), member)
+    assert [against.low, against.high] == pytest.approx([value - 1.96 * error, value + 1.96 * error], abs=1e-5)
 
 
 def test_unanimous_images_give_the_sign_test_and_no_certainty() -> None:

@@ -27,7 +27,7 @@ from lpla.encoders.backbone.cifar_resnet import CifarResNet
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.store.artifacts import key_of
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work import keys
 from lpla.work.recipe import ExtractionRequest, Unit, statistic_config
 

@@ -30,6 +30,8 @@ from lpla.work.launcher import Launch
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Ran]
 DDP = ("trainer=ddp", "trainer.devices=2")
 FEW = ("knowledge.kind=known_nonmembers", "knowledge.images=20")

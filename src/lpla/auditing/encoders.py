@@ -14,7 +14,7 @@ from lpla.contracts.evidence import Attack, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Config, ExtractionRequest, Unit, load_images, plug_in, statistic_config, statistic_of
 
 
@@ -95,7 +95,7 @@ class Casting:
 
     def _unit(self, settings: Config, row: int, membership: Membership, final: tuple[ExtractionRequest, ...]) -> Unit:
         views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
-        epochs, size, augment = settings["epochs"], settings["train"]["batch_size"], settings["train"]["augment"]
+        epochs, size = settings["epochs"], settings["train"]["batch_size"]
         earlier = (replace(observation, epoch=epoch) for epoch in self.epochs for observation in final)
         return Unit(
             name=f"shadow {row}" if row else "target",
@@ -104,7 +104,7 @@ class Casting:
             dataset=settings["dataset"],
             defense=settings["defense"],
             members=_ints(membership.members(row)),
-            regime=TrainConfig(epochs, size, views, _seed(settings["seed"], row), augment),
+            regime=TrainConfig(epochs, size, views, _seed(settings["seed"], row)),
             observations=(*final, *earlier),
             trainer=settings["trainer"],
             batch_size=settings["observe"]["batch_size"],

@@ -93,6 +93,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
+    log.info("images: %s", work.images.summary)
     store = Store(config.store)
     with store.watched():
         _make_all(work, store, _plain(config.executor))

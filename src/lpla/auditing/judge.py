@@ -23,6 +23,7 @@ from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate
 from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
+from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import Nulls, verdict
 from lpla.store import provenance
 from lpla.store.artifacts import Store
@@ -67,7 +68,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
-    row = replace(row, notes=notes(row, attack) + _mixture(plan, store, layer))
+    row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
     return Judgement(row, score, _posterior(plan, attack, score), log_norm)
 
 
@@ -97,10 +98,14 @@ def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
         rate = evaluate.tpr_at(score, member, fpr)
         fields |= {f"tpr_at_{name}": rate and rate.value, f"fpr_at_{name}": rate and rate.realised_fpr}
         fields |= {f"tpr_at_{name}_low": rate and rate.low, f"tpr_at_{name}_high": rate and rate.high}
-    return fields | {
-        "balanced_accuracy": evaluate.balanced_accuracy(score, member, threshold),
-        "precision": evaluate.precision(score, member, threshold),
-    }
+    for name, figure in (("balanced_accuracy", evaluate.balanced_accuracy), ("precision", evaluate.precision)):
+        found = figure(score, member, threshold)
+        fields |= {
+            name: found and found.value,
+            f"{name}_low": found and found.low,
+            f"{name}_high": found and found.high,
+        }
+    return fields
 
 
 def _with_nulls(
@@ -112,18 +117,17 @@ def _with_nulls(
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
     untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
     nulls = Nulls(evaluate.auc(untrained, member).value, _blind(plan, member), _parity(plan, member))
-    fpr = evaluate.lowest_fpr(row.nonmembers)
-    rate = evaluate.tpr_at(score, member, fpr) if fpr else None
-    leak_p = evaluate.leak_p_value(score, member, fpr) if fpr else None
+    tested = leak_test(score, member)
+    p_values = {} if tested.undecided else {"leak_p": tested.p, "p_rank": tested.p_rank, "p_tail": tested.p_tail}
     return replace(
         row,
-        leak_p=leak_p,
+        **p_values,
         null_untrained_auc=nulls.untrained_auc,
         null_permuted_auc=float(np.mean([_permuted(trial, one) for one in range(plan.permutations)])),
         null_nonmembers_auc=nonmember_auc(score, member, plan.choices["seed"]).value,
         **_named("blind", nulls.blind),
         **_named("null_parity", nulls.parity),
-        verdict=verdict(rate, leak_p, nulls, row.members, row.nonmembers),
+        verdict=verdict(score, member, nulls),
     )
 
 

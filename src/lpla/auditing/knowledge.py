@@ -49,16 +49,26 @@ class Knowledge:
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])
 
 
+def separate_views(settings: Config) -> Config:
+    """The settings with the views out of the data set: `train_views` and `query_views` stand beside `dataset`.
+
+    On the command line they belong to the data set whose images they suit; images themselves do not depend on them.
+    """
+    dataset = dict(settings["dataset"])
+    views = {name: dataset.pop(name) for name in ("train_views", "query_views")}
+    return settings | views | {"dataset": dataset}
+
+
 Alternative = Callable[[str, str], Any]
 """A configuration group and one of its options -> the default settings with it (`Settings.alternative`)."""
 
 
 def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alternative) -> Config:
     """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
-    other = dict(settings) | {"train_views": settings["dataset"]["train_views"]}
+    other = dict(settings)
     if knowledge.dataset != SAME:
-        composed = alternative("dataset", knowledge.dataset)
-        other |= {"dataset": composed["dataset"], "train_views": composed["dataset"]["train_views"]}
+        composed = separate_views(alternative("dataset", knowledge.dataset))
+        other |= {"dataset": composed["dataset"], "train_views": composed["train_views"]}
     if knowledge.arch != SAME:
         composed = alternative("arch", knowledge.arch)
         other["arch"] = composed["arch"]

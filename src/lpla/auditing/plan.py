@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 
 from lpla.auditing.encoders import AuditEncoders, Casting
-from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
@@ -93,16 +93,17 @@ class Plan:
 def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     _check(told.config)
-    settings: Any = OmegaConf.to_container(told.config, resolve=True)
+    plain: Any = OmegaConf.to_container(told.config, resolve=True)
+    settings = separate_views(plain)
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
-    settings["train_views"] = settings["dataset"]["train_views"]
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
     membership = _draw(settings, knowledge, images)
     epochs = _epochs(settings)
-    views = plug_in(settings["dataset"]).query_views
-    full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    full_query = Query(
+        plug_in(settings["query_views"]), max(settings["queries"], settings["observe"]["queries"]), settings["seed"]
+    )
     theirs = shadow_settings(settings, knowledge, told.alternative)
     casting = Casting(settings, theirs, plug_in(settings["attack"]), full_query, epochs)
     return Plan(

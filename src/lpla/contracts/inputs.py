@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,6 +58,10 @@ class Images:
     """In memory, or a memory map: whoever needs a part indexes that part."""
     labels: Int[Tensor, " N"]
     """Classes from 0, or -1 for an image without a label."""
+    names: Sequence[str] | None = None
+    """Each image's file, as a path below the folder of the data set; None where images are no files."""
+    left_out: tuple[str, ...] = ()
+    """What of the source is not among the images, by kind, with counts."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -65,8 +70,20 @@ class Images:
         if self.labels.shape != self.pixels.shape[:1]:
             raise ValueError(f"{self.name} needs {len(self.pixels)} labels, one per image, got {len(self.labels)}")
 
+        if self.names is not None and len(self.names) != len(self.pixels):
+            raise ValueError(f"{self.name} needs {len(self.pixels)} names, one per image, got {len(self.names)}")
+
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def summary(self) -> str:
+        """How many images of how many classes there are, and what was left out of them: one sentence."""
+        classes = self.labels.unique()
+        found = f"{self.name}: {len(self)} images of {int((classes >= 0).sum())} classes"
+        unlabelled = int((self.labels < 0).sum())
+        found += f", {unlabelled} of them without a class" if unlabelled else ""
+        return found + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     @cached_property
     def digest(self) -> str:
@@ -79,10 +96,7 @@ class Images:
 
 
 class Dataset(ABC):
-    """A source of images and the views that suit them."""
-
-    train_views: Views
-    query_views: Views
+    """A source of images; the views that suit them stand beside it in its yaml."""
 
     @abstractmethod
     def load(self) -> Images:

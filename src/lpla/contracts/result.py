@@ -93,10 +93,10 @@ class AuditResult:
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
     auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
-                               "interval).", "AUC", interval=True, over_seeds=True)  # fmt: skip
+                               "logit interval).", "AUC", interval=True, over_seeds=True)  # fmt: skip
     auc_low: float | None = _low()
     auc_high: float | None = _high()
-    tpr_at_5pct: float | None = _found("figure", "Part of the members found at 5 % false positives (Clopper-Pearson).",
+    tpr_at_5pct: float | None = _found("figure", "Part of the members found at 5 % false positives (bootstrap).",
                                        "TPR@5%", interval=True, over_seeds=True)  # fmt: skip
     tpr_at_5pct_low: float | None = _low()
     tpr_at_5pct_high: float | None = _high()
@@ -110,12 +110,22 @@ class AuditResult:
     tpr_at_0_1pct_low: float | None = _low()
     tpr_at_0_1pct_high: float | None = _high()
     fpr_at_0_1pct: float | None = _found("figure", "Realised at the threshold of that rate.")
-    leak_p: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
-                                  "measurable.")  # fmt: skip
-    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.")
-    precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.")
+    leak_p: float | None = _found("figure", 'P-value of "no leak" by both tests, min(1, 2 min(p_rank, p_tail)).')
+    p_rank: float | None = _found("figure", 'One-sided p-value of "no leak" from all ranks.')
+    p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
+                                  "measurable, at 5 % where none is.")  # fmt: skip
+    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
+                                             interval=True)  # fmt: skip
+    balanced_accuracy_low: float | None = _low()
+    balanced_accuracy_high: float | None = _high()
+    precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.", interval=True)
+    precision_low: float | None = _low()
+    precision_high: float | None = _high()
     knn_accuracy: float | None = _found("utility", "Accuracy of the nearest neighbours on images that the encoder "
                                         "never saw.", "kNN", over_seeds=True)  # fmt: skip
+    knn_balanced_accuracy: float | None = _found("utility", "Mean over the classes of the kNN accuracy; 1 / classes is "
+                                                 "the level of a collapsed encoder.")  # fmt: skip
+    knn_chance: float | None = _found("utility", "The kNN accuracy of always naming the most frequent class.")
     linear_accuracy: float | None = _found("utility", "The same of a linear classifier.", "lin.")
     embedding_spread: float | None = _found("utility", "Spread of the embeddings: 0 = collapsed, 1 = isotropic.",
                                             "spread")  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.contracts.result import InputError
-from lpla.metrics.roc import NEEDED_NONMEMBERS, Estimate, Rate, auc, leak_p_value, lowest_fpr, tpr_at
+from lpla.metrics.roc import NEEDED_NONMEMBERS, Estimate, Rate, auc, tpr_at
+from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import Nulls, verdict
 
 
@@ -50,8 +51,8 @@ def evaluate(score: Any, member: Any) -> Evaluation:
         member: [N] booleans (or 0 and 1), whether each image was in the training set.
 
     Returns:
-        The figures with their intervals, the test, and the verdict, in which nothing but the scores was looked at: no
-        null (untrained encoder, pixels, views) could call it invalid.
+        The figures with their intervals, the p-value of both tests, and the verdict, in which nothing but the scores
+        was looked at: no untrained encoder, no pixels and no views.
 
     Raises:
         InputError: If the arrays are not one number and one label per image, or one of the groups is empty.
@@ -60,15 +61,11 @@ def evaluate(score: Any, member: Any) -> Evaluation:
     if scores.shape != inside.shape or scores.ndim != 1:
         got = f"{scores.shape} and {inside.shape}"
         raise InputError(f"score and member must be arrays of one length, an element per image, got shapes {got}")
-    estimate = auc(scores, inside)
+    rates = tuple(rate for fpr in NEEDED_NONMEMBERS if (rate := tpr_at(scores, inside, fpr)))
+    area, test = auc(scores, inside), leak_test(scores, inside)
+    said = verdict(scores, inside, Nulls(None, None, None))
     members, nonmembers = int(inside.sum()), int((~inside).sum())
-    rates = (tpr_at(scores, inside, fpr) for fpr in NEEDED_NONMEMBERS)
-    fpr = lowest_fpr(nonmembers)
-    p = None if fpr is None else leak_p_value(scores, inside, fpr)
-    said = verdict(fpr and tpr_at(scores, inside, fpr), p, Nulls(None, None, None), members, nonmembers)
-    if fpr is None:
-        said = f"undecided: {said.partition(': ')[2]}"
-    return Evaluation(estimate, tuple(rate for rate in rates if rate), p, members, nonmembers, said)
+    return Evaluation(area, rates, None if test.undecided else test.p, members, nonmembers, said)
 
 
 def _numbers(score: Any) -> Float[np.ndarray, " N"]:

@@ -44,15 +44,23 @@ def key_of(parts: Mapping[str, Any]) -> str:
 class Store:
     """A folder of finished artifacts; safe to share between processes."""
 
-    def __init__(self, root: str | Path, create: bool = True) -> None:
-        """Open the store at `root`; raises InputError if it cannot be written or, without `create`, is no store.
+    def __init__(self, root: str | Path, create: bool = True, setting: str = "store") -> None:
+        """Open the store at `root`, the folder that the configuration's key `setting` names.
 
         Without `create` nothing is written, so that a command can look at a folder that is somebody else's.
+
+        Args:
+            root: The folder; `~` is expanded.
+            create: Whether to make the folder, or to refuse one that is no store.
+            setting: Named in messages.
+
+        Raises:
+            InputError: The folder cannot be written or, without `create`, is no store.
         """
-        self.root = Path(root).expanduser().absolute()
+        self.root, self.setting = Path(root).expanduser().absolute(), setting
         if not create:
             if not (self.root / MARKER).is_file():
-                raise InputError(f"store must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
+                raise InputError(f"{setting} must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
             return
         try:
             # A folder that is there keeps its mode: that of one shared by a group is its owner's to choose.
@@ -63,7 +71,7 @@ class Store:
             (self.root / MARKER).write_text("A store of lpla: python -m lpla.store lists and prunes it.\n")
         except OSError as refused:
             problem = f"cannot be written ({refused.strerror})"
-            raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
+            raise InputError(f"{setting} must be a folder this user can write, but {self.root} {problem}") from refused
 
     def path(self, kind: str, key: str) -> Path:
         """Where the artifact stands, or would stand."""
@@ -126,7 +134,7 @@ class Store:
         place = self.path(kind, key_of(parts))
         draft = self.root / "unfinished" / uuid4().hex
         try:
-            draft.mkdir()
+            draft.mkdir(mode=0o700)
             write(draft)
             (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
             (draft / provenance.PROVENANCE).write_text(json.dumps(made or provenance.describe(), indent=1))
@@ -138,8 +146,8 @@ class Store:
         except FileNotFoundError:
             raise  # The store itself is gone: see `watched`.
         except OSError as refused:
-            message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
-            raise InputError(message) from refused
+            problem = f"{kind} {place.name}: {refused.strerror}; finished artifacts are kept"
+            raise InputError(f"{self.setting}={self.root} refused {problem}") from refused
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return place

@@ -16,8 +16,9 @@ from lpla.contracts.inputs import InputError
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training import signals
+from lpla.work.progress import Progress
 from lpla.work.recipe import Config, Unit
-from lpla.work.unit import Progress, UnitReport, make, to_train
+from lpla.work.unit import UnitReport, make, to_train
 
 log = logging.getLogger(__name__)
 

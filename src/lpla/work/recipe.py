@@ -17,15 +17,15 @@ from hydra.utils import get_class, instantiate
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
-from lpla.extraction import callback as observe
-from lpla.training import pretraining as train
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work import keys
 from lpla.work.machine import accelerator, check_trainer
 from lpla.work.trainer import TRAINER, resolve
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Of a network's answers, by Lightning's names."""
+TRAINING, EXTRACTION = "lpla.training.pretraining", "lpla.extraction.extraction"
+"""Modules whose versions are in the keys of encoders and of statistics; nothing imports Lightning to name one."""
 NAMEABLE = tuple(f"lpla.encoders.{group}." for group in ("arch", "backbone", "defense"))
 NAMEABLE += ("lpla.data.dataset.", "lpla.extraction.statistic.", "lpla.contracts.")
 NAMEABLE += ("torch.optim.", "lightly.utils.lars.", "pytorch_lightning.strategies.")
@@ -90,7 +90,7 @@ class Unit:
             "members": digest(self.members),
             "train": keys.changed(self.regime),
             "precision": self.training_precision,
-            "versions": keys.versions(_targets(plug_ins), train.__name__),
+            "versions": keys.versions(_targets(plug_ins), TRAINING),
         }
 
     def statistic_parts(self, observation: ExtractionRequest, statistic: Config) -> Config:
@@ -106,7 +106,7 @@ class Unit:
             "query": keys.changed(observation.query),
             "epoch": observation.epoch,
             "statistic": keys.of_plug_in(statistic),
-            "versions": keys.versions(_targets(plug_ins), observe.__name__),
+            "versions": keys.versions(_targets(plug_ins), EXTRACTION),
         }
 
     def save(self, path: Path) -> None:

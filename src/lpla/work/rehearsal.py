@@ -16,7 +16,8 @@ import torch
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training.callbacks import Clock
-from lpla.training.pretraining import TrainConfig, train
+from lpla.training.config import TrainConfig
+from lpla.training.pretraining import train
 from lpla.work.progress import Unseen
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 from lpla.work.unit import extraction_of

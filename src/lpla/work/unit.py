@@ -21,14 +21,13 @@ from safetensors.torch import load_file
 
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
 from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
-from lpla.training.callbacks import Kept, Progress
-from lpla.work.encoder import train_encoder
+from lpla.work.progress import Progress
 from lpla.work.recipe import (
     Config,
     ExtractionRequest,
@@ -85,8 +84,13 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not epochs:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
-            kept = Kept(lambda: _save_observed(unit, store, waiting))
-            train_encoder(arch, unit, store, [*extractions, kept], progress, min(epochs, default=None))
+            # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
+            from lpla.work.encoder import train_encoder
+
+            def save() -> None:
+                _save_observed(unit, store, waiting)
+
+            train_encoder(arch, unit, store, extractions, save, progress, min(epochs, default=None))
         for _, _, extraction in waiting:
             # Observed already when training ended; an encoder from the store is observed now.
             if extraction.result is None:

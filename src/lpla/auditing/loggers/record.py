@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.metrics import roc_curve
 
 from lpla.auditing.judge import Judgement
 from lpla.auditing.plan import Plan
@@ -54,6 +53,8 @@ class Layer:
 
         All rates where they are at most ROC_POINTS.
         """
+        from sklearn.metrics import roc_curve
+
         if np.isnan(self.score).any():
             return np.empty((0, 2))
         rates = np.stack(roc_curve(self.member, self.score)[:2], axis=1)

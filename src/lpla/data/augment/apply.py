@@ -15,10 +15,9 @@ from torch import Tensor
 from lpla.contracts.inputs import InputError, Views
 from lpla.data.augment.blur import blur
 from lpla.data.augment.boxes import ATTEMPTS, crop_boxes, whole_boxes
-from lpla.data.augment.colour import NEUTRAL, grayscale, jitter
+from lpla.data.augment.colour import NEUTRAL, grayscale, jitter, on_chosen
 from lpla.data.augment.crop import resized_crop
 from lpla.data.augment.draws import uniforms
-from lpla.data.augment.subset import on_chosen
 from lpla.data.augment.views import check
 
 AUGMENT_VERSION = 1

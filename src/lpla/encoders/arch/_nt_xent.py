@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.encoders import ranks
-from lpla.encoders.arch._bank import Queue
 from lpla.encoders.arch._off_diagonal import off_diagonal
 
 NT_XENT_VERSION = 1
@@ -26,9 +25,9 @@ def nonzero(temperature: float) -> float:
 
 
 class NTXent(nn.Module):
-    """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a queue."""
+    """Tell each embedding's other view from all others of the batch, that of all ranks, or from those of a `Queue`."""
 
-    def __init__(self, temperature: float, queue: Queue | None = None) -> None:
+    def __init__(self, temperature: float, queue: nn.Module | None = None) -> None:
         super().__init__()
         self.temperature = nonzero(temperature)
         self.memory_bank = queue

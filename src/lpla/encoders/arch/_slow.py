@@ -4,7 +4,6 @@ from copy import deepcopy
 from math import cos, pi
 from typing import TypeVar
 
-from lightly.models.utils import deactivate_requires_grad
 from torch import nn
 
 SLOW_COPY_VERSION = 1
@@ -15,8 +14,15 @@ Network = TypeVar("Network", bound=nn.Module)
 def slow_copy(network: Network) -> Network:
     """A copy that no optimiser moves."""
     copy = deepcopy(network)
-    deactivate_requires_grad(copy)
+    copy.requires_grad_(False)
     return copy
+
+
+def update_momentum(network: nn.Module, copy: nn.Module, momentum: float) -> None:
+    """Move the parameters of the copy towards those of the network; it keeps the share `momentum` of its own."""
+    from lightly.models import utils
+
+    utils.update_momentum(network, copy, momentum)
 
 
 def cosine_momentum(momentum: float, final_momentum: float, progress: float) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from lightly.models.modules import MaskedVisionTransformerTIMM
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from lpla.contracts.encoder import Backbone
+
+if TYPE_CHECKING:
+    from lightly.models.modules import MaskedVisionTransformerTIMM
 
 NECK_VERSION = 1
 """Raise it when a change here changes the weights."""
@@ -13,6 +17,8 @@ NECK_VERSION = 1
 
 def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
     """The transformer within a backbone; None if it is a convolutional network."""
+    from lightly.models.modules import MaskedVisionTransformerTIMM
+
     net = getattr(backbone, "net", None)
     return net if isinstance(net, MaskedVisionTransformerTIMM) else None
 

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NegativeCosineSimilarity
-from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
+from lpla.encoders.arch._slow import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._views import set_batch_norm
 
 
@@ -34,6 +31,9 @@ class BYOL(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BYOLProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -6,19 +6,20 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from math import cos, pi
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from lightly.loss import DINOLoss
-from lightly.models.modules import DINOProjectionHead
-from lightly.models.modules.heads import ProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
 from lpla.encoders.arch._multicrop import MultiCrop, check_mode, forward
+from lpla.encoders.arch._slow import update_momentum
 from lpla.encoders.arch._transformer import neck
+
+if TYPE_CHECKING:
+    from lightly.models.modules import DINOProjectionHead
 
 
 class DINO(Arch):
@@ -48,6 +49,8 @@ class DINO(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.loss import DINOLoss
+
         super().__init__()
         self.backbone, self.slow_backbone = backbone, deepcopy(backbone)
         self.neck, self.slow_neck = neck(backbone), neck(backbone)
@@ -55,7 +58,7 @@ class DINO(Arch):
         self.slow_projector = _head(backbone.features, hidden_dim, bottleneck_dim, output_dim)
         self.slow_projector.load_state_dict(self.projector.state_dict())
         for slow in (self.slow_backbone, self.slow_neck, self.slow_projector):
-            deactivate_requires_grad(slow)
+            slow.requires_grad_(False)
         self.criterion = DINOLoss(output_dim, student_temp=student_temp, center_momentum=center_momentum)
         self.temps = (warmup_teacher_temp, teacher_temp)
         self.warmup, self.frozen_last_layer = warmup, frozen_last_layer
@@ -94,6 +97,9 @@ class DINO(Arch):
 
 
 def _head(features: int, hidden_dim: int, bottleneck_dim: int, output_dim: int) -> DINOProjectionHead:
+    from lightly.models.modules import DINOProjectionHead
+    from lightly.models.modules.heads import ProjectionHead
+
     with warnings.catch_warnings():
         # Lightly's head uses torch's older weight_norm.
         warnings.filterwarnings("ignore", message=".*weight_norm.*deprecated", category=FutureWarning)

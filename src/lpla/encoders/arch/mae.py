@@ -8,10 +8,6 @@ from hashlib import sha256
 
 import torch
 from jaxtyping import Float, Int
-from lightly.models import utils
-from lightly.models.modules import MaskedVisionTransformerDecoderTIMM
-from lightly.models.modules.masked_vision_transformer_timm import init_weights
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,6 +39,9 @@ class MAE(Arch):
         colour: bool,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import MaskedVisionTransformerDecoderTIMM
+        from lightly.models.modules.masked_vision_transformer_timm import init_weights
+
         super().__init__()
         net = transformer(backbone)
         if net is None:
@@ -73,6 +72,9 @@ class MAE(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """Mean squared error of the hidden patches' values."""
+        from lightly.models import utils
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
         (images,) = views
         net = transformer(self.backbone)
         assert net is not None
@@ -102,9 +104,11 @@ class MAE(Arch):
     def _mask(
         self, size: tuple[int, int], progress: float, device: torch.device
     ) -> tuple[Int[Tensor, "B shown"], Int[Tensor, "B hidden"]]:
+        from lightly.models.utils import random_token_mask
+
         key = sha256(f"mask {self.seed} {float(progress)!r}".encode()).digest()
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the accelerators too.
             torch.default_generator.manual_seed(int.from_bytes(key[:8]) >> 1)
-            shown, hidden = utils.random_token_mask((ranks.count() * size[0], size[1]), self.mask_ratio)
+            shown, hidden = random_token_mask((ranks.count() * size[0], size[1]), self.mask_ratio)
         return ranks.shard(shown).to(device), ranks.shard(hidden).to(device)

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._bank import Queue
 from lpla.encoders.arch._nt_xent import NTXent
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
+from lpla.encoders.arch._slow import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._views import set_batch_norm
 
 
@@ -43,6 +40,10 @@ class MoCo(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import MoCoProjectionHead
+
+        from lpla.encoders.arch._bank import Queue
+
         super().__init__()
         self.backbone = backbone
         self.projector = MoCoProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,7 +13,7 @@ from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
 from lpla.encoders import ranks
 from lpla.encoders.arch._multicrop import check_mode, forward
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
+from lpla.encoders.arch._slow import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._transformer import neck
 
 
@@ -40,6 +38,8 @@ class MoCoV3(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import MoCoProjectionHead
+
         super().__init__()
         self.backbone = backbone
         head = MoCoProjectionHead(backbone.features, hidden_dim, output_dim, projector_layers, batch_norm=True)

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import NNCLRPredictionHead
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._bank import Neighbours
 from lpla.encoders.arch._nt_xent import NTXent
 from lpla.encoders.arch._views import set_batch_norm
 
@@ -37,6 +34,11 @@ class NNCLR(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import NNCLRPredictionHead
+        from lightly.models.modules.heads import ProjectionHead
+
+        from lpla.encoders.arch._bank import Neighbours
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

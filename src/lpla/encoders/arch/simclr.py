@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
@@ -34,6 +33,8 @@ class SimCLR(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import SimCLRProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NegativeCosineSimilarity
-from lightly.models.modules import SimSiamPredictionHead
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
@@ -32,6 +29,10 @@ class SimSiam(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import SimSiamPredictionHead
+        from lightly.models.modules.heads import ProjectionHead
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxtyping import Float
-from lightly.loss import SwaVLoss
-from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,6 +37,9 @@ class SwAV(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.loss import SwaVLoss
+        from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
+
         super().__init__()
         self.backbone = backbone
         self.projector = nn.Sequential(neck(backbone), SwaVProjectionHead(backbone.features, hidden_dim, output_dim))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss.vicreg_loss import invariance_loss, variance_loss
-from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
@@ -35,6 +33,8 @@ class VICReg(Arch):
         batch_norm: str,
         optimization: Optimization,
     ) -> None:
+        from lightly.models.modules import BarlowTwinsProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
@@ -48,6 +48,8 @@ class VICReg(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
+        from lightly.loss.vicreg_loss import invariance_loss, variance_loss
+
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         z0, z1 = ranks.all_gather(z0), ranks.all_gather(z1)
         invariance = invariance_loss(z0, z1)

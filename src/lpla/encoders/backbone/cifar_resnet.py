@@ -1,7 +1,6 @@
 """ResNets for small images (3 x 3 stem, no pooling), from Lightly's ResNetGenerator (He et al., arXiv 1512.03385)."""
 
 from jaxtyping import Float
-from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +21,8 @@ class CifarResNet(Backbone):
     """
 
     def __init__(self, channels: int, /, *, depth: int, width: float, stem_relu: bool) -> None:
+        from lightly.models import ResNetGenerator
+
         super().__init__()
         if depth not in DEPTHS:
             raise InputError(f"backbone.depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import MaskedVisionTransformerTIMM
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Backbone
@@ -25,6 +23,9 @@ class ViT(Backbone):
     def __init__(
         self, channels: int, /, *, width: int, depth: int, heads: int, patch_size: int, image_size: int, pooling: str
     ) -> None:
+        from lightly.models.modules import MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
         super().__init__()
         if width % heads or width % 4:
             raise InputError(f"backbone.width must be a multiple of 4 and of backbone.heads, {heads}, got {width}")

@@ -1,4 +1,4 @@
-"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics."""
+"""Extraction: an encoder is queried with every view of every image, and only statistics are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -32,8 +31,8 @@ OBSERVE_VERSION = 2
 Item = TypeVar("Item")
 
 
-class Extraction(pl.Callback):
-    """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
+class Extraction:
+    """Observes an encoder on the images `index` of a data set, as it is after epoch `epoch` (None: the last).
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
@@ -66,20 +65,6 @@ class Extraction(pl.Callback):
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
         self.device = torch.device("cpu")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as it is after the epoch."""
-        if trainer.current_epoch + 1 == self.epoch:
-            self._observe_module(pl_module)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as training leaves it."""
-        if self.epoch is None:
-            self._observe_module(pl_module)
-
-    def _observe_module(self, module: pl.LightningModule) -> None:
-        assert isinstance(module.arch, Arch)
-        self.observe(module.arch, module.device)
 
     def observe(self, arch: Arch, device: torch.device) -> dict[str, Extracted]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
