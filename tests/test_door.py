@@ -152,6 +152,7 @@ def test_scores_of_ones_own_are_evaluated() -> None:
     few = lpla.evaluate(np.arange(6.0), np.arange(6) > 3)
     assert leaks.verdict.startswith("leaks") and nothing.verdict.startswith("no leak found")
     assert few.verdict.startswith("undecided") and few.p is None and few.rates == ()
+    assert lpla.evaluate(random.normal(size=800) - member, member).verdict.startswith("invalid")
     assert leaks.auc.low > 0.6 and leaks.members == leaks.nonmembers == 400 and leaks.p is not None and leaks.p < 1e-6
     assert [one.requested_fpr for one in leaks.rates] == [0.05]
     assert leaks.verdict in str(leaks) and f"{leaks.auc.value:.3f} [" in str(leaks) and "<table>" in leaks._repr_html_()
@@ -207,3 +208,13 @@ def test_results_are_json_for_every_reader(empty: Path) -> None:
     assert {row["p"] for row in read_rows(empty / "job")} == {float("inf")}
     with (empty / "job" / "table.csv").open() as lines:
         assert {row["p"] for row in csv.DictReader(lines)} == {"inf"}
+
+
+def test_a_fresh_interpreter_audits(empty: Path) -> None:
+    """Nothing of Hydra was set before, and nothing is afterwards."""
+    program = (
+        f"import lpla; rows = lpla.audit(*{TINY!r}, 'epochs=0'); assert rows[0].layer == 'backbone'\n"
+        "from hydra.core.global_hydra import GlobalHydra; assert not GlobalHydra.instance().is_initialized()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -9,7 +9,7 @@ from typing import Any, Self
 from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.roar import BeartypeDecorHintPep585DeprecationWarning
 
-CONF = BeartypeConf(hint_overrides=FrozenDict({Self: object}))
+CONF = BeartypeConf(hint_overrides=FrozenDict({Self: object}), is_pep484_tower=True)
 
 
 def check(decorated: Any) -> Any:

@@ -172,7 +172,7 @@ def _layers(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str
     return (settings["layer"],)
 
 
-def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str]) -> dict[str, Any]:
+def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None]) -> dict[str, Any]:
     """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
     told = {name: options.get(name, settings.get(name)) for name in columns("choice")}
     shadows = {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)

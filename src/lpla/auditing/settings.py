@@ -28,7 +28,7 @@ class Settings:
     """What an audit is told, and where other options of the same configuration are found."""
 
     config: DictConfig
-    choices: Mapping[str, str]
+    choices: Mapping[str, str | None]
     """Configuration group -> the option that was chosen."""
     overrides: tuple[str, ...]
     """What was given beside the defaults."""
@@ -84,7 +84,7 @@ def own_hydra() -> Iterator[ConfigLoader]:
             yield GlobalHydra.instance().config_loader()
     finally:
         GlobalHydra.instance().hydra = kept
-        version.VersionBase.instance().setbase(base)
+        version.VersionBase.instance().version_base = base  # which may be that none was chosen
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

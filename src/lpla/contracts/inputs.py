@@ -29,8 +29,8 @@ class Views:
     Conventions are torchvision's (RandomResizedCrop, ColorJitter, RandomGrayscale, GaussianBlur), pixels in [0, 1].
     """
 
-    crop_scale: tuple[float, float] = (1.0, 1.0)
-    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    crop_scale: Sequence[float] = (1.0, 1.0)
+    crop_ratio: Sequence[float] = (1.0, 1.0)
     flip: float = 0.0
     jitter: float = 0.0
     brightness: float = 0.0
@@ -39,7 +39,7 @@ class Views:
     hue: float = 0.0
     grayscale: float = 0.0
     blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_sigma: Sequence[float] = (0.1, 2.0)
     size: int | None = None
     """Side of the square output in pixels; None keeps the image's own size."""
 
