@@ -35,14 +35,15 @@ def see(
     """What the attack gets of the encoder under a budget of `queries` views; raises UndefinedError if it gets none."""
     values = {}
     for statistic in attack.statistics():
-        if layer not in statistic.layers:
+        where = statistic.at or layer
+        if where not in statistic.layers:
             raise UndefinedError(f"{statistic.name} exists at layer={' or '.join(statistic.layers)} alone, got {layer}")
         config = statistic_config(statistic)
         observation = next((o for o in subject.observations if config in o.statistics), None)
         if observation is None:
             raise UndefinedError(f"{statistic.name} needs positions and parts that this backbone does not have here")
         only = replace(observation, statistics=(config,), epoch=epoch)
-        found = load_observed(subject.unit, store, only, layer).values[statistic.name]
+        found = load_observed(subject.unit, store, only, where).values[statistic.name]
         values[statistic.name] = statistic.prefix(found, queries)
     pixels = _pixels(subject) if attack.looks_at_pixels() else None
     return Seen(-1 - subject.index if subject.foreign else subject.index, values, pixels=pixels)

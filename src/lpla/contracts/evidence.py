@@ -38,6 +38,8 @@ class Statistic(ABC):
     name: ClassVar[str]
     layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
     """Where it exists."""
+    at: ClassVar[str | None] = None
+    """The layer it is taken from whatever layer an attack looks at; None: from that one."""
 
     def query(self, full_query: Query, side: int) -> Query:
         """The views it needs of images of `side` pixels where the audit asks for `full_query`; by default those."""

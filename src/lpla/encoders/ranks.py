@@ -56,6 +56,14 @@ def mean(value: Tensor) -> Tensor:
     return total / count()
 
 
+def from_first(item: Item) -> Item:
+    """Rank 0's item, on every rank."""
+    items = [item]
+    if count() > 1:
+        dist.broadcast_object_list(items)
+    return items[0]
+
+
 def gather(item: Item) -> list[Item]:
     """Every rank's item, by rank, on rank 0; nothing elsewhere."""
     if count() == 1:

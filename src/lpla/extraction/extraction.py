@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +23,7 @@ from lpla.encoders import ranks
 from lpla.encoders.fold_batch_norm import folded
 from lpla.encoders.forwards import backend_on, compiled
 from lpla.extraction.query import FORWARD, answers
+from lpla.extraction.statistic.principal_axes import Axes, OnAxes, PrincipalAxes
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pending, PendingCopy
 
@@ -36,6 +39,9 @@ class Extraction:
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
+
+    Statistics that need the layers' principal axes get them from `axes`, or of a first pass over the clean views, which
+    are then in `axes` (on rank 0, which keeps them).
 
     Ranks take turns at the chunks, none twice, and rank 0 writes what they found, in the order of the images; the
     result of the others is empty. The bits are those of one process, as no embedding depends on its company.
@@ -55,11 +61,13 @@ class Extraction:
         epoch: int | None = None,
         bfloat16: bool = False,
         compile_on_cuda: bool = False,
+        axes: Mapping[str, Axes] | None = None,
     ) -> None:
         self.pixels, self.index, self.query = pixels, torch.from_numpy(np.ascontiguousarray(index)), query
         self.statistics, self.release, self.views = statistics, release, views
         self.batch_size, self.folder, self.advance, self.epoch = batch_size, folder, advance, epoch
         self.bfloat16, self.compile_on_cuda = bfloat16, compile_on_cuda
+        self.axes = dict(axes or {})
         self.most = len(index)
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
@@ -73,6 +81,9 @@ class Extraction:
         self.device = device
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
+        if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
+            self.axes = self._find_axes(arch, device)
+        self.axes = {layer: axes.to(device) for layer, axes in self.axes.items()}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
         fast = compiled(arch, backend_on(device, self.compile_on_cuda), training=False)
         with folded(arch, lambda: arch.encode(example)), fast, torch.inference_mode():
@@ -84,6 +95,27 @@ class Extraction:
         arch.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
+
+    def _find_axes(self, arch: Arch, device: torch.device) -> dict[str, Axes]:
+        """A first pass over the clean views; computed by rank 0 alone, so that all ranks have the same bits."""
+        first = Extraction(
+            self.pixels,
+            self.index.numpy(),
+            replace(self.query, queries=1),
+            [PrincipalAxes()],
+            self.release,
+            self.views,
+            self.batch_size,
+            self.folder / "clean",
+            lambda _: None,
+            bfloat16=self.bfloat16,
+            compile_on_cuda=self.compile_on_cuda,
+        )
+        clean = first.observe(arch, device)
+        self.forwards += first.forwards
+        found = {layer: Axes.of(observed.values[PrincipalAxes.name]) for layer, observed in clean.items()}
+        shutil.rmtree(first.folder)
+        return ranks.from_first(found)
 
     def path(self, layer: str, statistic: str) -> Path:
         """Where the values of a statistic are written."""
@@ -133,7 +165,10 @@ class Extraction:
         exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
         released = self.release(exact).unflatten(0, (-1, images)).transpose(0, 1)
         counts = {ZERO: (released == 0).all(dim=2).sum(), NONFINITE: (~released.isfinite().all(dim=2)).sum()}
-        return counts | {s.name: s(released) for s in self.statistics if layer in s.layers}
+        return counts | {s.name: self._value(s, layer, released) for s in self.statistics if layer in s.layers}
+
+    def _value(self, statistic: Statistic, layer: str, released: Tensor) -> Tensor:
+        return statistic(released, self.axes[layer]) if isinstance(statistic, OnAxes) else statistic(released)
 
     def _keep(self, part: dict[str, Extracted], found: dict[str, Pending]) -> None:
         for layer, observed in part.items():

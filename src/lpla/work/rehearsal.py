@@ -86,7 +86,7 @@ def views_per_second(unit: Unit, store: Store) -> float:
     arch, rate = build_arch(unit), math.nan
     for _ in range(2):
         with store.scratch() as folder:
-            extraction = extraction_of(unit, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
+            extraction = extraction_of(unit, store, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
             start = time.monotonic()
             extraction.observe(arch, device)
             rate = extraction.forwards / (time.monotonic() - start)

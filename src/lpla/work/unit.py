@@ -27,6 +27,7 @@ from lpla.extraction.writer import Extracted
 from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
+from lpla.work.axes import load_axes, save_axes
 from lpla.work.progress import Progress
 from lpla.work.recipe import (
     Config,
@@ -76,7 +77,8 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
-            extraction_of(unit, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+            extraction_of(unit, store, o, todo, progress, views, scratch / str(i))
+            for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
@@ -150,7 +152,13 @@ def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[C
 
 
 def extraction_of(
-    unit: Unit, observation: ExtractionRequest, todo: list[Config], progress: Progress, views: ViewCache, folder: Path
+    unit: Unit,
+    store: Store,
+    observation: ExtractionRequest,
+    todo: list[Config],
+    progress: Progress,
+    views: ViewCache,
+    folder: Path,
 ) -> Extraction:
     """What observes the encoder for one request: the statistics `todo` of it, written to `folder`."""
     index = np.asarray(observation.index)
@@ -173,6 +181,7 @@ def extraction_of(
         observation.epoch,
         unit.precision == "bf16-mixed",
         unit.compile_on_cuda,
+        load_axes(unit, store, observation, todo),
     )
 
 
@@ -180,6 +189,7 @@ def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
     """What has been observed so far; it then waits no longer."""
     for one in [one for one in waiting if one[2].result is not None]:
         observation, todo, extraction = one
+        save_axes(unit, store, observation, extraction)
         for config in todo:
             _save_statistic(unit, store, observation, config, extraction)
         waiting.remove(one)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from lpla.attacks.attack._known import mean_of_known
 from lpla.contracts.evidence import Seen
 from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.whitened import EPS
 
 
 def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:
@@ -28,6 +29,14 @@ def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
     start = q * (q - 1) // 2
     with_clean = cosines[:, start[start < cosines.shape[1]]]
     return mean_of_known(np.sqrt(np.maximum(2 - 2 * with_clean, 0.0)), ~np.isnan(with_clean))
+
+
+def log_angle(seen: Seen) -> Float[np.ndarray, " N"]:
+    """Mean of log(1 - cosine + 1e-6) over all pairs of views that have a cosine; nan if none has (ours)."""
+    cosines = seen.values[Cosine.name].astype(np.float64)
+    known = ~np.isnan(cosines)
+    distance = np.maximum(1.0 - np.where(known, cosines, 0.0), 0.0)
+    return mean_of_known(np.log(distance + EPS), known)
 
 
 def set_aside(shadows: Sequence[Seen]) -> list[str]:

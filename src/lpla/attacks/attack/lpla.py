@@ -9,24 +9,26 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attacks.attack._bank_columns import BankColumns, WeighedBank
 from lpla.attacks.attack._log_norms import LogNorms
 from lpla.attacks.attack._no_shadow import NEEDS_PIXELS, NoShadow
 from lpla.attacks.attack._norms import CombinedNorms, best_column
 from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.likelihood.calibrated import Calibrated
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
-from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.evidence import Labelled, Seen, Statistic
 from lpla.contracts.inputs import InputError
-from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+from lpla.extraction.statistic.log_norm import valid_p
 
-NORMS = ("single", "select", "joint", "contrast")
+NORMS = ("single", "select", "joint", "contrast", "whitened")
 
 
 class LpLA(ScalarAttack):
     """Likelihood ratio of "in" and "out" for the log-norms of an image's views.
 
     `likelihood`, `density` and `tie_variance` as in `Calibrated`. `norms`: `single` looks at p, `select` at that p of
-    `ps` which tells the shadows' members best, `joint` at all of them together, `contrast` at their differences alone.
+    `ps` which tells the shadows' members best, `joint` at all of them together, `contrast` at their differences alone,
+    `whitened` at the norms of a bank (`BankColumns`) for p, of which `queries` says how many views there are.
     Without shadows `no_shadow` and `tail` as in `NoShadow`, and p alone.
     """
 
@@ -41,6 +43,7 @@ class LpLA(ScalarAttack):
         tie_variance: bool,
         no_shadow: str,
         tail: str,
+        queries: int = 10,
     ) -> None:
         self.p = valid_p(p)
         self._log_norms = LogNorms([*ps, self.p])
@@ -49,7 +52,15 @@ class LpLA(ScalarAttack):
         if norms == "contrast" and len(self._log_norms.statistic.ps) < 2:
             raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {list(ps)}")
         self.norms, self.p_, self.combined_ = norms, self.p, None
-        self._calibration = partial(Calibrated, likelihood=likelihood, density=density, tie_variance=tie_variance)
+        self._bank = BankColumns(p=p, ps=ps, queries=queries, norms_alone=True)
+        self.weighed_: WeighedBank | None = None
+        self._calibration = partial(
+            Calibrated,
+            likelihood=likelihood,
+            density=density,
+            tie_variance=tie_variance,
+            on_one_scale=norms == "whitened",
+        )
         self.calibrated = self._calibration()
         self.no_shadow, self._conditions_on_pixels = NoShadow(no_shadow=no_shadow, tail=tail), no_shadow in NEEDS_PIXELS
 
@@ -57,12 +68,16 @@ class LpLA(ScalarAttack):
         """Without shadows d2 does."""
         return self._conditions_on_pixels
 
-    def statistics(self) -> tuple[LogNorm]:
-        """The log-norms for every p of the sweep, so that one extraction serves them all."""
-        return (self._log_norms.statistic,)
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The log-norms for every p of the sweep, so that one extraction serves them all; whitened ones for p alone."""
+        return self._bank.statistics() if self.norms == "whitened" else (self._log_norms.statistic,)
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
         """Which p to look at, or how to weigh them all."""
+        if self.norms == "whitened":
+            self._set_aside = self._bank.set_aside(shadows)
+            self.weighed_ = WeighedBank(self._bank).fit(shadows, self.calibrated.chosen(shadows))
+            return
         self._set_aside = self._log_norms.set_aside(shadows)
         log_norms = [self._log_norms.all(shadow) for shadow in shadows]
         if self.norms == "select":
@@ -83,6 +98,8 @@ class LpLA(ScalarAttack):
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
         """The log-norms for one p, or one combination of all."""
+        if self.weighed_ is not None:
+            return self.weighed_.scalars(seen)
         log_norms = self._log_norms.all(seen)
         if self.combined_ is not None:
             return self.combined_.scalars(log_norms)

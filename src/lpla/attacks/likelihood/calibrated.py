@@ -27,7 +27,10 @@ class Calibrated:
 
     `likelihood`: `class_conditional` pools all images of all shadows (`tie_variance` and `density` are its), those of
     `PER_SAMPLE` compare an image with itself under other shadows, `auto` takes `hier` wherever the layout allows it.
-    `models` are `PER_SAMPLE`, some of them with other parameters.
+    `combined`, which is the mean of `hier` and `crossed`, becomes `crossed` where the layout does not allow `hier`, and
+    `class_conditional` where the shadows were asked about other images than the target.
+    `models` are `PER_SAMPLE`, some of them with other parameters. `on_one_scale`: the scalars are combinations of
+    standardised ones, with the same weights for every encoder, and are taken as they are.
     Fitted: `likelihood_`, `model_`, `member_gap_`, `threshold_`, `threshold_from_`, `shadow_scores_`.
     """
 
@@ -38,10 +41,11 @@ class Calibrated:
         tie_variance: bool,
         density: str = "gaussian",
         models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
+        on_one_scale: bool = False,
     ) -> None:
         if likelihood not in LIKELIHOODS:
             raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
-        self.likelihood, self._models = likelihood, models
+        self.likelihood, self._models, self._on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
 
     def chosen(self, shadows: Sequence[Labelled]) -> str:
@@ -50,6 +54,8 @@ class Calibrated:
             raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
         if self.likelihood == "auto":
             return "hier" if _allows_hier(shadows) else "class_conditional"
+        if self.likelihood == "combined":
+            return _combined(shadows)
         if self.likelihood in PER_SAMPLE and not _same_images(shadows):
             raise UndefinedError(
                 f"attack.likelihood={self.likelihood} needs shadows of the same images in the same order, the target's"
@@ -59,7 +65,7 @@ class Calibrated:
     def fit(self, shadows: Sequence[Labelled], raw: Sequence[Float[np.ndarray, "N Q"]]) -> Self:
         """Learn the likelihoods and the threshold from `raw[k]`, the scalars of shadow k (one column: no views)."""
         self.likelihood_ = self.chosen(shadows)
-        u = [standardise(one) for one in raw]
+        u = [self._scaled(one) for one in raw]
         if self.likelihood_ in PER_SAMPLE:
             self._fit_per_sample(shadows, u)
         else:
@@ -96,7 +102,7 @@ class Calibrated:
 
     def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
         """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
-        u = standardise(raw)
+        u = self._scaled(raw)
         if isinstance(self.model_, ClassConditional):
             return self.model_.score(u)
         if not np.array_equal(target.index, self.index_):
@@ -104,6 +110,9 @@ class Calibrated:
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
         return self.model_.score(u.mean(axis=1))
+
+    def _scaled(self, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
+        return raw if self._on_one_scale else standardise(raw)
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""
@@ -123,6 +132,13 @@ def _same_images(shadows: Sequence[Labelled]) -> bool:
     """Whether all hold the same images of the target's data set."""
     first = shadows[0].index
     return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
+
+
+def _combined(shadows: Sequence[Labelled]) -> str:
+    """What the likelihood `combined` comes to."""
+    if not _same_images(shadows):
+        return "class_conditional"
+    return "combined" if _allows_hier(shadows) else "crossed"
 
 
 def _allows_hier(shadows: Sequence[Labelled]) -> bool:

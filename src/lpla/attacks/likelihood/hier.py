@@ -49,13 +49,18 @@ class Hier:
         bound = LARGEST_CORRELATION * np.sqrt(self.t2_ * self.w2_)
         self.c_ = float(np.clip(covariance, -bound, bound))
 
-    def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """log t_nu(x_0i | in) - log t_nu(x_0i | out), with the posterior of (b_i, d_i) given the shadows."""
+    def score(
+        self, x0: Float[np.ndarray, " N"], extra: Float[np.ndarray, "*N"] | float = 0.0
+    ) -> Float[np.ndarray, " N"]:
+        """log t_nu(x_0i | in) - log t_nu(x_0i | out), with the posterior of (b_i, d_i) given the shadows.
+
+        `extra` is variance of the value beyond that of the model, where the value itself is uncertain.
+        """
         if x0.shape != self.s2_.shape:
             raise ValueError(f"the shadows hold {len(self.s2_)} images, the target {len(x0)}")
         (eb, ed), (vb, cov, vd) = self._posterior()
-        inside = self._log_predictive(x0 - eb - ed, vb + 2 * cov + vd + self.s2_)
-        return inside - self._log_predictive(x0 - eb, vb + self.s2_)
+        inside = self._log_predictive(x0 - eb - ed, vb + 2 * cov + vd + self.s2_ + extra)
+        return inside - self._log_predictive(x0 - eb, vb + self.s2_ + extra)
 
     def _posterior(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Means of (b, d) and their covariance (Var b, Cov, Var d), per image.

@@ -8,6 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lpla.attacks.likelihood.crossed import Combined, Crossed
 from lpla.attacks.likelihood.hier import Hier
 from lpla.attacks.likelihood.lira import Lira
 from lpla.attacks.likelihood.nig import Nig
@@ -37,6 +38,8 @@ PER_SAMPLE: Mapping[str, Callable[[], PerSample]] = {
     "lira_shared": lambda: Lira(shared=True),
     "nig": Nig,
     "hier": Hier,
+    "crossed": Crossed,
+    "combined": Combined,
     "offline": Offline,
     # Ratios count as they are (gamma = 1), and of the offline constants the middle one.
     "rmia": lambda: Rmia(a=0.5, gamma=1.0),

@@ -1,0 +1,115 @@
+"""The bank: everything that an encoder's answers to an image's views are summarised by, one number each (ours)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack import _pairs
+from lpla.attacks.attack._known import mean_of_known
+from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.per_sample import PER_SAMPLE
+from lpla.attacks.likelihood.standardise import standardise
+from lpla.contracts.evidence import Labelled, Seen, Statistic
+from lpla.contracts.inputs import InputError
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.log_norm import valid_p
+from lpla.extraction.statistic.whitened import Whitened
+
+COMPANIONS = (0.5, math.inf)
+"""Orders of the norms that stand beside the one of order p: how evenly a vector's length is spread over its axes."""
+MANY_SHADOWS = 4
+"""From which on weights are learnt within images, where images are judged so."""
+TINY = 1e-9
+"""Added to a spread before its logarithm: equal views have one."""
+
+
+class BankColumns:
+    """The statistics of one layer, by name.
+
+    Of the vectors: mean log-norm for p and for `COMPANIONS`, and the log of the log-norm's deviation over the views.
+    Of the whitened ones, for each ridge: mean log-norm over the views, log-norm of the mean view, log-norm of the clean
+    view, all of order p. Unless `norms_alone`, the log angle of both. With one view there is no pair and no spread, and
+    the three whitened norms are one.
+    """
+
+    def __init__(self, *, p: float, ps: Sequence[float], queries: int, norms_alone: bool) -> None:
+        """Choose the columns.
+
+        Args:
+            p: order of the norms.
+            ps: orders that an extraction keeps anyway, so that nothing is extracted twice.
+            queries: views of each image, as the audit looks at them.
+            norms_alone: whether angles between views stay out of it.
+
+        Raises:
+            InputError: if an order is no order of a norm, or `queries` is not a positive integer.
+        """
+        if isinstance(queries, bool) or not isinstance(queries, int) or queries < 1:
+            raise InputError(f"attack.queries must be an integer >= 1, got {queries!r}")
+        self.p, self.queries, self._angles = valid_p(p), queries, queries > 1 and not norms_alone
+        self._norms, self._whitened = LogNorms([*ps, self.p, *COMPANIONS]), Whitened(self.p)
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What of each encoder they are made from."""
+        return (self._norms.statistic, *([Cosine()] if self._angles else []), self._whitened)
+
+    def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
+        """The columns, each on the one scale of `standardise`; 0 where an image has no value."""
+        return np.concatenate([standardise(one[:, None]) for one in self.columns(seen).values()], axis=1)
+
+    def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
+        """By name; not finite where an image has none. Means are over the usable views."""
+        log_norms = self._norms.all(seen)
+        usable = np.asarray(np.isfinite(log_norms).all(axis=2))
+        orders = sorted({self.p, *COMPANIONS})
+        of = {p: log_norms[..., self._norms.statistic.ps.index(p)] for p in orders}
+        found = {f"norm {p:g}": mean_of_known(one, usable) for p, one in of.items()}
+        if self.queries > 1:
+            found["spread"] = _log_deviation(of[self.p], usable)
+        if self._angles:
+            found["log angle"] = _pairs.log_angle(seen)
+        for r, ridge in enumerate(self._whitened.ridges):
+            own, of_mean, angle = (seen.values[Whitened.name][:, :, r, part].astype(np.float64) for part in range(3))
+            found[f"whitened norm {ridge:g}"] = mean_of_known(own, ~np.isnan(own))
+            if self.queries > 1:
+                found[f"whitened norm of the mean {ridge:g}"] = of_mean[:, -1]
+                found[f"whitened norm of the clean view {ridge:g}"] = own[:, 0]
+            if self._angles:
+                found[f"whitened log angle {ridge:g}"] = angle[:, -1]
+        return found
+
+    def set_aside(self, shadows: Sequence[Seen]) -> list[str]:
+        """The sentence on the shadows' embeddings that say nothing."""
+        return self._norms.set_aside(shadows)
+
+
+class WeighedBank:
+    """One number per image: the columns, weighed by `LinearRatio` on the shadows. Fitted: `ratio_`."""
+
+    def __init__(self, columns: BankColumns) -> None:
+        self._columns = columns
+
+    def fit(self, shadows: Sequence[Labelled], likelihood: str) -> Self:
+        """Learn the weights that suit a calibration by `likelihood`."""
+        x = np.stack([self._columns.features(one) for one in shadows])
+        inside = np.stack([one.member for one in shadows])
+        self.ratio_ = LinearRatio(likelihood in PER_SAMPLE and len(shadows) >= MANY_SHADOWS).fit(x, inside)
+        return self
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
+        """The weighted sum, the same for every encoder and so on one scale."""
+        return self.ratio_.project(self._columns.features(seen))[:, None]
+
+
+def _log_deviation(x: Float[np.ndarray, "N Q"], usable: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Log of the standard deviation over the usable views; nan where there are not two of them."""
+    mean = np.nan_to_num(mean_of_known(x, usable))
+    centred = np.subtract(x, mean[:, None], out=np.zeros(x.shape), where=usable)
+    deviation = np.sqrt(np.nan_to_num(mean_of_known(centred**2, usable)))
+    return np.where(usable.sum(axis=1) > 1, np.log(deviation + TINY), np.nan)

@@ -1,0 +1,25 @@
+"""The log angle between an image's views: members' views lie closer (ours; after EncoderMI-T, arXiv 2108.11023).
+
+A member's views are closer by a factor, and so by an amount of the logarithm: the difficulty of the views, which is a
+factor as well, cancels where an image is compared with itself under other encoders.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.attacks.attack._pair_scalar import PairAttack
+from lpla.attacks.attack._pairs import log_angle
+from lpla.contracts.evidence import Seen
+
+
+class LogAngle(PairAttack):
+    """Mean of log(1 - cosine + 1e-6) over an image's pairs of views."""
+
+    def __init__(self, *, likelihood: str = "combined", tie_variance: bool = True) -> None:
+        super().__init__(likelihood=likelihood, tie_variance=tie_variance)
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
+        """The mean logarithm."""
+        return log_angle(seen)[:, None]
