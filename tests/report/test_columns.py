@@ -58,7 +58,7 @@ def rows_of(folder: Path, wider: type[Wider]) -> list[Wider]:
     """What a job left, with the two columns."""
     job = leave(folder, 0)
     said = json.loads((job / "result.json").read_text())
-    more: dict[str, Any] = {"luck": 0.625, "luck_low": 0.5, "luck_high": 0.75}
+    more: dict[str, Any] = {"luck": 0.625, "luck_low": 0.5, "luck_high": 0.75, "notes": ("a note",)}
     made = [wider(**row | more | {"weather": w}) for row, w in zip(said, ("wet", "dry"), strict=True)]
     (job / "result.json").write_text(json.dumps([dataclasses.asdict(one) for one in made]))
     return made

@@ -28,7 +28,7 @@ Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D
 
 
 def answers(
-    arch: Arch, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
+    arch: Arch, views: Sequence[Float[Tensor, "_M C _S _S"]], query: Query, side: int
 ) -> dict[str, Float[Tensor, "VB D"]]:
     """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
 
@@ -44,7 +44,7 @@ def answers(
 
 def made(
     pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
-) -> tuple[Float[Tensor, "M C S S"], ...]:
+) -> tuple[Float[Tensor, "_M C _S _S"], ...]:
     """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
     views = query_views(pixels, index, query, backend)
     return (clean(pixels), views[len(pixels) :]) if query.positions else (views,)

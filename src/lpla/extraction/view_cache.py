@@ -17,7 +17,7 @@ from lpla.contracts.evidence import Query
 from lpla.encoders.forwards import backend_on
 from lpla.extraction.query import made
 
-Chunk = tuple[Float[Tensor, "M C S S"], ...]
+Chunk = tuple[Float[Tensor, "_M C _S _S"], ...]
 
 
 class ViewCache:
