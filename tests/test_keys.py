@@ -29,7 +29,7 @@ from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.store.artifacts import key_of
 from lpla.training.config import TrainConfig
 from lpla.work import keys
-from lpla.work.recipe import ExtractionRequest, Unit, statistic_config
+from lpla.work.recipe import ExtractionRequest, Unit
 
 Tiny = Callable[..., Plan]
 SOURCE = ROOT / "src" / "lpla"
@@ -58,7 +58,7 @@ def explicit(unit: Unit) -> Unit:
         defense={"_target_": "lpla.encoders.defense.unit_norm.UnitNorm"},
         members=(1, 2, 3),
         regime=TrainConfig(3, 2, Views(flip=0.4), 11),
-        observations=(ExtractionRequest((4, 5), query, (statistic_config(LogNorm((0.7, 1.7))),), epoch=2),),
+        observations=(ExtractionRequest((4, 5), query, (LogNorm((0.7, 1.7)),), epoch=2),),
         trainer={"precision": "bf16-mixed"},
     )
 

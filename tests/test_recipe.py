@@ -30,7 +30,7 @@ def test_a_statistic_survives_its_config() -> None:
 
 
 def test_mistakes_found_by_a_constructor_stay_what_they_are() -> None:
-    with pytest.raises(InputError, match=r"^p must be a number > 0 or inf, got 0$"):
+    with pytest.raises(InputError, match=r"^attack.p must be a number > 0 or inf, got 0$"):
         plug_in(LPLA | {"p": 0})
 
 

@@ -16,7 +16,7 @@ from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset.digits import Digits
 from lpla.data.dataset.torchvision import Torchvision
 from lpla.data.split import _duplicates
-from lpla.data.split._duplicates import FAR, _similar, duplicate_groups, eligible
+from lpla.data.split._duplicates import FAR, _similar, duplicate_groups
 from lpla.data.split._hashes import content_groups, look_hashes
 from lpla.data.split.balanced import Balanced
 from lpla.data.split.disjoint import Disjoint
@@ -181,8 +181,8 @@ def test_any_of_a_group_may_stand_for_it() -> None:
 
 def test_bad_settings() -> None:
     pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8), 2, axis=0)
-    with pytest.raises(InputError, match=r"split.near_duplicates must be keep_together or ignore, got together"):
-        eligible(images(pixels), np.arange(60), "together")
+    with pytest.raises(InputError, match=r"split.near_duplicates must be keep_together or ignore, got 'together'"):
+        Balanced(near_duplicates="together")  # pyright: ignore[reportArgumentType]
     limit = r"members must be at least 2 and at most 15, half of the 30 images of test that are left without 30 near-"
     with pytest.raises(InputError, match=limit):
         Balanced(**TOGETHER).draw(images(pixels), 16, 2, 0)

@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.auditing.checks import check_networks
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
@@ -25,7 +26,7 @@ from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import Settings, of_job
 from lpla.contracts.result import InputError, to_json
 from lpla.extraction.view_cache import ViewCache
-from lpla.report.rows import Row, write_csv
+from lpla.report.rows import Row, as_given, write_csv
 from lpla.report.table import Results, show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
@@ -55,7 +56,7 @@ def run(config: DictConfig) -> None:
         mistake = isinstance(failure, InputError)
         reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
         log.error("error: %s", reason, exc_info=not mistake)
-        choices = {"overrides": list(hydra.overrides.task), "error": reason}
+        choices = {"overrides": as_given(hydra.overrides.task), "error": reason}
         (folder / "result.json").write_text(to_json([choices]))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
@@ -157,6 +158,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
     for unit in compress(units, made):
         log.info("%s: found", unit.name)
     missing = [unit for unit, there in zip(units, made, strict=True) if not there]
+    check_networks(to_train(missing, store))
     _estimate(missing, len(work.units), store, trains_here(executor))
     with Bars() as bars:
         advance = bars.begin("encoders", len(missing))

@@ -16,7 +16,7 @@ from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, UndefinedError
+from lpla.contracts.inputs import Images, UndefinedError, stream
 from lpla.contracts.result import AuditResult
 from lpla.data.pixels import SUMMARIES, summaries
 from lpla.extraction.query import query_views
@@ -148,7 +148,7 @@ def _blind(plan: Plan, member: Member) -> BlindResult:
 
 def _parity(plan: Plan, member: Member) -> BlindResult:
     """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
-    chosen = np.sort(np.random.default_rng([plan.choices["seed"], 6]).permutation(len(member))[:PARITY_IMAGES])
+    chosen = np.sort(stream("transform check", plan.choices["seed"]).permutation(len(member))[:PARITY_IMAGES])
     index = plan.judged_index[chosen]
     observations = plan.encoders.target.observations
     sent = observations[0].query if observations else plan.full_query

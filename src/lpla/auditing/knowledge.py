@@ -13,7 +13,6 @@ from typing import Any
 from lpla.contracts.inputs import InputError
 from lpla.work.recipe import Config
 
-KINDS = ("shadows", "one_shadow", "known_nonmembers", "few_labels")
 NEEDS_SHADOWS = ("shadows", "one_shadow")
 SAME = "same"
 GROUPS = ("dataset", "arch", "views")
@@ -30,10 +29,6 @@ class Knowledge:
     views: str
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"knowledge.kind must be one of {', '.join(KINDS)}, got {self.kind}")
-        if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
-            raise InputError(f"knowledge.images must be an integer >= 1, got {self.images}")
         if not self.has_shadows:
             for group in GROUPS:
                 if getattr(self, group) != SAME:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lpla.contracts.result import InputError
+from lpla.report.rows import as_given
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def of_job(config: DictConfig) -> Settings:
     hydra = HydraConfig.get()
     group = hydra.sweep.dir.rpartition("/")[2] if hydra.mode == RunMode.MULTIRUN else None
     loader = GlobalHydra.instance().config_loader()
-    return Settings(config, dict(hydra.runtime.choices), tuple(hydra.overrides.task), loader, group)
+    return Settings(config, dict(hydra.runtime.choices), tuple(as_given(hydra.overrides.task)), loader, group)
 
 
 def composed(overrides: Sequence[str]) -> Settings:
@@ -70,7 +71,7 @@ def composed(overrides: Sequence[str]) -> Settings:
             config = compose("config", list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as mistake:
             raise InputError(" ".join(str(mistake).split())) from mistake
-    choices, given = dict(config.hydra.runtime.choices), tuple(config.hydra.overrides.task)
+    choices, given = dict(config.hydra.runtime.choices), tuple(as_given(config.hydra.overrides.task))
     return Settings(_without_hydra(config), choices, given, loader)
 
 

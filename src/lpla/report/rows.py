@@ -48,11 +48,16 @@ def _load(file: Path) -> list[dict[str, Any]]:
         return [{"error": f"{file} cannot be read: {damage}"}]
 
 
+def as_given(overrides: Any) -> list[str]:
+    """Overrides as they were given: a reference among them (seed=${shadows}) is one to the job's settings."""
+    return list(map(str, OmegaConf.to_container(OmegaConf.create(overrides), resolve=False)))
+
+
 def _settings(job: Path) -> list[str]:
     file = job / ".hydra" / "overrides.yaml"
     if not file.exists():
         return []
-    overrides, known = map(str, OmegaConf.load(file)), choices()
+    overrides, known = as_given(OmegaConf.load(file)), choices()
     return sorted(one for one in overrides if one.partition("=")[0].lstrip("+~") not in known)
 
 

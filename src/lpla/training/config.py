@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import InputError, Views, stream
 from lpla.encoders import ranks
 
 
@@ -40,6 +39,6 @@ class Batches:
         return self.images // self.regime.batch_size
 
     def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
-        order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
+        order = stream("batches", self.regime.seed, self.epoch()).permutation(self.images)
         for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
             yield ranks.shard(torch.from_numpy(order[start : start + self.regime.batch_size]))

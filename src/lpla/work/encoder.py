@@ -24,7 +24,7 @@ from lpla.training.callbacks import AtEpoch, Epochs, Kept
 from lpla.training.checkpoint import Checkpoints
 from lpla.training.pretraining import train
 from lpla.work.progress import Progress
-from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.work.recipe import Unit, build_arch, trainer_factory
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def train_encoder(
     _explain(unit, store)
     checkpoints = Checkpoints(store, unit.encoder_parts, unit.regime.epochs, unit.checkpoint_every)
     index = np.asarray(unit.members)
-    pixels = load_images(unit.dataset).pixels
+    pixels = unit.images.pixels
     epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
     start = time.monotonic()
     callbacks = [epochs, *(AtEpoch(one.observe, one.epoch) for one in extractions), Kept(save_observed), checkpoints]

@@ -38,6 +38,12 @@ def of_plug_in(config: Mapping[str, Any], without: frozenset[str] = frozenset())
     return _described(name_of(kind), kind, {n: v for n, v in config.items() if n not in (*RESERVED, *without)})
 
 
+def of_object(plug_in: Any) -> Parts:
+    """Describe a plug-in that is a dataclass, whose fields are its arguments, as `of_plug_in` does."""
+    kind = type(plug_in)
+    return _described(name_of(kind), kind, {field.name: getattr(plug_in, field.name) for field in fields(plug_in)})
+
+
 def name_of(kind: type) -> str:
     """The stem of the module of a plug-in's class; with the class' name where the module has several plug-ins."""
     stem = kind.__module__.rpartition(".")[2]
@@ -93,16 +99,15 @@ def released_defense(config: Mapping[str, Any]) -> Parts | None:
     return of_plug_in(config) if getattr(kind, RELEASE) is not getattr(Defense, RELEASE) else None
 
 
-def versions(plug_ins: Mapping[str, str], *modules: str) -> dict[str, int]:
+def versions(plug_ins: Mapping[str, type], *modules: str) -> dict[str, int]:
     """The versions, by name and where they are not 1, of plug-ins and of all that they and `modules` import of ours.
 
     Args:
-        plug_ins: `_target_` of each plug-in by its group.
+        plug_ins: the class of each plug-in by its group.
         modules: dotted names of modules whose own versions, and whose imports', count too.
     """
-    kinds = {group: get_object(target) for group, target in plug_ins.items()}
-    found = {group: kind.version for group, kind in kinds.items()}
-    for module in (*(kind.__module__ for kind in kinds.values()), *modules):
+    found = {group: getattr(kind, "version", 1) for group, kind in plug_ins.items()}
+    for module in (*(kind.__module__ for kind in plug_ins.values()), *modules):
         found |= _versions_below(module)
     return {name: version for name, version in found.items() if version != 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from hydra.utils import get_class, instantiate
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
+from lpla.contracts.settings import SettingError, plug_in_group
 from lpla.training.config import TrainConfig
 from lpla.work import keys
 from lpla.work.machine import accelerator, check_trainer
@@ -40,7 +41,7 @@ class ExtractionRequest:
 
     index: tuple[int, ...]
     query: Query
-    statistics: tuple[Config, ...]
+    statistics: tuple[Statistic, ...]
     epoch: int | None = None
 
 
@@ -74,6 +75,11 @@ class Unit:
         return "ddp" in str(self.trainer.get("strategy")).lower()
 
     @property
+    def images(self) -> Images:
+        """The images of its data set, read once per process and kept out of what is sent to another process."""
+        return load_images(self.dataset)
+
+    @property
     def training_precision(self) -> str:
         """Lightning's name of the precision in which the encoder is trained."""
         return resolve(self.trainer)["precision"]
@@ -86,32 +92,37 @@ class Unit:
         if defense := keys.trained_defense(self.defense):
             plug_ins["defense"], parts["defense"] = self.defense, defense
         return parts | {
-            "images": load_images(self.dataset).digest,
+            "images": self.images.digest,
             "members": digest(self.members),
             "train": keys.changed(self.regime),
             "precision": self.training_precision,
-            "versions": keys.versions(_targets(plug_ins), TRAINING),
+            "versions": keys.versions(_kinds(plug_ins), TRAINING),
         }
 
-    def statistic_parts(self, observation: ExtractionRequest, statistic: Config) -> Config:
+    def statistic_parts(self, observation: ExtractionRequest, statistic: Statistic) -> Config:
         """The parts of a statistic's key: the encoder's, the images and views, the statistic, what is released."""
-        plug_ins = {"statistic": statistic}
+        kinds: dict[str, type] = {"statistic": type(statistic)}
         # A setting that came later is in a key only away from its default.
         parts: Config = {} if self.precision == PRECISIONS[0] else {"precision": self.precision}
         if release := keys.released_defense(self.defense):
-            plug_ins["release"], parts["release"] = self.defense, release
+            kinds["release"], parts["release"] = get_class(self.defense["_target_"]), release
         return parts | {
             "encoder": self.encoder_parts,
             "images": digest(observation.index),
             "query": keys.changed(observation.query),
             "epoch": observation.epoch,
-            "statistic": keys.of_plug_in(statistic),
-            "versions": keys.versions(_targets(plug_ins), EXTRACTION),
+            "statistic": keys.of_object(statistic),
+            "versions": keys.versions(kinds, EXTRACTION),
         }
 
     def save(self, path: Path) -> None:
         """Write the recipe as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1))
+        data = asdict(replace(self, observations=()))
+        data["observations"] = [
+            asdict(replace(one, statistics=())) | {"statistics": [statistic_config(s) for s in one.statistics]}
+            for one in self.observations
+        ]
+        path.write_text(json.dumps(data, indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Unit:
@@ -120,10 +131,7 @@ class Unit:
             data = json.loads(path.read_text())
             _check_names(data)
             data["regime"] = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
-            data["observations"] = tuple(
-                ExtractionRequest(**o | {"query": Query(**o["query"] | {"views": Views(**o["query"]["views"])})})
-                for o in data["observations"]
-            )
+            data["observations"] = tuple(_request(one) for one in data["observations"])
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as unreadable:
             raise InputError(
@@ -131,9 +139,16 @@ class Unit:
             ) from unreadable
 
 
+def _request(data: Config) -> ExtractionRequest:
+    """An extraction that `Unit.save` wrote."""
+    query = Query(**data["query"] | {"views": Views(**data["query"]["views"])})
+    statistics = tuple(plug_in(one) for one in data["statistics"])
+    return ExtractionRequest(tuple(data["index"]), query, statistics, data["epoch"])
+
+
 def build_arch(unit: Unit) -> Arch:
     """The framework with the initial weights of the unit's seed, on the CPU."""
-    channels = load_images(unit.dataset).pixels.shape[1]
+    channels = unit.images.pixels.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(unit.regime.seed)
         backbone = plug_in(unit.backbone, partial=True)(channels)
@@ -165,8 +180,8 @@ def _check_names(part: Any) -> None:
         raise ValueError(f"it names {name}, which is no plug-in, optimiser or strategy")
 
 
-def _targets(plug_ins: dict[str, Config]) -> dict[str, str]:
-    return {group: config["_target_"] for group, config in plug_ins.items()}
+def _kinds(plug_ins: dict[str, Config]) -> dict[str, type]:
+    return {group: get_class(config["_target_"]) for group, config in plug_ins.items()}
 
 
 def statistic_config(statistic: Statistic) -> Config:
@@ -175,26 +190,32 @@ def statistic_config(statistic: Statistic) -> Config:
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **json.loads(json.dumps(vars(statistic)))}
 
 
-def statistic_of(config: Config) -> Statistic:
-    """The statistic, built once per process: it is its arguments and nothing else."""
-    return _statistic_of(json.dumps(config, sort_keys=True))
+def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
+    """Instantiate a plug-in.
 
+    Args:
+        config: `_target_` and keyword arguments.
+        partial: whether the code has further arguments to supply: a callable is returned that takes them.
+        setting: the keys that lead to it, where they are not the group that its module belongs to.
 
-@lru_cache(maxsize=64)
-def _statistic_of(config: str) -> Statistic:
-    return plug_in(json.loads(config))
-
-
-def plug_in(config: Config, partial: bool = False) -> Any:
-    """Instantiate a plug-in; raises InputError, the constructor's own or one that quotes what it could not use."""
+    Raises:
+        InputError: the constructor's own, with the keys that lead to the setting, or one that quotes what it could not
+            use.
+    """
     try:
         return instantiate(config, _convert_="all", _partial_=partial)
     except InstantiationException as failed:
-        if isinstance(failed.__cause__, InputError):
-            raise failed.__cause__ from failed
-        if isinstance(failed.__cause__, (TypeError, ValueError)):
-            message = f"{config['_target_']} cannot be built from its settings: {failed.__cause__}"
-            raise InputError(message) from failed
+        # Where in the configuration, in the last line of Hydra's message.
+        _, inner, keys = str(failed).partition("full_key: ")
+        cause = failed.__cause__
+        if isinstance(cause, SettingError) and (inner or setting):
+            group = setting or plug_in_group(str(config["_target_"]).rpartition(".")[0]) or ""
+            raise cause.below(*filter(None, (group, *keys.split(".")))) from failed
+        if isinstance(cause, InputError):
+            raise cause from failed
+        if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
+            message = " ".join(str(cause or failed).split())
+            raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from failed
         raise
 
 

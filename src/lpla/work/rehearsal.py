@@ -19,7 +19,7 @@ from lpla.training.callbacks import Clock
 from lpla.training.config import TrainConfig
 from lpla.training.pretraining import train
 from lpla.work.progress import Unseen
-from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.work.recipe import Unit, build_arch, trainer_factory
 from lpla.work.unit import extraction_of
 
 WARM, TIMED = 8, 32
@@ -95,7 +95,7 @@ def views_per_second(unit: Unit, store: Store) -> float:
 
 def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
     factory = partial(trainer_factory(unit), max_steps=steps)
-    pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
+    pixels, index = unit.images.pixels, np.asarray(unit.members)
     train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
 
 

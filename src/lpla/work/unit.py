@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
+from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
 from lpla.extraction.extraction import Extraction
@@ -30,19 +31,16 @@ from lpla.training import signals
 from lpla.work.axes import load_axes, save_axes
 from lpla.work.progress import Progress
 from lpla.work.recipe import (
-    Config,
     ExtractionRequest,
     Unit,
     build_arch,
-    load_images,
     plug_in,
-    statistic_of,
     trainer_factory,
 )
 
 log = logging.getLogger(__name__)
 
-Waiting = tuple[ExtractionRequest, list[Config], Extraction]
+Waiting = tuple[ExtractionRequest, list[Statistic], Extraction]
 """What is to be observed, which statistics of it, and what observes it."""
 
 
@@ -128,12 +126,11 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
     Raises UndefinedError if one of the statistics does not exist at this layer.
     """
     values, counts = {}, {}
-    for config in observation.statistics:
-        statistic = statistic_of(config)
+    for statistic in observation.statistics:
         if layer not in statistic.layers:
             where = f"layer={' or '.join(statistic.layers)}"
             raise UndefinedError(f"{statistic.name} exists at {where} alone, got {layer}")
-        place = store.path("statistics", key_of(unit.statistic_parts(observation, config)))
+        place = store.path("statistics", key_of(unit.statistic_parts(observation, statistic)))
         values[statistic.name] = np.load(place / f"{layer}.npy", mmap_mode="r", allow_pickle=False)
         counts = json.loads((place / "counts.json").read_text())
     return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
@@ -147,7 +144,7 @@ def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
     return [provenance.read(place) for place in places]
 
 
-def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Config]:
+def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Statistic]:
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
 
@@ -155,7 +152,7 @@ def extraction_of(
     unit: Unit,
     store: Store,
     observation: ExtractionRequest,
-    todo: list[Config],
+    todo: list[Statistic],
     progress: Progress,
     views: ViewCache,
     folder: Path,
@@ -169,10 +166,10 @@ def extraction_of(
         signals.check()
 
     return Extraction(
-        load_images(unit.dataset).pixels,
+        unit.images.pixels,
         index,
         observation.query,
-        [statistic_of(statistic) for statistic in todo],
+        todo,
         plug_in(unit.defense).release,
         views,
         unit.batch_size,
@@ -190,15 +187,15 @@ def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
     for one in [one for one in waiting if one[2].result is not None]:
         observation, todo, extraction = one
         save_axes(unit, store, observation, extraction)
-        for config in todo:
-            _save_statistic(unit, store, observation, config, extraction)
+        for statistic in todo:
+            _save_statistic(unit, store, observation, statistic, extraction)
         waiting.remove(one)
 
 
 def _save_statistic(
-    unit: Unit, store: Store, observation: ExtractionRequest, config: Config, extraction: Extraction
+    unit: Unit, store: Store, observation: ExtractionRequest, statistic: Statistic, extraction: Extraction
 ) -> None:
-    result, name = extraction.result, statistic_of(config).name
+    result, name = extraction.result, statistic.name
     if not result:  # Rank 0 has that of all ranks.
         return
     counts = {
@@ -214,7 +211,7 @@ def _save_statistic(
         (folder / "counts.json").write_text(json.dumps(counts))
 
     made = provenance.describe(provenance.device_name(extraction.device), unit.precision)
-    store.put("statistics", unit.statistic_parts(observation, config), write, made)
+    store.put("statistics", unit.statistic_parts(observation, statistic), write, made)
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy, update_momentum
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, Share, checked
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class BYOL(Arch):
     """Lightly's heads and loss; both views in one forward of each network.
 
@@ -24,12 +26,12 @@ class BYOL(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        momentum: float,
-        final_momentum: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 1024,
+        output_dim: Dimension = 256,
+        momentum: Share = 0.99,
+        final_momentum: Share = 0.99,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
         from lightly.loss import NegativeCosineSimilarity
         from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead

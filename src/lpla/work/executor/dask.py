@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from distributed import Client, LocalCluster, Security
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, checked
 
 PARTS = ("cert", "key")
 
 
+@checked
 class Dask(Executor):
     """Makes units in the workers of a Dask cluster, which see the store's folder too."""
 
@@ -25,8 +27,8 @@ class Dask(Executor):
         self,
         *,
         address: str | None = None,
-        workers: int = 2,
-        threads: int = 1,
+        workers: Count = 2,
+        threads: Count = 1,
         tls_ca_file: str | None = None,
         tls_cert: str | None = None,
         tls_key: str | None = None,
