@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from left_behind import leave
 from tiny_audit import ROOT
 
@@ -15,7 +16,7 @@ from lpla.auditing.loggers.record import Job, Layer, Record
 from lpla.contracts import result
 from lpla.contracts.result import AuditResult, column, columns, from_json, to_json
 from lpla.report import page
-from lpla.report.rows import read_rows, write_csv
+from lpla.report.rows import number, read_rows, write_csv
 from lpla.report.table import Results, show
 
 
@@ -100,3 +101,8 @@ def test_rows_survive_json_and_earlier_editions_are_read() -> None:
     assert "Infinity" not in text and "NaN" not in text
     assert from_json(text) == [{"p": float("inf"), "auc": None, "attack": "inf", "notes": ["a"], "error": "no"}]
     assert from_json('[{"p": Infinity, "auc_boot_low": 0.5}]') == [{"p": float("inf"), "auc_boot_low": 0.5}]
+
+
+def test_annotations_are_checked_in_tests() -> None:
+    with pytest.raises(TypeCheckError, match="number"):
+        number("a word")  # pyright: ignore[reportArgumentType]
