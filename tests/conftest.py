@@ -11,8 +11,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 CHECKED = [
-    "lpla.attacks.check", "lpla.attacks.planted", "lpla.auditing.door", "lpla.auditing.settings", "lpla.contracts.result",
-    "lpla.metrics.evaluation", "lpla.report",
+    "lpla.attacks.check", "lpla.attacks.planted", "lpla.auditing.door", "lpla.auditing.settings",
+    "lpla.contracts.result", "lpla.metrics.evaluation", "lpla.report",
 ]  # fmt: skip
 """Rooms and modules whose own tests have passed with every annotation checked at every call; it may only grow.
 `LPLA_TYPES=all` checks all of lpla: whole audits pass so, not every test's stand-in does."""

@@ -123,7 +123,7 @@ MISTAKES = {
     "logger=wandb": "folder must be given with logger=wandb",
     "report.images=true": "folder must be given with report.images=true",
     "observe.every=1": "folder must be given with observe.every=1",
-    "+shadow=8": "shadow is no setting of an audit",
+    "+shadow=8": "shadow is no setting; did you mean shadows?",
 }
 
 
