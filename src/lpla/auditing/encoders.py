@@ -48,8 +48,7 @@ def line_up(
     """The encoders that take part in an audit, and what is asked of each.
 
     Args:
-        settings: the checked configuration, with its views beside the data set.
-        theirs: the same by which shadows are trained.
+        settings, theirs: the checked configurations of target and shadows, with views beside the data set.
         knowledge: what the attacker knows.
         images: the target's data set.
         membership: who is trained on which of them.
