@@ -24,6 +24,8 @@ from tiny_audit import tiny_settings as _settings  # noqa: E402
 
 from lpla.auditing.plan import Plan, plan  # noqa: E402
 from lpla.auditing.settings import Settings  # noqa: E402
+from lpla.store.artifacts import Store  # noqa: E402
+from lpla.work.unit import make  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,15 @@ def tiny() -> Callable[..., Plan]:
         return plan(_settings(*overrides))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The setting of a store that has all of the tiny audit, made once: for tests that neither count nor damage it."""
+    work, store = plan(_settings()), Store(tmp_path_factory.mktemp("tiny") / "store")
+    for unit in (*work.units, work.encoders.untrained.unit):
+        make(unit, store, Silent())
+    return f"store={store.root}"
 
 
 @pytest.fixture
