@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_audit import ROOT, tiny_config
+from tiny_audit import ROOT, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import Plan, plan
@@ -66,7 +66,7 @@ def explicit(unit: Unit) -> Unit:
 @pytest.fixture(scope="module")
 def unit() -> Unit:
     """The tiny audit's target."""
-    return plan(tiny_config()).units[0]
+    return plan(tiny_settings()).units[0]
 
 
 def encoder_key(unit: Unit) -> str:
