@@ -10,7 +10,7 @@ from math import factorial
 import numpy as np
 from jaxtyping import Float, Int
 
-from lpla.contracts.inputs import stream
+from lpla.contracts.streams import stream
 
 RESAMPLES = 10_000
 LEVEL = 0.05

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_audit import ROOT
 
-from lpla.contracts.inputs import STREAMS, Images, stream, stream_seed
+from lpla.contracts.inputs import Images
+from lpla.contracts.streams import STREAMS, stream, stream_seed
 from lpla.data.split.balanced import Balanced
 from lpla.data.split.disjoint import Disjoint
 

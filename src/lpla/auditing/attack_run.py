@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, restrict, see
 from lpla.contracts.evidence import Attack, Seen
-from lpla.contracts.inputs import stream_seed
+from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
 from lpla.work.recipe import plug_in

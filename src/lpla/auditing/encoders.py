@@ -14,7 +14,8 @@ from lpla.auditing.checks import check_views
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query, Statistic
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
+from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
+from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.training.config import TrainConfig

@@ -16,8 +16,9 @@ from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, UndefinedError, stream
+from lpla.contracts.inputs import Images, UndefinedError
 from lpla.contracts.result import AuditResult
+from lpla.contracts.streams import stream
 from lpla.data.pixels import SUMMARIES, summaries
 from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate

@@ -15,8 +15,9 @@ from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
+from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
 from lpla.contracts.result import columns
+from lpla.contracts.streams import stream
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.recipe import Config, Unit, load_images, plug_in

@@ -11,6 +11,7 @@ from scipy.special import betaincinv, expit, logit
 from scipy.stats import hypergeom, rankdata
 
 from lpla.contracts.result import InputError
+from lpla.contracts.streams import stream
 
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""

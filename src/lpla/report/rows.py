@@ -50,7 +50,8 @@ def _load(file: Path) -> list[dict[str, Any]]:
 
 def as_given(overrides: Any) -> list[str]:
     """Overrides as they were given: a reference among them (seed=${shadows}) is one to the job's settings."""
-    return list(map(str, OmegaConf.to_container(OmegaConf.create(overrides), resolve=False)))
+    plain: Any = OmegaConf.to_container(OmegaConf.create(overrides), resolve=False)
+    return list(map(str, plain))
 
 
 def _settings(job: Path) -> list[str]:

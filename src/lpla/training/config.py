@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lpla.contracts.inputs import InputError, Views, stream
+from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.streams import stream
 from lpla.encoders import ranks
 
 

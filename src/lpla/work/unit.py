@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             from lpla.work.launcher import launch
 
             report = launch(unit, store.root, scratch, progress.begin)
-            return UnitReport(**(report | {"seconds": time.monotonic() - start}))
+            return replace(UnitReport(**report), seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
             extraction_of(unit, store, o, todo, progress, views, scratch / str(i))

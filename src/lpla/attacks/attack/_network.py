@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lpla.attacks.attack._training import Training, logits, train_network
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError, stream
+from lpla.contracts.inputs import InputError
+from lpla.contracts.streams import stream
 
 
 class NetworkAttack(Attack):

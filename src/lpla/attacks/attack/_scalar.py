@@ -14,7 +14,7 @@ from lpla.attacks.attack._no_shadow import NoShadow
 from lpla.attacks.likelihood.calibrated import CALIBRATED, Calibrated
 from lpla.attacks.likelihood.nonmembers import check_known
 from lpla.contracts.evidence import Attack, Labelled, Seen
-from lpla.contracts.inputs import stream
+from lpla.contracts.streams import stream
 
 
 class ScalarAttack(Attack):

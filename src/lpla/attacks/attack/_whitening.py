@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import eigh
 
-from lpla.contracts.inputs import stream
+from lpla.contracts.streams import stream
 
 SAMPLE = 2_000
 """Vectors from which the axes are taken, at most; of more, some are drawn by a fixed seed."""

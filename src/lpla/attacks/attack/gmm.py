@@ -24,8 +24,9 @@ from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError, UndefinedError, stream
+from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import Count, Dimension, checked
+from lpla.contracts.streams import stream
 from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000

@@ -27,7 +27,7 @@ class NonMembers(ABC):
     """Score at or above which an image is called a member."""
 
     def __init__(self, tail: Tail) -> None:
-        self.tail = tail
+        self.tail: Tail = tail
 
     @abstractmethod
     def fit(self, known_u: Float[np.ndarray, "n Q"], known_features: Float[np.ndarray, "n F"] | None = None, /) -> Self:

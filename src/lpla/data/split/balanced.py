@@ -5,8 +5,9 @@ The target's row is drawn independently of the shadows': paired with its own com
 
 import numpy as np
 
-from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
+from lpla.contracts.inputs import Images, InputError, Membership, Split
 from lpla.contracts.settings import checked
+from lpla.contracts.streams import stream
 from lpla.data.split._duplicates import NearDuplicates, eligible
 
 

@@ -5,8 +5,9 @@ No shadow ever saw a candidate: the attacker of EncoderMI (Liu et al., CCS '21),
 
 import numpy as np
 
-from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
+from lpla.contracts.inputs import Images, InputError, Membership, Split
 from lpla.contracts.settings import checked
+from lpla.contracts.streams import stream
 from lpla.data.split._duplicates import NearDuplicates, eligible
 
 

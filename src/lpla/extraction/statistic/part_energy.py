@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from lpla.contracts.evidence import Query, Statistic
-from lpla.contracts.inputs import InputError, Views, stream
+from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.streams import stream
 from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
 
 LARGE = 64
