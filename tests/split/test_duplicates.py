@@ -53,10 +53,10 @@ def test_exact_copies_in_cifar100(cifar100: Images) -> None:
 
 def test_near_copies_in_cifar100(cifar100: Images) -> None:
     _duplicates._FOUND.clear()
-    start = time.monotonic()
+    start = time.process_time()
     group = duplicate_groups(cifar100)
     # 3 to 4 seconds on one core; the bound only tells a search of all pairs.
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
     sizes = np.bincount(group)
     assert (sizes > 1).sum() == 143
     assert (sizes[sizes > 1] - 1).sum() == 147
