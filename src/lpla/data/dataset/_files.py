@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,10 +103,7 @@ def filler(
     def fill(out: BinaryIO) -> list[int]:
         kept, bad = [], dict(unusable or {})
         depth = bits or _told(dataset, bits_of(root, names))
-        console = Console(stderr=True)
-        label = f"dataset={dataset}: decoding {len(names)} images"
-        bar = track(names, label, console=console, transient=True, disable=not console.is_terminal)
-        for position, name in enumerate(bar):
+        for position, name in enumerate(_tracked(names, f"dataset={dataset}: decoding {len(names)} images")):
             try:
                 out.write(decode(root / name, size, on_bad != "refuse", depth).tobytes())
                 kept.append(position)
@@ -122,6 +119,12 @@ def filler(
         return kept
 
     return fill
+
+
+def _tracked(names: Sequence[str], label: str) -> Iterable[str]:
+    """The names, with a bar on a terminal."""
+    console = Console(stderr=True)
+    return track(names, label, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _told(dataset: str, bits: int | None) -> int:
