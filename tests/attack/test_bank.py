@@ -71,4 +71,20 @@ def test_every_statistic_is_the_references(queries: int, columns: int, encoder: 
 def test_scores_are_the_references(queries: int, shadows: int, collective: bool) -> None:
     scores = judged(Bank(queries=queries, collective=collective), queries, shadows)
     expected = ORACLE[f"{'collective' if collective else 'bank'} {queries} {shadows}"]
+    if queries == 1:
+        # Nothing was seen of image 8: the reference judges it by zeros, we by nothing.
+        assert scores[8] == 0
+        expected = np.where(np.arange(IMAGES) == 8, 0.0, expected)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("collective", [False, True])
+def test_an_image_of_which_nothing_was_seen_favours_neither_side(collective: bool) -> None:
+    attack = Bank(queries=4, collective=collective)
+    target, *others = observed(attack, 4)
+    known = [Labelled(o.index, o.values, row) for o, row in zip(others, INSIDE[1:], strict=True)]
+    values = {name: value.copy() for name, value in target.values.items()}
+    for value in values.values():
+        value[5] = 0 if value.ndim == 2 and value.dtype == np.float32 and np.isfinite(value).all() else np.nan
+    score = attack.fit(known).score(Seen(target.index, values))
+    assert score[5] == 0 and np.isfinite(score).all()

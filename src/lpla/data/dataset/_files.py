@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,28 +103,28 @@ def filler(
     def fill(out: BinaryIO) -> list[int]:
         kept, bad = [], dict(unusable or {})
         depth = bits or _told(dataset, bits_of(root, names))
-        for position, name in enumerate(_tracked(names, f"dataset={dataset}: decoding {len(names)} images")):
+        console = Console(stderr=True)
+        label = f"dataset={dataset}: decoding {len(names)} images"
+        bar = track(names, label, console=console, transient=True, disable=not console.is_terminal)
+        for position, name in enumerate(bar):
             try:
                 out.write(decode(root / name, size, on_bad != "refuse", depth).tobytes())
                 kept.append(position)
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
-        total = len({*names, *bad})
-        if bad and on_bad != "skip":
-            raise InputError(_sentence(dataset, root, bad, total, on_bad))
-        for name, problem in bad.items():
-            log.warning("dataset=%s: skipped %s (%s)", dataset, root / name, problem)
-        if not kept:
-            raise InputError(f"dataset={dataset}: none of the {total} images in {root} can be decoded")
+        _report_bad(dataset, root, bad, len({*names, *bad}), on_bad)
         return kept
 
     return fill
 
 
-def _tracked(names: Sequence[str], label: str) -> Iterable[str]:
-    """The names, with a bar on a terminal."""
-    console = Console(stderr=True)
-    return track(names, label, console=console, transient=True, disable=not console.is_terminal)
+def _report_bad(dataset: str, root: Path, bad: dict[str, str], total: int, on_bad: str) -> None:
+    if bad and on_bad != "skip":
+        raise InputError(_sentence(dataset, root, bad, total, on_bad))
+    for name, problem in bad.items():
+        log.warning("dataset=%s: skipped %s (%s)", dataset, root / name, problem)
+    if len(bad) == total:
+        raise InputError(f"dataset={dataset}: none of the {total} images in {root} can be decoded")
 
 
 def _told(dataset: str, bits: int | None) -> int:
