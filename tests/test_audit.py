@@ -148,7 +148,7 @@ MISTAKES = {
     "layer=head": "layer must be one of backbone, projector or both, got head",
     "+shadow=8": "shadow is no setting of an audit; the settings are arch,",
     "attack.likelihood=best": "attack.likelihood must be one of auto, class_conditional, lira, lira_shared, nig, hier, "
-    "offline, rmia, got 'best'",
+    "crossed, combined, offline, rmia, got 'best'",
     "arch.optimization.base_lr=1e30": "the training loss became nan in epoch 1 of 2",
     "dataset=cifar100": "dataset=cifar100 needs the folder cifar-100-python in data.root",
     "dataset.train_views.crop_scale=[0.5,2]": "crop_scale",

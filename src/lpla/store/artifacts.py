@@ -128,8 +128,7 @@ class Store:
         Raises:
             InputError: if the disk refuses (full, read-only); nothing is left half-written under the key.
         """
-        place = self.path(kind, key_of(parts))
-        draft = self.root / "unfinished" / uuid4().hex
+        place, draft = self.path(kind, key_of(parts)), self.root / "unfinished" / uuid4().hex
         try:
             draft.mkdir(mode=0o700)
             write(draft)
