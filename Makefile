@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup audit test test-slurm check bench docs
+.PHONY: help setup audit test test-all test-slurm check bench docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,7 +13,7 @@ help:  ## list the targets
 setup: $(READY)  ## create .venv with the tested versions (once; about 6 GB)
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lpla needs Python 3.11 or 3.12, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lpla needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -21,8 +21,12 @@ $(READY): pyproject.toml constraints.txt
 audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on 2 cores)
 	$(RUN) run.py
 
-test: $(READY)  ## run the whole test suite
-	$(RUN) -m pytest
+test: $(READY)  ## run what a change must pass (5 minutes on 2 idle cores)
+	$(RUN) -m pytest -m "not slow and not browser and not slurm"
+
+test-all: test  ## also the rest: faults, several ranks, executors, long sweeps, a browser and, where it can be, Slurm
+	$(RUN) -m pytest -m "slow or browser"
+	@if tests/slurm/one_node.sh --check; then timeout 900 $(MAKE) test-slurm; else echo "make test-slurm is skipped"; fi
 
 test-slurm: $(READY)  ## audit by the jobs of a real Slurm of one node (as root; Debian's slurm-wlm and munge)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:$$PYTHONPATH tests/slurm/one_node.sh $(RUN) -m pytest tests/slurm

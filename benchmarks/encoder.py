@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from lpla.auditing.knowledge import separate_views
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Unit, plug_in
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ def settings_of(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", list(overrides))
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    return settings
+    return separate_views(settings)
 
 
 def build(settings: dict[str, Any], channels: int = 3) -> Arch:

@@ -20,7 +20,7 @@ from benchmarks.training import embedder, settings_name
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query
 from lpla.encoders.defense.none import Identity
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.view_cache import ViewCache
 from lpla.work.recipe import plug_in
 

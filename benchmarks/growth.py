@@ -13,7 +13,7 @@ from benchmarks.extraction import extract
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import CPU, Audit
 from lpla.store.artifacts import Store
-from lpla.training.pretraining import TrainConfig
+from lpla.training.config import TrainConfig
 from lpla.work.recipe import Unit, plug_in
 from lpla.work.unit import make
 
@@ -60,7 +60,7 @@ def _series(name: str, work: Callable[[int], None], amounts: Mapping[int, int], 
 def _unit(audit: Audit) -> Unit:
     """The default encoder on the embedded data."""
     settings = settings_of("trainer=cpu")
-    views = plug_in(settings["dataset"]).train_views
+    views = plug_in(settings["train_views"])
     regime = TrainConfig(audit.growth_epochs, audit.growth_members // 2, views, seed=0)
     return unit_of(settings, regime)
 

@@ -22,7 +22,7 @@ from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Views
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
@@ -81,7 +81,7 @@ def observe(pixels: torch.Tensor, options: argparse.Namespace, folder: Path) -> 
 def network(width: float) -> Arch:
     """SimCLR on the small ResNet, with its initial weights."""
     backbone = CifarResNet(SHAPE[0], depth=9, width=width, stem_relu=True)
-    never = Optimization(torch.optim.SGD, 0.0, None, 0)
+    never = Optimization(torch.optim.SGD, 0.06, None, 0)
     return SimCLR(
         backbone,
         hidden_dim=512,

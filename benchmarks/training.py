@@ -17,7 +17,8 @@ from benchmarks.lightly_path import TRANSFORM, loader, training_step
 from benchmarks.measure import Row, interleaved, seconds_of, wait
 from benchmarks.sizes import Sizes
 from lpla.contracts.encoder import Arch
-from lpla.training.pretraining import TrainConfig, train
+from lpla.training.config import TrainConfig
+from lpla.training.pretraining import train
 from lpla.work.recipe import trainer_factory
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lpla.contracts.inputs import InputError
-from lpla.report.table import CHOICES, Row, cell, interval, number
+from lpla.contracts.result import InputError
+from lpla.contracts.result import columns as known
+from lpla.report.rows import Row, cell, choices, interval, number, target_choices
 
 LABELS = ("attack", "knowledge", "layer")
 COLUMNS = ("dataset", "arch")
-ENCODER = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed")
-"""What rows on one encoder agree in, beside settings that are not the attacker's."""
 INVALID = "*"
 
 Label = tuple[str, ...]
@@ -51,7 +50,8 @@ def label_names(rows: Sequence[Row]) -> list[str]:
     groups: dict[Any, list[Row]] = {}
     for row in measured(rows):
         groups.setdefault(tuple(cell(row.get(c)) for c in (*LABELS, *COLUMNS, "seed")), []).append(row)
-    others = [c for c in CHOICES if c not in (*LABELS, *COLUMNS, "seed", "likelihood")]
+    follows = [name for name, one in known("choice").items() if one.whose == "fit"]
+    others = [c for c in choices() if c not in (*LABELS, *COLUMNS, "seed", *follows)]
     swept = [c for c in others if any(len({cell(row.get(c)) for row in group}) > 1 for group in groups.values())]
     return [*LABELS, *swept]
 
@@ -113,7 +113,7 @@ def undefined(rows: Sequence[Row]) -> list[str]:
 def encoder(row: Row) -> tuple[str, ...]:
     """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
     settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.")))
-    return (*(cell(row.get(name)) for name in ENCODER), *settings)
+    return (*(cell(row.get(name)) for name in target_choices()), *settings)
 
 
 def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | None, float | None]:

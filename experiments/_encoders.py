@@ -11,13 +11,12 @@ from typing import Any
 from scipy.stats import binomtest
 
 from experiments._cells import measured, require_measured
-from lpla.contracts.inputs import InputError
-from lpla.report.table import CHOICES, Row, cell
+from lpla.contracts.result import InputError, columns
+from lpla.report.rows import Row, cell, choices
 
 FREE = ("arch", "backbone", "epochs", "seed", "layer", "likelihood")
 """What encoders may differ in; all else is fixed, or leakage would differ for another reason."""
-FIGURES = ("knn_accuracy", "linear_accuracy", "auc", "tpr_at_5pct", "tpr_at_1pct")
-LEAKS = FIGURES[2:]
+ACCURACIES = ("knn_accuracy", "linear_accuracy")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Encoder:
     epochs: int
     epoch: int
     figures: dict[str, float | None]
-    """FIGURES, and `<name>_low`, `<name>_high`, their 95 % intervals."""
+    """The leaks and ACCURACIES, and `<name>_low`, `<name>_high`, their 95 % intervals."""
 
     @property
     def family(self) -> tuple[str, str, int]:
@@ -47,7 +46,7 @@ class Encoder:
 def encoders(rows: Sequence[Row], folder: Path) -> list[Encoder]:
     """All of them at their end; raises InputError if there is none or they differ in more than FREE."""
     found = require_measured(rows, folder)
-    for choice in CHOICES:
+    for choice in choices():
         values = dict.fromkeys(cell(row.get(choice)) for row in found)
         if choice not in FREE and len(values) > 1:
             raise InputError(f"{choice} must be one for all encoders of a trade-off, got {' and '.join(values)}")
@@ -68,9 +67,9 @@ def checkpoints(rows: Sequence[Row], folder: Path) -> list[Encoder]:
 
 def _encoder(job: Row, row: Row, epoch: int, utility_images: int) -> Encoder:
     figures: dict[str, float | None] = {}
-    for name in LEAKS:
+    for name in (name for name, one in columns("figure").items() if one.interval):
         figures |= {f"{name}{end}": _number(row.get(f"{name}{end}")) for end in ("", "_low", "_high")}
-    for name in ("knn_accuracy", "linear_accuracy"):
+    for name in ACCURACIES:
         figures |= _accuracy(name, _number(row.get(name)), utility_images - utility_images // 2)
     choices = (job["arch"], job["backbone"], job["seed"], row["layer"], job["epochs"], epoch)
     return Encoder(*choices, figures)

@@ -91,7 +91,7 @@ def _hydra() -> initialize_config_dir:
 def _kind(unit: Unit) -> str:
     """What the time of an epoch depends on."""
     regime = unit.regime
-    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size, regime.augment])
+    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size])
 
 
 def _name(unit: Unit) -> str:

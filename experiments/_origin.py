@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lpla.report.table import Row, cell
+from lpla.report.rows import Row, cell
 
 OF_THIS_MACHINE = ("data.", "store", "hydra.", "trainer", "executor")
 """Settings that change no figure; some name folders of whoever ran it."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from lpla.contracts.inputs import stream
+
 RESAMPLES = 10_000
 LEVEL = 0.05
 FEWEST = 8
@@ -55,7 +57,7 @@ def spearman(
     value = _weighted(x, y, strata, np.ones((1, len(x))))[0] if len(x) else np.nan
     if np.isnan(value):
         return Correlation(None, -1.0, 1.0, len(x), count)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = stream("resamples", seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     found = _weighted(x, y, strata, drawn[:, owner].astype(float))
     low = np.quantile(np.nan_to_num(found, nan=-1.0), LEVEL / 2)
     high = np.quantile(np.nan_to_num(found, nan=1.0), 1 - LEVEL / 2)

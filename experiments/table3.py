@@ -18,7 +18,7 @@ from experiments._origin import origin
 from experiments._reproduce import reproduce
 from lpla.contracts.inputs import InputError
 from lpla.report import formats
-from lpla.report.table import Row, read_rows, write_csv
+from lpla.report.rows import Row, read_rows, write_csv
 
 PUBLISHED = Path(__file__).with_name("table3_published.csv")
 RATE, RATE_OF_FEW = "tpr_at_1pct", "tpr_at_5pct"

@@ -21,7 +21,7 @@ from experiments._reproduce import reproduce
 from experiments._scatter import draw_curves, draw_scatter
 from experiments._spearman import FEWEST, Correlation, spearman
 from lpla.report import formats
-from lpla.report.table import interval, read_rows, write_csv
+from lpla.report.rows import interval, read_rows, write_csv
 
 UTILITIES = {"knn_accuracy": "kNN accuracy", "linear_accuracy": "linear accuracy"}
 LEAKS = {"auc": "AUC", "tpr_at_1pct": "TPR at 1 % FPR", "tpr_at_5pct": "TPR at 5 % FPR"}

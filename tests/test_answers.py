@@ -20,14 +20,14 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import UndefinedError, Views
 from lpla.data.augment.apply import augment, clean
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.part_energy import PartEnergy
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
 from lpla.store.artifacts import Store
-from lpla.work.recipe import ExtractionRequest, Unit, build_arch, statistic_config
+from lpla.work.recipe import ExtractionRequest, Unit, build_arch
 from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
@@ -119,7 +119,7 @@ def with_energies(plan: Plan) -> tuple[Unit, ExtractionRequest]:
     energy = PartEnergy(5, 0)
     (pool,) = plan.encoders.target.observations
     query = energy.query(pool.query, 8)
-    observation = replace(pool, query=query, statistics=(statistic_config(energy),))
+    observation = replace(pool, query=query, statistics=(energy,))
     return replace(plan.units[1], observations=(pool, observation)), observation
 
 

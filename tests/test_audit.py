@@ -56,6 +56,7 @@ def test_an_audit_leaves_what_it_promises_and_a_second_run_changes_no_bit(cli: C
     assert all(np.array_equal(scores[name], again[name]) for name in scores.files)
 
 
+@pytest.mark.slow
 def test_six_jobs_train_ten_encoders_in_any_order_and_from_a_half_filled_store(cli: Cli, tmp_path: Path) -> None:
     sweep = cli("-m", *TINY, "arch=simclr,byol", "p=1,2,inf")
     assert sweep.code == 0 and trainings(sweep) == 10
@@ -82,6 +83,7 @@ def test_six_jobs_train_ten_encoders_in_any_order_and_from_a_half_filled_store(c
         assert row | {"seconds": "", "job": ""} == kept[row["arch"], row["layer"], row["p"]]
 
 
+@pytest.mark.slow
 def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
     assert trainings(cli("-m", *TINY, "shadows=2,4,6")) == 7
     assert trainings(cli("-m", *TINY, "queries=1,2,4", "p=0.5,3")) == 0
@@ -201,13 +203,7 @@ def test_a_failed_job_does_not_cost_the_sweep_its_table(cli: Cli) -> None:
     assert "1 of 2 jobs failed" in ran.out
 
 
-def test_run_py_answers_before_the_heavy_imports_and_works_as_a_process(tmp_path: Path) -> None:
-    light = "import runpy, sys; sys.argv[1:] = ['--cfg', 'job']; runpy.run_path(sys.argv[0], run_name='__main__')"
-    probe = (
-        f"import sys; sys.argv = ['{ROOT / 'run.py'}']; {light}; assert not {{'torch', 'sklearn'}} & set(sys.modules)"
-    )
-    shown = subprocess.run([sys.executable, "-c", probe], check=True, timeout=120, capture_output=True, text=True)
-    assert "queries: 10" in shown.stdout
+def test_run_py_works_as_a_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *TINY, "p=-1"], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )

@@ -68,7 +68,7 @@ def files(unit: Unit, store: Store) -> dict[str, object]:
     found["loss"] = json.loads((place / "training.json").read_text())["loss"]
     for kind, folder, parts in store.artifacts():
         if kind == "statistics":
-            name = f"{parts['epoch']} {parts['statistic']['_target_']} {parts['images']}"
+            name = f"{parts['epoch']} {parts['statistic']['name']} {parts['images']}"
             found |= {f"{name} {f.name}": f.read_bytes() for f in folder.glob("*.npy")}
     return found
 

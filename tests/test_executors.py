@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import in_worker
 import numpy as np
 import pytest
 import torch
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.auditing.plan import Plan
@@ -25,6 +26,7 @@ from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.work import dispatch
 from lpla.work.dispatch import make_all
+from lpla.work.executor.dask import Dask
 from lpla.work.executor.processes import Processes
 from lpla.work.executor.serial import Serial
 from lpla.work.recipe import Unit
@@ -49,6 +51,7 @@ def same(one: Ran, other: Ran) -> bool:
     return numbers(one) == numbers(other) and all(np.array_equal(*(s[name] for s in scores)) for name in scores[0])
 
 
+@pytest.mark.slow
 def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_there(cli: Cli, serial: Ran) -> None:
     ran = cli(*TINY, "executor=processes", "executor.workers=2", f"executor.threads={torch.get_num_threads()}")
     assert ran.code == 0, ran.out
@@ -57,6 +60,7 @@ def test_processes_give_the_result_of_one_and_nothing_is_started_for_what_is_the
     assert again.code == 0 and again.out.count(": found") == 6 and same(serial, again)
 
 
+@pytest.mark.slow
 def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_one_leaves(tmp_path: Path) -> None:
     with Processes(workers=2, threads=None, gpus=["a", "b"], per_gpu="auto", minutes=None) as executor:
         seen = [future.result() for future in [executor.submit(in_worker.meet, tmp_path, 2) for _ in range(2)]]
@@ -69,6 +73,7 @@ def test_workers_have_a_share_of_the_cores_and_a_gpu_of_their_own_that_a_dead_on
         assert not {pid for *_, pid in later} & {pid for *_, pid in seen}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rates", "taken"),
     [
@@ -86,6 +91,7 @@ def test_so_many_share_a_gpu_as_gain_by_it(rates: dict[int, float], taken: int, 
         assert len({pid for *_, pid in seen}) == taken and {gpu for _, gpu, _ in seen} == {"a"}
 
 
+@pytest.mark.slow
 def test_few_encoders_are_not_worth_a_rehearsal_and_a_mistake_is_one() -> None:
     with Processes(workers=None, threads=1, gpus=["a"], per_gpu="auto", minutes=None) as executor:
         executor.adapt(partial(in_worker.rehearse, {}), 3)
@@ -93,6 +99,7 @@ def test_few_encoders_are_not_worth_a_rehearsal_and_a_mistake_is_one() -> None:
             executor.adapt(partial(in_worker.rehearse, {}), 4)
 
 
+@pytest.mark.slow
 def test_encoders_are_rehearsed_side_by_side_and_change_no_bit(cli: Cli, serial: Ran) -> None:
     ran = cli(*TINY, "executor=processes", "executor.gpus=[0]", f"executor.threads={torch.get_num_threads()}")
     assert ran.code == 0, ran.out
@@ -169,6 +176,7 @@ def test_whatever_fails_is_a_row_with_the_reason_and_the_sweep_goes_on(
     assert again.code == 0 and again.out.count("trained and observed") == 1
 
 
+@pytest.mark.slow
 def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: Ran) -> None:
     before = {name: value for name, value in os.environ.items() if name.endswith("_THREADS")}
     ran = cli(*TINY, "executor=dask", f"executor.threads={torch.get_num_threads()}")
@@ -177,6 +185,7 @@ def test_a_local_dask_cluster_gives_the_result_of_one_process(cli: Cli, serial: 
     assert ran.out.count("trained and observed") == 6 and same(serial, ran)
 
 
+@pytest.mark.slow
 def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> None:
     local: Any = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
     with local as cluster:
@@ -184,12 +193,48 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
 
 
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """The settings of a certificate that signed itself, and so is its own authority."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("no openssl to make a certificate with")
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=lpla"]
+    subprocess.run([openssl, *made, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return {"tls_ca_file": cert, "tls_cert": cert, "tls_key": key}
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, str]) -> None:
+    with Dask(workers=1, **tls) as executor:
+        assert executor._cluster is not None
+        address = executor._cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert executor.submit(os.getpid).result(60) != os.getpid()
+        with Dask(address=address, **tls) as other:
+            assert other.submit(os.getpid).result(60) != os.getpid()
+        for stranger in (address, address.replace("tls://", "tcp://")):
+            with pytest.raises((OSError, TypeError)):
+                Client(stranger, timeout=3, set_as_default=False)
+
+
+def test_certificates_of_dask_are_all_or_none(tls: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"^executor.tls_key must be a PEM file, as TLS needs .*, got None$"):
+        Dask(**tls | {"tls_key": None})
+    with pytest.raises(InputError, match=r"^executor.tls_cert must be a PEM file, .*, got /no/such$"):
+        Dask(**tls | {"tls_cert": "/no/such"})
+    with pytest.raises(InputError, match=r"^executor.address must begin with tls:// .*, got tcp://here:8786$"):
+        Dask(address="tcp://here:8786", **tls)
+
+
+@pytest.mark.slow
 def test_work_that_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:
     with Processes(workers=1, threads=None, gpus=[], per_gpu=1, minutes=4 / 60) as executor:
         hanging, other = executor.submit(in_worker.hang), executor.submit(os.getpid)
         assert isinstance(hanging.exception(), TimeoutError) and other.result() != os.getpid()
 
 
+@pytest.mark.slow
 def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), *TINY]
     audits = [
@@ -203,6 +248,7 @@ def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path
         assert same(serial, Ran(0, "", "", tmp_path / "outputs" / name))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_workers_and_leaves_their_checkpoints(tmp_path: Path) -> None:
     settings = [*TINY, "epochs=100000", "checkpoint.every=1", "executor=processes"]
     command = [sys.executable, str(ROOT / "run.py"), *settings]

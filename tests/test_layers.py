@@ -1,6 +1,9 @@
 """The house: who may import whom, how long a file and a function may be, who knows Hydra."""
 
 import ast
+import re
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 
 MAY_IMPORT = {
     "contracts": set(),
-    "data": {"contracts"},
+    "data": {"contracts", "store"},
     "encoders": {"contracts"},
     "metrics": {"contracts"},
     "store": {"contracts"},
@@ -36,9 +39,31 @@ MAY_IMPORT = {
     "__main__": {"auditing"},
 }
 """A line for each room."""
+MOST_ROOMS, MOST_FLOORS, FEWEST_LINES = 12, 7, 40
+TOO_SHORT = {
+    "attacks.attack._known",
+    "attacks.attack._log_norms",
+    "attacks.attack._pair_scalar",
+    "attacks.attack._pairs",
+    "attacks.attack._unusable",
+    "attacks.likelihood.standardise",
+    "attacks.likelihood.threshold",
+    "data.augment.subset",
+    "encoders.arch._dcl",
+    "encoders.arch._off_diagonal",
+    "encoders.arch._slow",
+    "encoders.arch._transformer",
+    "encoders.backbone._maps",
+    "extraction.statistic.fixed_order",
+    "report.background",
+}
+"""Modules that have yet to join the neighbour that uses them; the list may only shrink."""
+PLUG_INS = {"likelihood", "statistic"}
+"""Folders whose public modules are plug-ins, as every module is that a `_target_` of a yaml names."""
 KNOW_HYDRA = {"work", "auditing", "report", "__main__"}
 
 
+@cache
 def imports(file: Path) -> set[str]:
     """Dotted names that a file imports, at its top or within."""
     found = set()
@@ -55,6 +80,33 @@ def room(file: Path) -> str:
     return file.relative_to(SOURCE).with_suffix("").parts[0]
 
 
+def module(file: Path) -> str:
+    return ".".join(file.relative_to(SOURCE).with_suffix("").parts)
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which modules each module imports, by their names below lpla."""
+    modules = {module(file) for file in FILES}
+    found: dict[str, set[str]] = {}
+    for file in FILES:
+        names = [name.removeprefix("lpla.") for name in imports(file) if name.startswith("lpla.")]
+        # What is imported from a module is named after it.
+        found[module(file)] = {one for name in names for one in (name, name.rpartition(".")[0]) if one in modules}
+    return found
+
+
+def defines_a_class(file: Path) -> bool:
+    return any(isinstance(node, ast.ClassDef) for node in ast.parse(file.read_text()).body)
+
+
+def floors(below: dict[str, set[str]]) -> int:
+    """The length of the longest path; raises CycleError, which names a circle, if there is one."""
+    floor: dict[str, int] = {}
+    for one in TopologicalSorter(below).static_order():
+        floor[one] = 1 + max((floor[other] for other in below.get(one, ())), default=0)
+    return max(floor.values())
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_imports_point_down(file: Path) -> None:
     if room(file) == "__init__":
@@ -69,7 +121,35 @@ def test_imports_point_down(file: Path) -> None:
 
 def test_every_room_is_in_the_table() -> None:
     rooms = {room(file) for file in FILES} - {"__init__"}
-    assert rooms == set(MAY_IMPORT)
+    assert rooms == set(MAY_IMPORT) - {"__init__"}
+
+
+def test_the_rooms_are_few_and_so_are_their_floors() -> None:
+    below = {one: {other.split(".")[0] for other in others} for one, others in arrows().items()}
+    rooms: dict[str, set[str]] = {}
+    for one, others in below.items():
+        rooms.setdefault(one.split(".")[0], set()).update(others - {one.split(".")[0]})
+    assert len([place for place in SOURCE.iterdir() if (place / "__init__.py").exists()]) <= MOST_ROOMS
+    assert floors(rooms) <= MOST_FLOORS
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert floors(arrows()) > MOST_FLOORS  # the modules' own, which are more than the rooms'
+
+
+def test_a_circle_is_seen_and_a_path_is_measured() -> None:
+    assert floors({"a": {"b"}, "b": {"c"}, "d": {"c"}}) == 3
+    with pytest.raises(CycleError, match="nodes are in a cycle"):
+        floors({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+
+
+def test_a_module_of_few_lines_is_a_plug_in_or_joins_its_neighbour() -> None:
+    configs = "".join(file.read_text() for file in (ROOT / "conf").rglob("*.yaml"))
+    named = set(re.findall(r"_target_: lpla\.([\w.]+)\.\w+", configs))
+    public = {module(f) for f in FILES if f.parent.name in PLUG_INS and f.stem[0] != "_" and defines_a_class(f)}
+    doors = {"__init__", "__main__"}
+    short = {module(f) for f in FILES if f.stem not in doors and len(f.read_text().splitlines()) < FEWEST_LINES}
+    assert short - named - public <= TOO_SHORT
 
 
 @pytest.mark.parametrize("file", [*FILES, ROOT / "run.py", *EXPERIMENTS], ids=lambda file: str(file.name))

@@ -21,9 +21,9 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, Views
 from lpla.data.augment.apply import augment, clean
-from lpla.extraction import callback as observe_module
+from lpla.extraction import extraction as observe_module
 from lpla.extraction import query as answers
-from lpla.extraction.callback import Extracted, Extraction, one_behind
+from lpla.extraction.extraction import Extracted, Extraction, one_behind
 from lpla.extraction.query import FORWARD, MAKE, query_views
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache

@@ -15,6 +15,8 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_audit import CONF, ROOT, TINY, tiny_config
 
+pytestmark = pytest.mark.slow
+
 Lpla = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lpla.contracts.inputs import InputError
-from lpla.metrics.probe import embedding_spread, knn_accuracy, linear_accuracy
+from lpla.metrics.probe import Accuracy, chance, embedding_spread, knn_accuracy, linear_accuracy
 
 
 def clusters(seed: int, images: int, width: int = 16, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -20,9 +20,9 @@ def clusters(seed: int, images: int, width: int = 16, classes: int = 4) -> tuple
 
 def test_knn_looks_at_directions_alone_and_at_no_more_than_the_bank() -> None:
     bank, test = clusters(1, 60), clusters(2, 100)
-    assert knn_accuracy(*bank, *test) == 1.0
-    assert knn_accuracy(*bank, test[0] * 1e6, test[1]) == 1.0
-    assert knn_accuracy(*bank, *bank, k=1) == 1.0
+    assert knn_accuracy(*bank, *test) == Accuracy(1.0, 1.0)
+    assert knn_accuracy(*bank, test[0] * 1e6, test[1]) == Accuracy(1.0, 1.0)
+    assert knn_accuracy(*bank, *bank, k=1) == Accuracy(1.0, 1.0)
 
 
 def test_knn_weighs_votes_by_similarity() -> None:
@@ -35,7 +35,10 @@ def test_knn_weighs_votes_by_similarity() -> None:
         nearest = np.argsort(-similarity)[:20]
         votes = [sum(math.exp(similarity[i] / 0.1) for i in nearest if bank_y[i] == c) for c in range(3)]
         right.append(np.argmax(votes) == y)
-    assert knn_accuracy(bank_x, bank_y, test_x, test_y, k=20) == pytest.approx(np.mean(right))
+    found = knn_accuracy(bank_x, bank_y, test_x, test_y, k=20)
+    assert found.plain == pytest.approx(np.mean(right))
+    by_class = [[hit for hit, y in zip(right, test_y, strict=True) if y == c] for c in range(3)]
+    assert found.balanced == pytest.approx(sum(sum(hits) / len(hits) for hits in by_class) / 3)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-12, 1e12])
@@ -51,8 +54,21 @@ def test_linear_probe_converges_whatever_the_scale(scale: float) -> None:
 
 def test_a_collapsed_encoder_has_the_utility_of_guessing() -> None:
     (bank_x, bank_y), (test_x, test_y) = clusters(1, 100), clusters(2, 200)
-    for accuracy in (knn_accuracy, linear_accuracy):
-        assert accuracy(0 * bank_x + 1, bank_y, 0 * test_x + 1, test_y) < 0.4
+    collapsed = 0 * bank_x + 1, bank_y, 0 * test_x + 1, test_y
+    assert knn_accuracy(*collapsed).plain < 0.4 and linear_accuracy(*collapsed) < 0.4
+
+
+def test_a_collapsed_encoder_on_unequal_classes_is_at_the_chance_level() -> None:
+    random = np.random.default_rng(0)
+    bank_y, test_y = (np.r_[random.permutation(4), random.choice(4, 396, p=[0.92, 0.04, 0.02, 0.02])] for _ in "ab")
+    found = knn_accuracy(np.ones((400, 8)), bank_y, np.ones((400, 8)), test_y)
+    assert found.plain == chance(bank_y, test_y) == (test_y == 0).mean() > 0.85
+    assert found.balanced == 0.25
+
+
+def test_chance_is_the_share_of_the_banks_most_frequent_class() -> None:
+    assert chance(np.array([3, 1, 1]), np.array([1, 3, 3, 3])) == 0.25
+    assert chance(np.array([3, 1, 1]), np.array([3, 3])) == 0
 
 
 @pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])

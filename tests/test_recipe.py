@@ -1,12 +1,18 @@
 """Plug-ins from data: a user's mistake comes out as what it is, a wrong argument as one sentence."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
 from lpla.attacks.attack.lpla import LpLA
+from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.extraction.statistic.log_norm import LogNorm
-from lpla.work.recipe import plug_in, statistic_config
+from lpla.work.recipe import Unit, plug_in, statistic_config
 
 LPLA = {"_target_": "lpla.attacks.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
 LPLA |= {"likelihood": "auto", "density": "gaussian", "tie_variance": True, "no_shadow": "d1", "tail": "both"}
@@ -24,10 +30,42 @@ def test_a_statistic_survives_its_config() -> None:
 
 
 def test_mistakes_found_by_a_constructor_stay_what_they_are() -> None:
-    with pytest.raises(InputError, match=r"^p must be a number > 0 or inf, got 0$"):
+    with pytest.raises(InputError, match=r"^attack.p must be a number > 0 or inf, got 0$"):
         plug_in(LPLA | {"p": 0})
 
 
 def test_a_library_that_refuses_its_settings_is_quoted() -> None:
     with pytest.raises(InputError, match=r"torch.optim.SGD cannot be built from its settings: .*momentum"):
         plug_in({"_target_": "torch.optim.SGD", "params": [], "lr": 0.1, "momentum": -1.0})
+
+
+FOREIGN = ["os.system", "lpla.data.dataset.imagefolder.logging.FileHandler", "lpla.work.unit.make", "pickle.loads"]
+"""Also a class that a plug-in's module imports."""
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("place", [("backbone",), ("arch", "optimization", "optimizer"), ("trainer", "strategy")])
+def test_a_recipe_may_name_plug_ins_alone(
+    name: str, place: tuple[str, ...], tiny: Callable[..., Plan], tmp_path: Path
+) -> None:
+    unit, file = tiny("trainer=ddp").units[0], tmp_path / "recipe.json"
+    unit.save(file)
+    assert Unit.load(file) == unit
+    recipe: Any = json.loads(file.read_text())
+    part = recipe
+    for step in place:
+        part = part[step]
+    part["_target_"] = name
+    part["command"] = f"touch {tmp_path / 'ran'}"
+    file.write_text(json.dumps(recipe))
+    with pytest.raises(InputError, match=rf"^RECIPE must be .*: it names {name}, which is no plug-in"):
+        Unit.load(file)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("arch", ["byol", "dino", "mae", "barlowtwins"])
+def test_every_kind_of_recipe_is_read_back(arch: str, tiny: Callable[..., Plan], tmp_path: Path) -> None:
+    narrow = ["backbone=vit_tiny", "~backbone.width"] if arch == "mae" else []
+    unit = tiny(f"arch={arch}", "defense=unit_norm", *narrow).units[0]
+    unit.save(tmp_path / "recipe.json")
+    assert Unit.load(tmp_path / "recipe.json") == unit

@@ -5,15 +5,20 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_audit import ROOT
 
 from lpla.contracts.inputs import InputError
 from lpla.store import artifacts as module
+from lpla.store import provenance
 from lpla.store.__main__ import main
 from lpla.store.artifacts import Store, key_of
 
@@ -171,6 +176,65 @@ def test_list_and_prune(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypat
     assert "deleted 1 artifacts and 1 leftovers" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", [["list"], ["explain", "a"], ["prune", "0"]], ids=lambda command: command[0])
+def test_a_folder_that_is_no_store_is_refused_and_left_alone(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "encoders" / "mine").mkdir(parents=True)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "letter.txt").write_text("dear reader")
+    with pytest.raises(SystemExit, match="must be a store of lpla"):
+        main(["--store", str(tmp_path), *command])
+    assert (tmp_path / "damaged" / "letter.txt").exists() and not (tmp_path / "unfinished").exists()
+
+
+def test_prune_deletes_nothing_outside_the_store_and_no_stray_file(tmp_path: Path) -> None:
+    store, elsewhere = Store(tmp_path / "store"), tmp_path / "elsewhere"
+    place = store.put("encoders", PARTS, write)
+    shutil.copytree(place, elsewhere / "artifact")
+    (store.root / "linked").symlink_to(elsewhere)
+    (store.root / "damaged").mkdir()
+    for folder in ("damaged", "unfinished", "encoders"):
+        (store.root / folder / "link").symlink_to(elsewhere / "artifact")
+        (store.root / folder / "stray.txt").write_text("a file of somebody's")
+    main(["--store", str(store.root), "prune", "0"])
+    assert not place.exists() and list((elsewhere / "artifact").iterdir())
+    assert (store.root / "encoders" / "stray.txt").exists()
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "inf", "soon"])
+def test_prune_takes_days_from_zero_on(days: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    with pytest.raises(SystemExit):
+        main(["--store", str(tmp_path), "prune", "--", days])
+    assert f"DAYS must be a number >= 0, got {days}" in capsys.readouterr().err and place.exists()
+
+
+def test_a_dry_run_of_prune_names_what_it_would_delete(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    main(["--store", str(tmp_path), "prune", "0", "--dry-run"])
+    out = capsys.readouterr().out
+    assert f"encoders/{place.name}" in out and "would delete 1 artifacts" in out and place.exists()
+
+
+def test_what_was_used_lately_is_not_pruned(tmp_path: Path) -> None:
+    store, old = Store(tmp_path), time.time() - 9 * 86_400
+    used, unused = (store.put("encoders", PARTS | {"number": n}, write) for n in (0, 1))
+    for place in (used, unused):
+        os.utime(place, (old, old))
+    assert store.find("encoders", PARTS | {"number": 0}) == used
+    main(["--store", str(tmp_path), "prune", "2"])
+    assert used.exists() and not unused.exists()
+
+
+def test_list_and_explain_write_nothing(tmp_path: Path) -> None:
+    place = Store(tmp_path).put("encoders", PARTS, write)
+    before = sorted((path, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    main(["--store", str(tmp_path), "list"])
+    main(["--store", str(tmp_path), "explain", place.name[:6]])
+    assert sorted((path, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit, match="KEY must be"):
+        main(["--store", str(tmp_path), "explain", "zz"])
+
+
 def test_scratch_is_gone_afterwards_and_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.scratch() as folder:
@@ -182,3 +246,72 @@ def test_scratch_is_gone_afterwards_and_a_full_disk_is_a_sentence(tmp_path: Path
             raise OSError(number, os.strerror(number))
         assert os.strerror(number) in str(raised.value) and not folder.exists()
     assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_a_tuple_and_the_list_it_becomes_in_a_file_are_no_difference(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    parts = {"train": {"views": {"crop_scale": (0.2, 1.0), "blur_sigma": (0.1, 2.0)}, "epochs": 1}}
+    store.put("encoders", parts, write)
+    wanted = {"train": parts["train"] | {"epochs": 2}}
+    assert store.nearest("encoders", wanted) == ["train.epochs: 1 -> 2"]
+
+
+def test_the_nearest_artifact_is_looked_for_among_its_kind_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.put("encoders", PARTS, write)
+    for number in range(3):
+        store.put("statistics", {"number": number}, write)
+    read: list[Path] = []
+    usual = Path.read_text
+
+    def counted(self: Path, *args: str) -> str:
+        read.append(self)
+        return usual(self, *args)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert store.nearest("encoders", PARTS | {"p": []}) == [f"p: {[1.0, math.inf]} -> []"]
+    assert [file.parent.parent.name for file in read] == ["encoders"]
+    assert store.nearest("utility", PARTS) == []
+
+
+def test_every_artifact_has_its_provenance_which_is_in_no_key(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = provenance.describe("cuda (a GPU)", "bf16-mixed")
+    place = store.put("encoders", PARTS, write, made)
+    assert provenance.read(place) == made and "provenance.json" in json.loads((place / "checksums.json").read_text())
+    assert place == store.find("encoders", PARTS) == store.put("encoders", PARTS, write)
+    here = provenance.read(store.put("encoders", {}, write))
+    assert (here["device"], here["precision"], here["threads"]) == ("cpu", "32-true", torch.get_num_threads())
+    assert {"python", "lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy",
+            "scikit-learn"} == set(here["versions"])  # fmt: skip
+    assert here["git_revision"] == provenance.git_revision()
+    assert 0 <= time.time() - datetime.fromisoformat(here["time"]).timestamp() < 60
+
+
+def test_a_mixture_of_provenances_is_a_sentence_that_names_the_differences() -> None:
+    here = provenance.describe()
+    later = here | {"time": "later", "precision": "bf16-mixed"}
+    assert provenance.mixed([]) == provenance.mixed([here]) == provenance.mixed([here, later, here]) == ""
+    others = [
+        here | {"threads": 99},
+        here | {"versions": here["versions"] | {"torch": "9"}},
+        here | {"git_revision": ""},
+    ]
+    found = provenance.mixed([here | {"git_revision": "abc"}, *others])
+    assert found.startswith("artifacts of several provenances were mixed: ")
+    assert "git_revision abc and " in found and " and unknown" in found
+    assert f"threads {here['threads']} and 99" in found and f"torch {here['versions']['torch']} and 9" in found
+    assert "device" not in found and "numpy" not in found
+
+
+def test_a_checkout_without_git_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_revision.__wrapped__() == ""
+
+
+def test_the_revision_is_that_of_the_checkout() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    assert len(provenance.git_revision().removesuffix("-dirty")) == 40

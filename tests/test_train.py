@@ -15,7 +15,8 @@ from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.data.augment import apply
 from lpla.training import pixels as members
-from lpla.training.pretraining import AUGMENTS, Batches, Pretraining, TrainConfig, fused, train, warmup_cosine
+from lpla.training.config import Batches, TrainConfig
+from lpla.training.pretraining import Pretraining, fused, train, warmup_cosine
 from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
 
 
@@ -111,26 +112,6 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert sorted(rates[4:], reverse=True) == rates[4:]
 
 
-def test_lightlys_transforms_train_another_encoder_that_repeats(tiny: Callable[..., Plan]) -> None:
-    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
-    weights, losses = trained(unit)
-    again, losses_again = trained(unit)
-    assert losses == losses_again and all(torch.equal(weights[name], again[name]) for name in weights)
-    other, _ = trained(usual)
-    assert not all(torch.equal(weights[name], other[name]) for name in weights)
-
-
-def test_who_augments_is_in_the_key_only_where_it_is_not_the_default(tiny: Callable[..., Plan]) -> None:
-    usual, unit = tiny().units[0], tiny("train.augment=lightly").units[0]
-    assert set(usual.encoder_parts["train"]) == {"epochs", "batch_size", "views", "seed"}
-    assert unit.encoder_parts["train"] == usual.encoder_parts["train"] | {"augment": "lightly"}
-
-
-def test_another_augmentation_is_refused(tiny: Callable[..., Plan]) -> None:
-    with pytest.raises(InputError, match=r"^train\.augment must be ours or lightly, got kornia$"):
-        tiny("train.augment=kornia")
-
-
 def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert fused(partial(torch.optim.SGD, momentum=0.9), cuda) == fused(torch.optim.AdamW, cuda) == {"fused": True}
@@ -164,18 +145,15 @@ def test_views_are_fused_if_training_compiles(
     assert asked == backends
 
 
-@pytest.mark.parametrize("augment", ["ours", "lightly"])
 @pytest.mark.parametrize("arch", ["simclr", "swav"])  # swav: two views of one kind and several of another
-def test_views_of_one_kind_made_at_once_are_those_made_one_by_one(
-    tiny: Callable[..., Plan], arch: str, augment: str
-) -> None:
-    unit = tiny(f"arch={arch}", f"train.augment={augment}").units[0]
+def test_views_of_one_kind_made_at_once_are_those_made_one_by_one(tiny: Callable[..., Plan], arch: str) -> None:
+    unit = tiny(f"arch={arch}").units[0]
     held = members.Members(load_images(unit.dataset).pixels, np.asarray(unit.members), True)
     module = Pretraining(build_arch(unit), held, unit.regime)
     pixels, stream = held(torch.arange(5), torch.device("cpu"))
     views = module.on_after_batch_transfer((pixels, stream), 0)
     one_by_one = [
-        AUGMENTS[augment](pixels, spec, unit.regime.seed, stream, number) for number, spec in enumerate(module.specs)
+        apply.augment(pixels, spec, unit.regime.seed, stream, number) for number, spec in enumerate(module.specs)
     ]
     assert len(views) == len(one_by_one) >= 2
     assert all(torch.equal(*pair) for pair in zip(views, one_by_one, strict=True))
@@ -201,5 +179,5 @@ def test_when_to_compile_is_part_of_no_key(tiny: Callable[..., Plan]) -> None:
     usual, unit = tiny().units[0], tiny("train.compile=auto").units[0]
     assert (usual.compile_on_cuda, unit.compile_on_cuda) == (False, True)
     assert usual.encoder_parts == unit.encoder_parts
-    with pytest.raises(InputError, match=r"^train\.compile must be never or auto, got True$"):
+    with pytest.raises(InputError, match=r"^train\.compile must be never or auto, got true$"):
         tiny("train.compile=true")

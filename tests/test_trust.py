@@ -46,6 +46,7 @@ def test_a_split_that_can_be_seen_in_the_pixels_is_called_invalid(cli: Cli) -> N
         assert abs(row["blind_auc"] - 0.5) > 0.4
 
 
+@pytest.mark.slow
 def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(cli: Cli) -> None:
     rows = rows_of(cli("-m", *WITHOUT_TRAINING, "seed=range(20)", "layer=projector"))
     verdicts = [row["verdict"].partition(":")[0] for row in rows]
@@ -58,7 +59,9 @@ def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(
     assert sum(covered) >= 16
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize(
+    "attack", [a if a in ("lpla", "partcrop") else pytest.param(a, marks=pytest.mark.slow) for a in ATTACKS]
+)
 def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     encode = answers.encode_fixed
@@ -76,6 +79,7 @@ def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, mon
     assert {row["layer"] for row in measured} == ({"backbone"} if attack == "partcrop" else {"backbone", "projector"})
 
 
+@pytest.mark.slow
 def test_attacks_of_a_sweep_train_nothing_twice_and_stand_in_one_table(cli: Cli, tmp_path: Path) -> None:
     ran = cli("-m", *TINY, f"attack={','.join(ATTACKS)}", "queries=1,3")
     rows = rows_of(ran)

@@ -1,5 +1,7 @@
 """The work unit: idempotent, the same from a file, its keys exactly what the artifacts depend on."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_audit import Silent
+import torch
+from tiny_audit import TINY, Ran, Silent
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
+from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
+from lpla.work import keys
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
@@ -62,7 +67,18 @@ def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
             Unit.load(path)
 
 
-SAME_WEIGHTS = ["p=1", "attack.likelihood=hier", "queries=2", "observe.batch_size=9", "trainer=cpu", "layer=backbone"]
+SAME_WEIGHTS = [
+    "+trainer.precision=32",
+    "trainer.precision=auto",
+    "+trainer.log_every_n_steps=9",
+    "dataset.train_views.size=null",
+    "p=1",
+    "attack.likelihood=hier",
+    "queries=2",
+    "observe.batch_size=9",
+    "trainer=cpu",
+    "layer=backbone",
+]
 SAME_WEIGHTS += [
     "defense=unit_norm",
     "shadows=6",
@@ -71,6 +87,11 @@ SAME_WEIGHTS += [
     "permutations=9",
 ]
 OTHER_WEIGHTS = ["arch=byol", "arch.temperature=0.2", "backbone.width=0.25", "members=21", "epochs=3", "seed=1"]
+OTHER_WEIGHTS += [
+    "+trainer.precision=bf16-mixed",
+    "arch.optimization.base_lr=0.07",
+    "arch.optimization.optimizer.momentum=0.8",
+]
 OTHER_WEIGHTS += ["train.batch_size=9", "dataset.train_views.jitter=0.1", "split=disjoint"]
 
 
@@ -103,3 +124,42 @@ def test_shadows_have_seeds_of_their_own_and_a_longer_training_the_same(tiny: Ca
     assert len(set(seeds)) == 5
     assert [unit.regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
     assert replace(tiny().encoders.untrained.unit.regime, epochs=2) == tiny().units[0].regime
+
+
+def test_a_warm_job_computes_the_parts_of_each_encoders_key_once(
+    tiny: Callable[..., Plan], cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*TINY, "permutations=1").code == 0
+    seen = []
+    usual = keys.trained_defense
+
+    def counted(config: dict) -> object:
+        seen.append(config)
+        return usual(config)
+
+    monkeypatch.setattr(keys, "trained_defense", counted)
+    ran = cli(*TINY, "permutations=1")
+    assert ran.out.count(": found") == 6 == len(seen)  # the target, its four shadows, and the untrained one
+
+
+def test_a_row_says_what_trained_its_target_and_what_was_mixed(
+    cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows() -> list[dict]:
+        return json.loads((cli(*TINY, "trainer=cpu", "permutations=1").folder / "result.json").read_text())
+
+    monkeypatch.setattr(provenance, "git_revision", lambda: "first")
+    threads = torch.get_num_threads()
+    for row in rows():
+        assert (row["trained_revision"], row["trained_on"].split(",")[0]) == ("first", "cpu")
+        assert row["trained_on"].startswith(f"cpu, {threads} thread")
+        assert not any("provenances" in note for note in row["notes"])
+    # What is observed by other code than that which trained it.
+    (statistic, *_) = (place for place in Path("store/statistics").iterdir())
+    shutil.rmtree(statistic)
+    monkeypatch.setattr(provenance, "git_revision", lambda: "second")
+    for row in rows():
+        assert row["trained_revision"] == "first"
+        (note,) = [note for note in row["notes"] if "provenances" in note]
+        assert note.startswith(f"{row['layer']}: artifacts of several provenances were mixed: git_revision ")
+        assert "first" in note and "second" in note and "threads" not in note

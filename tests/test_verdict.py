@@ -5,51 +5,94 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from lpla.metrics.nulls import BlindResult
-from lpla.metrics.roc import Rate, leak_p_value, lowest_fpr, null_error, tpr_at
-from lpla.metrics.verdict import Nulls, verdict
+from lpla.metrics.roc import auc, null_error, tpr_at
+from lpla.metrics.significance import leak_test
+from lpla.metrics.verdict import INVALID_BY_CHANCE, Nulls, verdict
 
 SOUND = Nulls(0.51, BlindResult(0.52, "entropy", False), BlindResult(0.48, "norm", False))
 NOTHING = "no leak found at this sample size: "
 
 
+def simulated(seed: int, members: int, nonmembers: int, gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of one audit, and who was a member."""
+    member = np.arange(members + nonmembers) < members
+    return np.random.default_rng([seed, members]).normal(gap * member), member
+
+
 def judged(seed: int, members: int, nonmembers: int, gap: float, nulls: Nulls = SOUND) -> str:
     """The verdict on one simulated audit."""
-    member = np.arange(members + nonmembers) < members
-    score = np.random.default_rng([seed, members]).normal(gap * member)
-    fpr = lowest_fpr(nonmembers)
-    rate, p = (tpr_at(score, member, fpr), leak_p_value(score, member, fpr)) if fpr else (None, None)
-    return verdict(rate, p, nulls, members, nonmembers)
+    return verdict(*simulated(seed, members, nonmembers, gap), nulls)
 
 
-@pytest.mark.parametrize("images", [100, 1000])
-def test_audits_without_a_leak_are_rarely_called_leaking(images: int) -> None:
-    found = [judged(seed, images, images, 0) for seed in range(200)]
-    assert all(one.startswith(("leaks: ", NOTHING)) for one in found)
-    assert sum(one.startswith("leaks") for one in found) <= 200 * 0.025 + 3 * math.sqrt(200 * 0.025 * 0.975)
+def placed(members_above: list[int], nonmembers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores in which member i stands above so many of the non-members, and below all the others."""
+    score = np.concatenate([np.array(members_above) - 0.5, np.arange(nonmembers)]).astype(float)
+    return score, np.arange(len(score)) < len(members_above)
 
 
 def test_a_strong_leak_is_found() -> None:
-    for images in (100, 1000):
-        assert all(judged(seed, images, images, 2).startswith("leaks: TPR ") for seed in range(20))
+    for images in (25, 50, 100, 1000):
+        assert all(judged(seed, images, images, 2.5).startswith("leaks: the ") for seed in range(20))
+
+
+def test_members_that_lie_higher_leak_although_few_lie_highest() -> None:
+    """AUC .79 with 11 % of the members above the cut was "no leak found" as long as the AUC did not count."""
+    score, member = placed([*[100] * 11, *np.linspace(60, 94, 89).astype(int)], 100)
+    rate = tpr_at(score, member, 0.05)
+    assert rate is not None and auc(score, member).value == pytest.approx(0.79, abs=0.01)
+    assert rate.value == 0.11 and leak_test(score, member).p_tail > 0.0125
+    assert verdict(score, member, SOUND).startswith("leaks: the rank test decides: AUC 0.79")
+
+
+def test_fifty_members_are_enough_for_a_verdict() -> None:
+    """AUC .80 of 50 against 50 could not be a leak as long as the tail alone decided."""
+    score, member = placed([*[50] * 7, *np.linspace(29, 49, 43).astype(int)], 50)
+    assert auc(score, member).value == pytest.approx(0.81, abs=0.02)
+    said = verdict(score, member, SOUND)
+    assert said.startswith("leaks: the rank test decides: AUC 0.8")
+    assert "TPR at 5.0% FPR needs at least 100 non-members, got 50" in said
+
+
+def test_a_few_members_far_out_leak_by_their_tail() -> None:
+    score, member = placed([*[1000] * 40, *np.linspace(0, 960, 960).astype(int)], 1000)
+    test = leak_test(score, member)
+    assert test.p_rank > 0.0125 > test.p_tail
+    assert verdict(score, member, SOUND).startswith("leaks: the tail test decides: AUC 0.5")
 
 
 def test_the_sentence_carries_the_values() -> None:
-    rate = Rate(0.3, 0.21, 0.4, 0.05, 0.04)
-    values = "TPR 30.0% [21.0% 40.0%] at 5.0% FPR (realised 4.00%), p = 1.2e-06, 100 members against 120 non-members"
-    assert verdict(rate, 1.23e-6, SOUND, 100, 120) == f"leaks: {values}"
+    score, member = simulated(1, 100, 120, 0.9)
+    area, rate, test = auc(score, member), tpr_at(score, member, 0.05), leak_test(score, member)
+    assert rate is not None
+    values = (
+        f"AUC {area.value:.3f} [{area.low:.3f} {area.high:.3f}] (rank test p = {test.p_rank:.2g}), "
+        f"TPR {rate.value:.1%} [{rate.low:.1%} {rate.high:.1%}] at 5.0% FPR (tail test p = {test.p_tail:.2g}), "
+        "100 members against 120 non-members"
+    )
+    assert verdict(score, member, SOUND) == f"leaks: the rank test decides: {values}"
 
 
-def test_a_leak_needs_both_the_bound_and_the_exact_test() -> None:
-    rate = Rate(0.3, 0.0501, 0.4, 0.05, 0.05)
-    assert verdict(rate, 0.0249, SOUND, 100, 100).startswith("leaks")
-    assert verdict(rate, 0.0251, SOUND, 100, 100).startswith(NOTHING)
-    assert verdict(replace(rate, low=0.0499), 0.0249, SOUND, 100, 100).startswith(NOTHING)
+def test_scores_that_separate_the_wrong_way_are_invalid() -> None:
+    for gap, beginning in ((-0.3, NOTHING), (-1.5, "invalid: the scores separate the groups the wrong way (")):
+        assert judged(0, 100, 100, gap).startswith(beginning)
 
 
-def test_too_few_non_members_find_nothing_and_say_why() -> None:
-    assert judged(0, 99, 99, 9) == NOTHING + "TPR at 5.0% FPR needs at least 100 non-members, got 99"
+@pytest.mark.parametrize(
+    ("score", "members", "said"),
+    [
+        (np.arange(200.0), 1, "no test is possible with one image on a side (1 members against 199 non-members)"),
+        (np.arange(200.0), 199, "no test is possible with one image on a side (199 members against 1 non-members)"),
+        (np.zeros(200), 100, "no test is possible, as all scores are equal (100 members against 100 non-members)"),
+        (np.arange(6.0), 3, "no test is possible: scores like these would not be significant in any order"),
+        (np.arange(200.0) > 198, 100, "no test is possible: scores like these would not be significant in any order"),
+    ],
+)
+def test_without_a_possible_test_a_row_is_undecided(score: np.ndarray, members: int, said: str) -> None:
+    found = verdict(score.astype(float), np.arange(len(score)) < members, SOUND)
+    assert found.startswith(f"undecided: {said}") and "no leak found" not in found
 
 
 @pytest.mark.parametrize(
@@ -64,6 +107,7 @@ def test_too_few_non_members_find_nothing_and_say_why() -> None:
 def test_a_failed_null_makes_even_a_strong_leak_invalid(failed: dict, said: str) -> None:
     assert judged(0, 100, 100, 3, replace(SOUND, **failed)) == f"invalid: {said}"
     assert judged(0, 20, 20, 3, replace(SOUND, blind=BlindResult(0.9, "mean", True))).startswith("invalid: ")
+    assert judged(0, 1, 20, 3, replace(SOUND, blind=BlindResult(0.9, "mean", True))).startswith("invalid: ")
 
 
 def test_all_failed_nulls_are_named() -> None:
@@ -71,13 +115,35 @@ def test_all_failed_nulls_are_named() -> None:
     assert judged(0, 100, 100, 3, failed).count("AUC") == 3
 
 
-def test_an_untrained_encoder_within_the_bound_is_chance() -> None:
-    """Between 3 and 3.29 standard errors a reader is warned, but the audit stands."""
+def test_one_limit_decides_on_the_untrained_encoder() -> None:
     for error, beginning in ((3.2, "leaks"), (3.3, "invalid")):
         nulls = replace(SOUND, untrained_auc=0.5 - error * null_error(100, 100))
         assert judged(0, 100, 100, 3, nulls).startswith(beginning)
+    assert pytest.approx(0.0215, abs=1e-5) == INVALID_BY_CHANCE
 
 
 def test_what_was_not_checked_is_said() -> None:
     assert judged(0, 100, 100, 3, Nulls(0.5, None, None)).endswith("; not checked: blind, parity")
-    assert judged(0, 99, 99, 3, Nulls(None, SOUND.blind, SOUND.parity)).endswith("got 99; not checked: untrained")
+    assert judged(0, 2, 2, 3, Nulls(None, SOUND.blind, SOUND.parity)).endswith("; not checked: untrained")
+
+
+def rejected(images: int, rounds: int, gap: float) -> float:
+    return float(np.mean([leak_test(*simulated(seed, images, images, gap)).leaks for seed in range(rounds)]))
+
+
+def test_power_at_an_auc_of_60_percent() -> None:
+    """.23 as long as the tail test decided alone."""
+    gap = math.sqrt(2) * float(norm.ppf(0.6))
+    assert rejected(100, 400, gap) == pytest.approx(0.61, abs=3 * math.sqrt(0.61 * 0.39 / 400))
+
+
+@pytest.mark.parametrize("images", [20, 100, 1000])
+def test_audits_without_a_leak_are_rarely_called_leaking(images: int) -> None:
+    found = rejected(images, 400, 0)
+    assert found <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [20, 100, 1000])
+def test_the_size_of_both_tests_together(images: int) -> None:
+    assert 0.01 <= rejected(images, 6000, 0) <= 0.03

@@ -5,10 +5,13 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from lpla.auditing.command_line import job_begins, one_sentence
+
 
 @hydra.main(version_base="1.3", config_path="pkg://lpla.conf", config_name="config")
 def audit(config: DictConfig) -> None:
     """One job, as in `run.py`."""
+    job_begins()
     from lpla.auditing.job import run
 
     run(config)
@@ -21,7 +24,8 @@ def main() -> None:
 
         show(sys.argv[2:])
     else:
-        audit()
+        with one_sentence():
+            audit()
 
 
 if __name__ == "__main__":

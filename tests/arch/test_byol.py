@@ -10,7 +10,7 @@ from lightly.utils.scheduler import cosine_schedule
 from step_oracle import MODES, compare, narrow
 from torch import Tensor, nn
 
-from lpla.encoders.arch._slow import cosine_momentum
+from lpla.encoders.arch._momentum import cosine_momentum
 from lpla.encoders.arch.byol import BYOL
 
 # Quick enough that three steps tell the slow copies from both their start and the trained networks.

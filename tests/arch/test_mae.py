@@ -148,7 +148,7 @@ def test_it_brings_a_transformer_unless_the_command_line_names_a_backbone() -> N
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("arch.mask_ratio=1.0", "arch.mask_ratio must lie between 0 and 1, got 1.0"),
+        ("arch.mask_ratio=1.0", "arch.mask_ratio must be a number between 0 and 1, got 1.0"),
         ("backbone.patch_size=1", "arch.normalize_target must be false for patches of a single value"),
     ],
 )

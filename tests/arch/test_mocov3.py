@@ -62,7 +62,7 @@ def test_batch_norm_changes_the_method() -> None:
 
 
 def test_an_unknown_batch_norm_is_named() -> None:
-    with pytest.raises(InputError, match=r"arch.batch_norm must be joint or per_view, got split"):
+    with pytest.raises(InputError, match=r"arch.batch_norm must be joint or per_view, got 'split'"):
         build("mocov3", "arch.batch_norm=split")
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
-from lpla.training.pretraining import TrainConfig, train
+from lpla.training.config import TrainConfig
+from lpla.training.pretraining import train
 
 SMALL_VIT = ("backbone=vit_micro", "backbone.width=16", "backbone.depth=2")
 SMALL_RESNET = ("backbone.width=0.125",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from lightly.models.modules import NNMemoryBankModule
 from torch import Tensor
 
 from lpla.encoders.arch._bank import Neighbours, Queue
-from lpla.encoders.arch._nt_xent import NTXent
+from lpla.encoders.arch._contrastive import NTXent
 
 
 def embeddings(batch: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -74,8 +73,3 @@ def test_neighbours_are_lightlys() -> None:
         for update, z in zip((False, True), embeddings(5, 4, step, torch.float32), strict=True):
             assert torch.equal(ours(z.detach(), update=update), theirs(z.detach(), update=update))
     assert torch.equal(ours.bank, theirs.bank)
-
-
-def test_a_temperature_of_nought_is_refused() -> None:
-    with pytest.raises(ValueError, match="temperature must not be 0"):
-        NTXent(0.0)

@@ -106,14 +106,14 @@ def test_it_embeds_digits_and_colour_images(name: str, channels: int, side: int)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_batch_norm_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"^arch.batch_norm must be joint or per_view, got none$"):
+    with pytest.raises(InputError, match=r"^arch.batch_norm must be joint or per_view, got 'none'$"):
         framework(name, "arch.batch_norm=none")
 
 
 @pytest.mark.parametrize("name", ["moco", "nnclr"])
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_queue_that_holds_nothing_is_refused(name: str, size: int) -> None:
-    with pytest.raises(InputError, match=f"arch.queue_size must be an integer >= 1, got {size}"):
+    with pytest.raises(InputError, match=f"arch.queue_size must be an integer from 1 to 1000000, got {size}"):
         framework(name, f"arch.queue_size={size}")
 
 

@@ -66,5 +66,5 @@ def test_views_are_two_global_and_any_number_of_local_ones(name: str) -> None:
 
 
 def test_a_negative_number_of_local_views_is_named() -> None:
-    with pytest.raises(InputError, match=r"arch.crops.local_views must be at least 0, got -1"):
+    with pytest.raises(InputError, match=r"arch.crops.local_views must be an integer from 0 to 100, got -1"):
         build("swav", "arch.crops.local_views=-1")

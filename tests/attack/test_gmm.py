@@ -174,7 +174,7 @@ def test_wrong_settings_say_what_was_expected() -> None:
     _, shadows, _ = setting(shadows=4)
     with pytest.raises(InputError, match=r"attack.components must be an integer >= 1, got 0"):
         attack(0)
-    with pytest.raises(InputError, match=r"attack.dimensions must be an integer >= 1, got 2.5"):
+    with pytest.raises(InputError, match=r"attack.dimensions must be an integer from 1 to 1000000, got 2.5"):
         GMM(dimensions=2.5, components=1)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="attack=gmm needs at least 1 shadow, got 0"):
         attack().fit([])

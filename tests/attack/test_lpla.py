@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack.lpla import LpLA
@@ -196,8 +195,15 @@ def test_one_query_is_enough() -> None:
 
 
 def test_statistic_holds_every_p_once() -> None:
-    ps = OmegaConf.create([2, 0.5, 2.0, math.inf])
-    method = LpLA(p=7, ps=ps, norms="single", likelihood="auto", density="gaussian", tie_variance=True, **UNSHADOWED)  # pyright: ignore
+    method = LpLA(
+        p=7,
+        ps=[2, 0.5, 2.0, math.inf],
+        norms="single",
+        likelihood="auto",
+        density="gaussian",
+        tie_variance=True,
+        **UNSHADOWED,
+    )
     (statistic,) = method.statistics()
     assert statistic.ps == (0.5, 2.0, 7.0, math.inf)
     assert attack(p=2).statistics() == attack(p=1).statistics()

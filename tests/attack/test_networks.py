@@ -236,9 +236,9 @@ def test_what_cannot_be_learnt_from(change: Callable[[list[Labelled]], list[Labe
     [
         ("epochs=0", "epochs must be an integer >= 1, got 0"),
         ("patience=1.5", "patience must be an integer >= 1, got 1.5"),
-        ("batch_size=true", "batch_size must be an integer >= 1, got True"),
-        ("validation=1", "validation must lie between 0 and 1, got 1"),
-        ("device=tpu", "device must be auto, cpu or cuda, got tpu"),
+        ("batch_size=true", "batch_size must be an integer >= 1, got true"),
+        ("validation=1", "validation must be a number between 0 and 1, got 1"),
+        ("device=tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
     ],
 )
 def test_settings_that_cannot_work(setting: str, expected: str) -> None:

@@ -70,7 +70,7 @@ def test_unusable_views_are_counted_and_stay_in_the_table() -> None:
 
 
 def test_wrong_settings_say_what_was_expected() -> None:
-    with pytest.raises(InputError, match=r"a from 0 to 1 and gamma > 0, got a = 2 and gamma = 1.0"):
+    with pytest.raises(InputError, match=r"attack.a must be a number from 0 to 1, got 2"):
         attack(a=2)
     with pytest.raises(InputError, match="p must be a number > 0 or inf, got 0"):
         attack(p=0)

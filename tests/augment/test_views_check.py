@@ -11,21 +11,42 @@ from lpla.contracts.inputs import InputError, Views
 from lpla.data.augment.views import check
 
 REFUSED = [
-    ({"crop_scale": (0.0, 1.0)}, "crop_scale must satisfy 0 < low <= high <= 1, got (0.0, 1.0)"),
-    ({"crop_scale": (0.5, 0.2)}, "crop_scale must satisfy 0 < low <= high <= 1, got (0.5, 0.2)"),
-    ({"crop_scale": (0.5, 1.2)}, "crop_scale must satisfy 0 < low <= high <= 1, got (0.5, 1.2)"),
-    ({"crop_scale": (nan, 1.0)}, "crop_scale must satisfy 0 < low <= high <= 1, got (nan, 1.0)"),
-    ({"crop_ratio": (1.3, 0.7)}, "crop_ratio must satisfy 0 < low <= high, got (1.3, 0.7)"),
-    ({"crop_ratio": (1.0, inf)}, "crop_ratio must satisfy 0 < low <= high, got (1.0, inf)"),
-    ({"blur_sigma": (0.0, 2.0)}, "blur_sigma must satisfy 0 < low <= high, got (0.0, 2.0)"),
-    ({"flip": -0.1}, "flip must be between 0 and 1, got -0.1"),
-    ({"jitter": 1.5}, "jitter must be between 0 and 1, got 1.5"),
-    ({"grayscale": nan}, "grayscale must be between 0 and 1, got nan"),
-    ({"blur": 2}, "blur must be between 0 and 1, got 2"),
-    ({"brightness": -0.4}, "brightness must be at least 0 and finite, got -0.4"),
-    ({"contrast": inf}, "contrast must be at least 0 and finite, got inf"),
-    ({"hue": 0.6}, "hue must be between 0 and 0.5, got 0.6"),
-    ({"size": 0}, "size must be None or at least 1 pixel, got 0"),
+    (
+        {"crop_scale": (0.0, 1.0)},
+        "crop_scale must be two numbers in ascending order, each a number > 0 and at most 1, got (0.0, 1.0)",
+    ),
+    (
+        {"crop_scale": (0.5, 0.2)},
+        "crop_scale must be two numbers in ascending order, each a number > 0 and at most 1, got (0.5, 0.2)",
+    ),
+    (
+        {"crop_scale": (0.5, 1.2)},
+        "crop_scale must be two numbers in ascending order, each a number > 0 and at most 1, got (0.5, 1.2)",
+    ),
+    (
+        {"crop_scale": (nan, 1.0)},
+        "crop_scale must be two numbers in ascending order, each a number > 0 and at most 1, got (nan, 1.0)",
+    ),
+    (
+        {"crop_ratio": (1.3, 0.7)},
+        "crop_ratio must be two numbers in ascending order, each a number > 0, got (1.3, 0.7)",
+    ),
+    (
+        {"crop_ratio": (1.0, inf)},
+        "crop_ratio must be two numbers in ascending order, each a number > 0, got (1.0, inf)",
+    ),
+    (
+        {"blur_sigma": (0.0, 2.0)},
+        "blur_sigma must be two numbers in ascending order, each a number > 0, got (0.0, 2.0)",
+    ),
+    ({"flip": -0.1}, "flip must be a number from 0 to 1, got -0.1"),
+    ({"jitter": 1.5}, "jitter must be a number from 0 to 1, got 1.5"),
+    ({"grayscale": nan}, "grayscale must be a number from 0 to 1, got nan"),
+    ({"blur": 2}, "blur must be a number from 0 to 1, got 2"),
+    ({"brightness": -0.4}, "brightness must be a number >= 0, got -0.4"),
+    ({"contrast": inf}, "contrast must be a number >= 0, got inf"),
+    ({"hue": 0.6}, "hue must be a number from 0 to 0.5, got 0.6"),
+    ({"size": 0}, "size must be an integer from 1 to 1000000 or null, got 0"),
     ({"size": 1, "blur": 0.5}, "blur must be 0 for views with a side of 1 pixel, got 0.5"),
 ]
 

@@ -66,7 +66,7 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"heads": 3}, "backbone.width must be a multiple of 4 and of backbone.heads, 3, got 16"),
         ({"width": 18}, "backbone.width must be a multiple of 4"),
         ({"patch_size": 3}, "backbone.image_size must be a multiple of patch_size, 3, got 8"),
-        ({"pooling": "max"}, "backbone.pooling must be token or mean, got max"),
+        ({"pooling": "max"}, "backbone.pooling must be token or mean, got 'max'"),
     ],
 )
 def test_settings_that_cannot_work(changes: dict[str, object], message: str) -> None:

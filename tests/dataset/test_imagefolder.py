@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lpla.contracts.inputs import Images, InputError, Views
+from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset import _files
 from lpla.data.dataset.imagefolder import ImageFolder
+from lpla.store.__main__ import main as prune
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -25,9 +27,8 @@ def save(path: Path, pixels: np.ndarray, **options) -> Path:
 
 
 def load(root: Path, size: int = 8, on_bad_image: str = "error") -> Images:
-    views = {"train_views": Views(), "query_views": Views()}
     cache = str(root.parent / "cache")
-    return ImageFolder(root=str(root), cache=cache, size=size, on_bad_image=on_bad_image, **views).load()
+    return ImageFolder(root=str(root), cache=cache, size=size, on_bad_image=on_bad_image).load()
 
 
 @pytest.fixture
@@ -96,8 +97,18 @@ def test_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_files, "decode", lambda *_, **__: pytest.fail("decoded again"))
     second = load(root)
     assert torch.equal(first.pixels, second.pixels) and first.digest == second.digest
-    names = sorted(file.name for file in (root.parent / "cache").iterdir())
-    assert len(names) == 2 and names[0] + ".lock" == names[1]
+    (place,) = (root.parent / "cache" / "imagefolder").iterdir()
+    assert not list((root.parent / "cache" / "unfinished").iterdir())
+    # Private images are their owner's alone, whatever the umask of the process.
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (root.parent / "cache", place)] == [0o700, 0o700]
+
+
+def test_decoded_images_are_pruned_by_the_command_of_the_store(root: Path, capsys: pytest.CaptureFixture) -> None:
+    load(root)
+    prune(["--store", str(root.parent / "cache"), "prune", "0"])
+    assert "deleted 1 artifacts" in capsys.readouterr().out
+    assert not list((root.parent / "cache" / "imagefolder").iterdir())
+    assert len(load(root)) == 3
 
 
 def test_a_changed_file_is_decoded_again(root: Path) -> None:
@@ -115,15 +126,15 @@ def test_another_size_is_another_cache(root: Path) -> None:
 @pytest.mark.parametrize("harm", ["flip", "truncate", "json"])
 def test_a_damaged_cache_is_named_and_made_again(root: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
     digest = load(root).digest
-    (pixels,) = (root.parent / "cache").glob("*/pixels.bin")
+    (pixels,) = (root.parent / "cache").glob("imagefolder/*/pixels.bin")
     content = pixels.read_bytes()
     if harm == "json":
         (pixels.parent / "content.json").write_text("{")
     else:
         pixels.write_bytes(content[:-1] + (b"" if harm == "truncate" else bytes([content[-1] ^ 1])))
     assert load(root).digest == digest
-    assert "damaged images" in caplog.text and str(pixels.parent) in caplog.text
-    assert len(list((root.parent / "cache").glob("damaged-*"))) == 1
+    assert "damaged artifact" in caplog.text and str(pixels.parent) in caplog.text
+    assert len(list((root.parent / "cache").glob("damaged/*"))) == 1
 
 
 def test_the_pixels_cannot_change_the_file(root: Path) -> None:
@@ -139,7 +150,8 @@ def test_unreadable_files_are_all_named(root: Path) -> None:
     sentence = r"2 of 5 images in .* cannot be used: a/3.jpg \(.*\), b/0.png \(.*\); .* dataset.on_bad_image=skip$"
     with pytest.raises(InputError, match=sentence):
         load(root)
-    assert not [f for f in (root.parent / "cache").iterdir() if f.is_dir()]
+    assert not (root.parent / "cache" / "imagefolder").exists()
+    assert not list((root.parent / "cache" / "unfinished").iterdir())
 
 
 def test_unreadable_files_are_skipped_on_request(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,9 +160,9 @@ def test_unreadable_files_are_skipped_on_request(root: Path, caplog: pytest.LogC
     images = load(root, on_bad_image="skip")
     assert torch.equal(images.pixels, whole.pixels) and torch.equal(images.labels, whole.labels)
     assert f"skipped {root / 'a' / '0.jpg'}" in caplog.text
-    caplog.clear()
-    assert images.digest == load(root, on_bad_image="skip").digest
-    assert "1 of 4 images were skipped" in caplog.text
+    again = load(root, on_bad_image="skip")
+    assert images.digest == again.digest
+    assert images.left_out[0] == again.left_out[0] == "unreadable: 1 (a/0.jpg)"
 
 
 def test_a_long_list_of_unreadable_files_is_cut(tmp_path: Path) -> None:
@@ -165,7 +177,7 @@ def test_a_long_list_of_unreadable_files_is_cut(tmp_path: Path) -> None:
 
 def test_bad_settings(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"needs a folder of images \(.bmp, .*\), but data.root=.*empty has none"):
+    with pytest.raises(InputError, match=r"needs a folder of images \(.apng, .*\), but data.root=.*empty has none"):
         load(tmp_path / "empty")
     with pytest.raises(InputError, match=r"data.root=.*nowhere is no folder"):
         load(tmp_path / "nowhere")
@@ -174,5 +186,8 @@ def test_bad_settings(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with pytest.raises(InputError, match=r"dataset.size must be an integer >= 1 \(pixels\), got 0"):
         load(root, size=0)
     (tmp_path / "cache").write_text("in the way")
-    with caplog.at_level(logging.ERROR), pytest.raises(InputError, match=r"data.cache must be a folder that this user"):
+    with (
+        caplog.at_level(logging.ERROR),
+        pytest.raises(InputError, match=r"data.cache must be a folder this user can write"),
+    ):
         load(root)

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lpla.contracts import Arch, Images, Optimization, Views
-from lpla.evidence import Query
-from lpla.view_cache import ViewCache
-from lpla.observe import Extraction
-from lpla.split.balanced import Balanced
-from lpla.statistic.log_norm import LogNorm
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Images, Views
+from lpla.data.split.balanced import Balanced
+from lpla.extraction.callback import Extraction
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.view_cache import ViewCache
 
 torch.set_num_threads(1)
 

@@ -14,10 +14,11 @@ from lpla.auditing.job import audit
 from lpla.auditing.plan import plan
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.inputs import Dataset, Images, Views
-from lpla.data.dataset.cifar100 import CIFAR100
+from lpla.data.dataset.torchvision import Torchvision
 from lpla.store.artifacts import Store, key_of
+from lpla.work.progress import Progress
 from lpla.work.recipe import load_images
-from lpla.work.unit import Progress, make
+from lpla.work.unit import make
 
 Settings = Callable[..., Any]
 VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), flip=0.5, jitter=0.8, brightness=0.4, hue=0.1)
@@ -26,8 +27,8 @@ VIEWS = Views(crop_scale=(0.5, 1.0), crop_ratio=(0.75, 1.33), flip=0.5, jitter=0
 class Tensor(Dataset):
     """The pixels of a file, in memory."""
 
-    def __init__(self, *, file: str, train_views: Views, query_views: Views) -> None:
-        self.file, self.train_views, self.query_views = file, train_views, query_views
+    def __init__(self, *, file: str) -> None:
+        self.file = file
 
     def load(self) -> Images:
         saved = np.load(self.file)
@@ -38,7 +39,7 @@ class Tensor(Dataset):
 def photographs(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of the first classes of CIFAR-100, as PNGs in one folder per class and as arrays in the same order."""
     root = tmp_path_factory.mktemp("photographs")
-    whole = CIFAR100(root=str(cifar100_root), download=False, part="train", train_views=VIEWS, query_views=VIEWS).load()
+    whole = Torchvision(name="cifar100", root=str(cifar100_root), part="train").load()
     chosen = torch.cat([(whole.labels == label).nonzero()[:50, 0] for label in range(6)])
     for number, index in enumerate(chosen.tolist()):
         file = root / "png" / f"{whole.labels[index]}" / f"{number:03}.png"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import InputError
 from lpla.data.dataset import tiny_imagenet
 from lpla.data.dataset.tiny_imagenet import TinyImageNet
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of(root: Path, part: str = "pooled") -> TinyImageNet:
-    return TinyImageNet(root=str(root), cache=str(root / "c"), part=part, train_views=Views(), query_views=Views())
+    return TinyImageNet(root=str(root), cache=str(root / "c"), part=part)
 
 
 def test_images_and_labels_are_in_the_order_of_their_paths(root: Path) -> None:

@@ -16,13 +16,11 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
-from lpla.data.dataset import fashion_mnist, stl10, svhn
-from lpla.data.dataset.fashion_mnist import FashionMNIST
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset import stl10
 from lpla.data.dataset.stl10 import STL10
-from lpla.data.dataset.svhn import SVHN
+from lpla.data.dataset.torchvision import SOURCES, Torchvision
 
-VIEWS = {"train_views": Views(), "query_views": Views()}
 COUNTS = {"train": 6, "test": 4}
 Load = Callable[..., Images]
 
@@ -44,8 +42,8 @@ def write_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         savemat(file, {"X": pixels.transpose(2, 3, 1, 0), "y": np.arange(count, 0, -1)[:, None] + 4})
         table[part] = ["http://nowhere.invalid", file.name, md5(file)]
     monkeypatch.setattr(datasets.SVHN, "split_list", table)
-    monkeypatch.setitem(svhn.SOURCE.counts, "train", 6)
-    monkeypatch.setitem(svhn.SOURCE.counts, "test", 4)
+    monkeypatch.setitem(SOURCES["svhn"].counts, "train", 6)
+    monkeypatch.setitem(SOURCES["svhn"].counts, "test", 4)
     return tmp_path
 
 
@@ -62,7 +60,7 @@ def write_fashion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (raw / name).write_bytes(content)
             (raw / f"{name}.gz").write_bytes(gzip.compress(content))
             table.append((f"{name}.gz", md5(raw / f"{name}.gz")))
-        monkeypatch.setitem(fashion_mnist.SOURCE.counts, part, count)
+        monkeypatch.setitem(SOURCES["fashion_mnist"].counts, part, count)
     monkeypatch.setattr(datasets.FashionMNIST, "resources", table)
     return tmp_path
 
@@ -83,16 +81,16 @@ def write_stl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def of_svhn(root: Path, part: str = "pooled") -> SVHN:
-    return SVHN(root=str(root), download=False, part=part, **VIEWS)
+def of_svhn(root: Path, part: str = "pooled") -> Torchvision:
+    return Torchvision(name="svhn", root=str(root), download=False, part=part)
 
 
-def of_fashion(root: Path, part: str = "pooled") -> FashionMNIST:
-    return FashionMNIST(root=str(root), download=False, part=part, **VIEWS)
+def of_fashion(root: Path, part: str = "pooled") -> Torchvision:
+    return Torchvision(name="fashion_mnist", root=str(root), download=False, part=part)
 
 
 def of_stl(root: Path, part: str = "pooled") -> STL10:
-    return STL10(root=str(root), download=False, cache=str(root / "cache"), part=part, **VIEWS)
+    return STL10(root=str(root), download=False, cache=str(root / "cache"), part=part)
 
 
 def test_svhn(write_svhn: Path) -> None:
@@ -162,7 +160,7 @@ def test_a_corrupted_stl_file_is_refused(write_stl: Path) -> None:
 
 
 def test_counts_are_verified(write_svhn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(svhn.SOURCE.counts, "test", 5)
+    monkeypatch.setitem(SOURCES["svhn"].counts, "test", 5)
     with pytest.raises(InputError, match=r"must have as test images 5 of 3 x 32 x 32.* holds 4 of 3 x 32 x 32"):
         of_svhn(write_svhn).load()
 
@@ -180,3 +178,10 @@ def test_missing_files(make: Callable[..., Dataset], sentence: str, tmp_path: Pa
         make(tmp_path).load()
     with pytest.raises(InputError, match=r"dataset.part must be pooled \(train and test\) or train, got test"):
         make(tmp_path, "test").load()
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"dataset.name must be one of cifar10, cifar100, fashion_mnist, svhn, got mnist"
+    ):
+        Torchvision(name="mnist")

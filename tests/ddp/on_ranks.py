@@ -19,7 +19,7 @@ from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Views
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.whitened import Whitened

@@ -1,32 +1,41 @@
-"""Ranks under torchrun's launcher, started for real: what they make, what they say, and that none is left behind."""
+"""Ranks under torch.distributed.run, started for real: what they make, what they say, and that none is left behind."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
-from lpla.work.launcher import joining
+from lpla.training.signals import Stopped, stoppable
+from lpla.work.launcher import Launch
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
+
+pytestmark = pytest.mark.slow
 
 Cli = Callable[..., Ran]
 DDP = ("trainer=ddp", "trainer.devices=2")
 FEW = ("knowledge.kind=known_nonmembers", "knowledge.images=20")
-PATIENCE = 60
+PATIENCE = 240
 
 
 def ranks_of(store: Path) -> list[int]:
@@ -142,41 +151,113 @@ def test_a_killed_rank_ends_the_other_and_is_named(tiny: Callable[..., Plan], tm
     assert ranks_of(tmp_path) == []
 
 
-def test_a_signal_ends_the_ranks_and_then_does_what_it_did_before(tiny: Callable[..., Plan], tmp_path: Path) -> None:
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_several_failures_the_cause_is_named(rank: int, tmp_path: Path) -> None:
+    """The other rank loses this one and fails by an error within the same second, or is ended by the launcher."""
+    start, files = Launch(2, 1, "here", 0), [tmp_path / str(one) / "error.json" for one in range(2)]
+
+    def error(cause: int, other: int, raises: tuple[int, ...]) -> str:
+        for one in raises:
+            files[one].parent.mkdir(exist_ok=True)
+            message = {"message": f"OSError: from rank {one}", "extraInfo": {"timestamp": int(time.time())}}
+            files[one].write_text(json.dumps({"message": message}))
+        codes = {rank: cause, 1 - rank: other}
+        failures = {one: ProcessFailure(one, 123, code, str(files[one])) for one, code in sorted(codes.items())}
+        return str(start._error(tmp_path, "noise\n" + ChildFailedError("unit", failures).format_msg()))
+
+    assert error(-9, 1, (1 - rank,)) == f"rank {rank} of 2 ended (SIGKILL)"
+    assert error(1, -15, (rank,)) == f"rank {rank} of 2 ended (exit code 1): OSError: from rank {rank}"
+    assert str(start._error(tmp_path, "no such port")).endswith("without a word of its ranks: no such port")
+
+
+def test_a_signal_ends_the_ranks_before_this_process_stops(tiny: Callable[..., Plan], tmp_path: Path) -> None:
+    unit, store = tiny(*DDP, "epochs=100000").units[0], Store(tmp_path)
+    handler, seen = signal.getsignal(signal.SIGTERM), []
+    stop = lambda: (seen.append(signal.getsignal(signal.SIGTERM)), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
+    with once_ranks_run(tmp_path, stop), pytest.raises(Stopped) as stopped, stoppable():
+        ours = signal.getsignal(signal.SIGTERM)
+        try:
+            make(unit, store, Silent())
+        finally:
+            assert ranks_of(tmp_path) == []
+    # The handler was called once, was never replaced, and what was before is back.
+    assert stopped.value.code == 128 + signal.SIGTERM and seen == [ours]
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_an_interrupt_ends_the_ranks(tiny: Callable[..., Plan], tmp_path: Path) -> None:
     unit, store = tiny(*DDP, "epochs=100000").units[0], Store(tmp_path)
     ours: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: ours.append(len(ranks_of(tmp_path))))
-    stop = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+
+    def interrupt(*_: object) -> None:
+        ours.append(len(ranks_of(tmp_path)))
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with once_ranks_run(tmp_path, stop), pytest.raises(KeyboardInterrupt):
+        with once_ranks_run(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(KeyboardInterrupt):
             make(unit, store, Silent())
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert ours == [0] and ranks_of(tmp_path) == []
+    assert ours == [2] and ranks_of(tmp_path) == []
 
 
 def test_ranks_do_not_outlive_a_killed_audit(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "run.py"), *TINY, *DDP, "epochs=100000"]
+    command = [sys.executable, str(ROOT / "run.py"), *TINY, *DDP, "epochs=100000", "checkpoint.every=1"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as audit:
         try:
-            wait_for(
-                lambda: any("steps" in file.read_text() for file in tmp_path.glob("store/unfinished/*/events")),
-                PATIENCE,
-            )
-            assert len(ranks_of(tmp_path / "store")) == 2
+            wait_for(lambda: list(tmp_path.glob("store/checkpoints/*/*")), PATIENCE)
+            family = psutil.Process(audit.pid).children(recursive=True)
+            assert len(ranks_of(tmp_path / "store")) == 2 and len(family) >= 3
         finally:
             audit.kill()
     wait_for(lambda: ranks_of(tmp_path / "store") == [], PATIENCE)
+    # Nor does torch.distributed.run.
+    assert psutil.wait_procs(family, PATIENCE)[1] == []
 
 
-def test_a_rank_whose_launcher_has_gone_ends(
+def test_a_rank_whose_launcher_has_gone_ends(tiny: Callable[..., Plan], tmp_path: Path) -> None:
+    tiny(*DDP).units[0].save(tmp_path / "recipe.json")
+    # It would wait for a second rank for half an hour.
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    meeting = {"GROUP_WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "a"}
+    command = [sys.executable, "-m", "lpla.work.unit", str(tmp_path / "recipe.json"), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=os.environ | place | meeting) as rank:  # fmt: skip
+        wait_for((tmp_path / "group").exists, PATIENCE)
+        assert rank.poll() is None
+        assert "the process that launched this rank has ended" in rank.communicate(timeout=PATIENCE)[1]
+        assert rank.returncode == 1
+
+
+def test_on_one_machine_nothing_listens_but_on_loopback(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
+) -> None:
+    unit, listening = tiny(*DDP, "epochs=100000").units[0], set()
+
+    def look() -> None:
+        """Sockets of this process and of all that it started, once the ranks train."""
+        wait_for(lambda: silent.tasks.get("target: training on 20 images"), PATIENCE)
+        this = psutil.Process()
+        for one in (this, *this.children(recursive=True)):
+            sockets = one.net_connections("inet")
+            listening.update(s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN)
+        os.kill(max(ranks_of(tmp_path)), signal.SIGKILL)
+
+    before = {s.laddr for s in psutil.Process().net_connections("inet") if s.status == psutil.CONN_LISTEN}
+    assert not before
+    with once_ranks_run(tmp_path, look), pytest.raises(RuntimeError, match=r"ended \(SIGKILL\)"):
+        make(unit, Store(tmp_path), silent)
+    assert listening and all(ip_address(ip).is_loopback for ip in listening), listening
+
+
+def test_an_audit_whose_other_hosts_do_not_come_says_so(
     tiny: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unit = tiny(*DDP).units[0]
-    # The tests' own process is not to end with its parent.
-    monkeypatch.setattr("lpla.work.launcher._prctl_pr_set_pdeathsig", lambda _: None)
-    with pytest.raises(SystemExit, match="the process that launched this rank has ended"), joining(unit, tmp_path, -1):
-        pass
+    monkeypatch.setattr("lpla.work.launcher.JOIN_SECONDS", 0.3)
+    unit = tiny("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=3", "train.batch_size=9").units[0]
+    with pytest.raises(InputError, match=r"needs `python -m lpla.work.launcher .*` on every other host.*0 of 2 came"):
+        make(unit, Store(tmp_path), Silent())
 
 
 def test_two_hosts_make_one_unit(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
@@ -185,6 +266,7 @@ def test_two_hosts_make_one_unit(tiny: Callable[..., Plan], tmp_path: Path, sile
     with subprocess.Popen(join, stdout=subprocess.PIPE, text=True) as other:
         assert make(unit, Store(tmp_path), silent).trained
         assert other.stdout is not None
+        assert sum(silent.tasks["target: training on 20 images"]) == 2
         assert "waiting for units" in other.stdout.readline() and other.stdout.readline().endswith(": done\n")
         other.terminate()
     assert ranks_of(tmp_path) == []

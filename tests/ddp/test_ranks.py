@@ -10,6 +10,8 @@ from on_ranks import EXTRACTIONS, FRAMEWORKS, SIZES, Trained
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-9  # relative and absolute, in double precision
 
 

@@ -6,10 +6,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from tiny_audit import ROOT, TINY, Ran
 
@@ -22,6 +24,7 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
     return BLOCK.findall((DOCS / page).read_text())
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]) -> None:
     commands = [line for language, _, text in blocks("tutorial.md") if language == "bash" for line in text.splitlines()]
     assert len(commands) >= 7
@@ -38,6 +41,7 @@ def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]
     assert trained[0] > 0 and trained[1:5] == [0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
@@ -59,6 +63,7 @@ def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
     assert np.isfinite(np.load(scores)["score"]).all() and np.ptp(np.load(scores)["score"]) > 0
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_refers_to_every_public_module(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -74,6 +79,29 @@ def test_the_site_builds_without_a_warning_and_refers_to_every_public_module(tmp
 def test_ci_runs_what_the_makefile_has() -> None:
     flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     steps = [step["run"] for step in flow["jobs"]["test"]["steps"] if "run" in step]
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"make check", "make test"} <= set(steps) and {step.removeprefix("make ") for step in steps} <= targets
-    assert flow["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+    targets = dict(re.findall(r"^([a-z-]+):(.*?)(?: ##.*)?$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"make check", "make test-all"} <= set(steps) and {step.removeprefix("make ") for step in steps} <= set(
+        targets
+    )
+    assert "test" in targets["test-all"].split()
+    assert {"make check", "make test test-all"} <= set((ROOT / ".ci" / "run").read_text().splitlines())
+
+
+def test_every_place_names_the_versions_of_python_that_were_tested() -> None:
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    versions = flow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    project = (ROOT / "pyproject.toml").read_text()
+    assert re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project) == versions
+    assert f'requires-python = ">={versions[0]}"' in project
+    named = f"{', '.join(versions[:-1])} or {versions[-1]}"
+    for file in ("README.md", "CONTRIBUTING.md", "Makefile"):
+        assert f"Python {named}" in (ROOT / file).read_text(), file
+
+
+def test_each_tier_has_a_marker_and_make_test_leaves_them_out() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    markers = [line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]]
+    assert markers == ["slow", "browser", "slurm"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert 'pytest -m "' + " and ".join(f"not {marker}" for marker in markers) + '"' in makefile
+    assert 'pytest -m "slow or browser"' in makefile and "$(MAKE) test-slurm" in makefile

@@ -156,6 +156,7 @@ class Cells(HTMLParser):
         self.count += tag == "td"
 
 
+@pytest.mark.slow
 def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_failed_null_and_a_failed_job_are_said(tmp_path: Path) -> None:
     assert "A null test failed in 1 of 2 rows" in text and "- arch=byol: the loss became nan" in text
 
 
+@pytest.mark.slow
 def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

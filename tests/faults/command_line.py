@@ -20,6 +20,11 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
         "lpla.auditing.job",
+        "lpla.work.encoder",
+        "lpla.work.rehearsal",
+        "lpla.report.page",
+        "lightly.loss",
+        "lightly.models",
         "lpla.encoders.arch.simclr",
         "lpla.attacks.attack.lpla",
         "lpla.encoders.backbone.cifar_resnet",

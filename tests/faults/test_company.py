@@ -21,6 +21,7 @@ def results(folder: Path) -> list[Path]:
     return sorted(file.parent for file in (folder / "outputs").rglob("scores.npz"))
 
 
+@pytest.mark.slow
 def test_two_audits_at_once_train_each_encoder_once(tmp_path: Path, undisturbed: Left) -> None:
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -37,11 +38,12 @@ def test_two_audits_at_once_train_each_encoder_once(tmp_path: Path, undisturbed:
 def die_with_the_lock() -> None:
     import os
 
-    import lpla.work.unit
+    import lpla.work.encoder
 
-    lpla.work.unit.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    lpla.work.encoder.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_stale_lock_holds_nobody_up(cli: Callable[..., Ran], undisturbed: Left, tmp_path: Path) -> None:
     assert ended(start(tmp_path, *TINY, *SMALL, arm=die_with_the_lock)) == -signal.SIGKILL
     assert list((tmp_path / "store" / "locks").iterdir())

@@ -10,6 +10,8 @@ from whole import SMALL, Left, left, whole_artifacts
 
 from lpla.store.artifacts import Store
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Ran]
 ROOM_FOR = {"nothing": 40, "some of it": 250, "most of it": 450}
 """KiB."""

@@ -12,9 +12,10 @@ import pytest
 from scipy.io import savemat
 from torchvision import datasets
 
-from lpla.contracts.inputs import InputError, Views
-from lpla.data.dataset import svhn
-from lpla.data.dataset.svhn import SVHN
+from lpla.contracts.inputs import InputError
+from lpla.data.dataset.torchvision import SOURCES, Torchvision
+
+pytestmark = pytest.mark.slow
 
 COUNT = 40
 
@@ -52,15 +53,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
     url = f"http://127.0.0.1:{line.server_address[1]}/train_32x32.mat"
     md5 = hashlib.md5(Server.content, usedforsecurity=False).hexdigest()
     monkeypatch.setattr(datasets.SVHN, "split_list", {"train": [url, "train_32x32.mat", md5]})
-    monkeypatch.setitem(svhn.SOURCE.counts, "train", COUNT)
+    monkeypatch.setitem(SOURCES["svhn"].counts, "train", COUNT)
     yield Server
     line.shutdown()
     thread.join()
     line.server_close()
 
 
-def of_svhn(root: Path, download: bool) -> SVHN:
-    return SVHN(root=str(root), download=download, part="train", train_views=Views(), query_views=Views())
+def of_svhn(root: Path, download: bool) -> Torchvision:
+    return Torchvision(name="svhn", root=str(root), download=download, part="train")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

@@ -15,13 +15,15 @@ from command_line import ended, start
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left, whole_artifacts
 
+pytestmark = pytest.mark.slow
+
 KILLS = 4
 """Of each phase."""
 PHASES = {
     # phase: (module, class or none, function, how often it is called in one audit, seconds or lines that it takes)
     "train": ("lpla.training.pretraining", "Pretraining", "training_step", 32, 0.01),
     "checkpoint": ("lpla.training.checkpoint", "Checkpoints", "_keep", 9, 60),
-    "extract": ("lpla.extraction.callback", "Extraction", "_observe_chunk", 5, 0.02),
+    "extract": ("lpla.extraction.extraction", "Extraction", "_observe_chunk", 5, 0.02),
     "put": ("lpla.store.artifacts", "Store", "put", 20, 40),
     "judge": ("lpla.auditing.job", None, "judge", 2, 0.1),
 }

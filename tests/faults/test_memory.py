@@ -14,7 +14,7 @@ from lpla.auditing.plan import plan
 from lpla.contracts.encoder import Arch, Backbone
 from lpla.contracts.inputs import InputError
 from lpla.encoders.recompute import recomputed
-from lpla.extraction import callback as observe
+from lpla.extraction import extraction as observe
 from lpla.store.artifacts import Store
 from lpla.training.pretraining import Pretraining
 from lpla.work.recipe import Unit, build_arch
@@ -67,6 +67,7 @@ def frugal(backbone: Backbone) -> bool:
     return any("forward" in vars(module) for module in backbone.modules())
 
 
+@pytest.mark.slow
 @every_network
 def test_a_training_out_of_memory_computes_again_to_the_same_weights(
     overrides: tuple[str, ...], tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
@@ -94,6 +95,7 @@ def test_still_out_of_memory_names_the_setting_and_leaves_no_encoder(
     assert make(unit, store, Silent()).trained
 
 
+@pytest.mark.slow
 @every_network
 def test_computed_again_keeps_less_and_counts_a_batch_once(overrides: tuple[str, ...]) -> None:
     arch, same = (build_arch(unit_of(*overrides)).train() for _ in range(2))

@@ -48,6 +48,7 @@ def say_and_wait() -> None:
     lpla.auditing.job.judge = judge
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("last", [8 + 4, 8 + 5], ids=["last of an epoch", "amid an epoch"])
 def test_once_ends_the_step_and_the_same_command_goes_on(
@@ -68,6 +69,7 @@ def test_once_ends_the_step_and_the_same_command_goes_on(
     assert left(ran.folder, tmp_path / "store") == undisturbed
 
 
+@pytest.mark.slow
 @BOTH
 def test_twice_stops_at_once(number: signal.Signals, tmp_path: Path) -> None:
     process = start(tmp_path, *TINY, *SMALL, arm=say_and_wait)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lpla.store.artifacts import Store
+from lpla.store.artifacts import NO_KIND, Store
 from lpla.store.integrity import verify
 
 SMALL = ("shadows=2", "epochs=4", "checkpoint.every=1", "permutations=1")
@@ -29,7 +29,7 @@ def left(folder: Path, store: Path) -> Left:
 
 def whole_artifacts(store: Path) -> list[tuple[str, Path]]:
     """All that stands under a key, each verified."""
-    kinds = [kind for kind in store.iterdir() if kind.name not in ("locks", "unfinished", "damaged")]
+    kinds = [kind for kind in store.iterdir() if kind.is_dir() and kind.name not in NO_KIND]
     places = [place for kind in kinds for place in kind.iterdir()]
     for place in places:
         verify(place)

@@ -1,11 +1,13 @@
 """Crossed and combined against a multivariate normal over encoders, on planted signals and nulls, and at the edges."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
-from lpla.attacks.likelihood.calibrated import LIKELIHOODS, Calibrated
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.attacks.likelihood.crossed import LARGEST_SHARE, Combined, Crossed
 from lpla.attacks.likelihood.hier import Hier
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
@@ -152,7 +154,7 @@ def test_one_shadow_has_the_neutral_threshold() -> None:
     assert np.isfinite(model.score(target, x[0][:, None])).all()
 
 
-@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if name not in ("auto", "class_conditional")])
+@pytest.mark.parametrize("name", [name for name in get_args(Likelihood) if name not in ("auto", "class_conditional")])
 def test_the_members_of_the_target_are_not_looked_at(name: str) -> None:
     x, inside = planted(9, 8, 200)
     scores = []

@@ -95,9 +95,9 @@ def check_mlflow(folder: Path, rows: list[dict], losses: list[list[float]]) -> N
 
 def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ran = cli(*TINY, "logger.save_dir=file", "layer=projector")
+    ran = cli(*TINY, "logger.folder=file/logs", "layer=projector")
     assert ran.code == 0 and len(results(ran.folder)) == 1
-    warned = [line for line in ran.out.splitlines() if "CSVLogger failed" in line]
+    warned = [line for line in ran.out.splitlines() if "CSVFiles failed" in line]
     assert len(warned) == 1 and f"the audit is whole in {ran.folder}" in warned[0]
     assert "Traceback" not in ran.out + ran.err
 
@@ -119,7 +119,7 @@ def test_a_failure_inside_a_run_finishes_its_logger(tmp_path: Path, caplog: pyte
         raise ZeroDivisionError("a bug of ours")
 
     with caplog.at_level(logging.DEBUG):
-        loggers.log_job({"_target_": "pytorch_lightning.loggers.CSVLogger"}, tmp_path, broken)  # pyright: ignore[reportArgumentType]
+        loggers.log_job({"_target_": "lpla.auditing.loggers.csv_files.CSVFiles"}, tmp_path, broken)  # pyright: ignore[reportArgumentType]
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    assert warnings == [f"logger=CSVLogger failed, the audit is whole in {tmp_path}: ZeroDivisionError: a bug of ours"]
+    assert warnings == [f"logger=CSVFiles failed, the audit is whole in {tmp_path}: ZeroDivisionError: a bug of ours"]
     assert any(one.exc_info for one in caplog.records if one.levelno == logging.DEBUG)

@@ -31,6 +31,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb_cache"))
 
 
+@pytest.mark.slow
 def test_the_offline_files_hold_every_figure_table_and_artifact(cli: Cli, tmp_path: Path) -> None:
     ran = cli(*TINY, "logger=wandb", "epochs=5", "observe.every=2")
     assert ran.code == 0, ran
@@ -114,6 +115,7 @@ def check_lineage(runs: dict[str, OfflineRun], folder: Path) -> None:
     assert {one["path"] for one in results["manifest"]["contents"]} == {"result.json", "scores.npz", "curve.csv"}
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_are_grouped_and_an_agent_gets_the_audit(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = cli("-m", *TINY, "logger=wandb", "p=2,inf", "layer=projector")
     assert sweep.code == 0, sweep
@@ -162,6 +164,7 @@ def refusing() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_with_a_key_it_goes_online_and_a_service_that_refuses_costs_no_number(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, refusing: str
 ) -> None:
@@ -175,6 +178,7 @@ def test_with_a_key_it_goes_online_and_a_service_that_refuses_costs_no_number(
     assert len(json.loads((ran.folder / "result.json").read_text())) == 1
 
 
+@pytest.mark.slow
 def test_a_mode_that_the_user_chose_is_kept(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb.teardown()
     monkeypatch.setenv("WANDB_MODE", "offline")

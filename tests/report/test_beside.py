@@ -18,6 +18,8 @@ from lpla.report import page
 from lpla.report.background import Beside
 from lpla.report.sweep import SweepTable
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "lpla.report", "-"]
 
 

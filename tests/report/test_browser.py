@@ -22,6 +22,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from lpla.report import page
 
+pytestmark = pytest.mark.browser
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900",

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 from tiny_audit import TINY, Ran
 
-from lpla.contracts.inputs import Views
 from lpla.data.dataset.digits import Digits
 from lpla.report.outputs import read
 from lpla.report.thumbnails import chosen
@@ -49,7 +48,7 @@ def check_norms(folder: Path, store: Store) -> None:
 
 def check_thumbnails(folder: Path) -> None:
     """The images of the highest and the lowest scores, pixel by pixel."""
-    pixels = Digits(train_views=Views(), query_views=Views()).load().pixels.numpy()
+    pixels = Digits().load().pixels.numpy()
     written = {
         int(file.stem): np.asarray(Image.open(file).convert("RGB")) for file in (folder / "thumbnails").iterdir()
     }

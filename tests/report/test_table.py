@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lpla.report.table import read_rows, show, write_csv
+from lpla.report.rows import read_rows, write_csv
+from lpla.report.table import show
 
 ROW = {
     "arch": "simclr", "backbone": "resnet9", "dataset": "digits", "split": "balanced", "attack": "lpla",

@@ -20,7 +20,10 @@ from lpla.work.executor.slurm import Slurm
 
 Cli = Callable[..., Ran]
 
-pytestmark = pytest.mark.skipif("lpla-slurm" not in os.environ.get("SLURM_CONF", ""), reason="make test-slurm")
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif("lpla-slurm" not in os.environ.get("SLURM_CONF", ""), reason="make test-slurm"),
+]
 
 
 def rows(ran: Ran) -> list[dict]:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lpla.contracts.inputs import Images, InputError, Views
-from lpla.data.dataset.cifar100 import CIFAR100
+from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset.digits import Digits
+from lpla.data.dataset.torchvision import Torchvision
 from lpla.data.split import _duplicates
-from lpla.data.split._duplicates import FAR, _similar, duplicate_groups, eligible
+from lpla.data.split._duplicates import FAR, _similar, duplicate_groups
 from lpla.data.split._hashes import content_groups, look_hashes
 from lpla.data.split.balanced import Balanced
 from lpla.data.split.disjoint import Disjoint
@@ -32,8 +32,7 @@ def images(pixels: np.ndarray | torch.Tensor) -> Images:
 
 @pytest.fixture(scope="module")
 def cifar100(cifar100_root: Path) -> Images:
-    views = {"train_views": Views(), "query_views": Views()}
-    return CIFAR100(root=str(cifar100_root), download=False, part="pooled", **views).load()
+    return Torchvision(name="cifar100", root=str(cifar100_root)).load()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,7 @@ def test_near_copies_in_cifar100(cifar100: Images) -> None:
 
 
 def test_digits_have_none_so_that_their_draws_are_those_of_a_plain_permutation() -> None:
-    digits = Digits(train_views=Views(), query_views=Views()).load()
+    digits = Digits().load()
     drawn = Balanced(**TOGETHER).draw(digits, 100, 4, 3)
     assert drawn.duplicate_groups == 0 and len(drawn.aside) == 0
     assert np.array_equal(drawn.index, np.random.default_rng([3, 0]).permutation(1797)[:200])
@@ -182,8 +181,8 @@ def test_any_of_a_group_may_stand_for_it() -> None:
 
 def test_bad_settings() -> None:
     pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8), 2, axis=0)
-    with pytest.raises(InputError, match=r"split.near_duplicates must be keep_together or ignore, got together"):
-        eligible(images(pixels), np.arange(60), "together")
+    with pytest.raises(InputError, match=r"split.near_duplicates must be keep_together or ignore, got 'together'"):
+        Balanced(near_duplicates="together")  # pyright: ignore[reportArgumentType]
     limit = r"members must be at least 2 and at most 15, half of the 30 images of test that are left without 30 near-"
     with pytest.raises(InputError, match=limit):
         Balanced(**TOGETHER).draw(images(pixels), 16, 2, 0)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, restrict, see
 from lpla.contracts.evidence import Attack, Seen
+from lpla.contracts.inputs import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
 from lpla.work.recipe import plug_in
@@ -54,10 +55,14 @@ class AttackRun:
         candidates = self.plan.membership.candidates
         if subject.foreign:
             candidates = np.ones(len(subject.index), dtype=bool)
-        return permuted(subject.inside[None], candidates, [self.plan.choices["seed"], permutation])[0]
+        return permuted(
+            subject.inside[None], candidates, stream_seed("permuted membership", self.plan.choices["seed"], permutation)
+        )[0]
 
     def member(self, permutation: int | None = None) -> Bool[np.ndarray, " n"]:
-        """Whether each image on which the attack is judged was inside the target."""
+        """Whether each judged image was inside the target; with a `permutation`, without truth."""
+        if permutation is None:
+            return self.plan.member
         return self.membership(self.subject, permutation)[self.plan.judged]
 
     def score(self, attack: Attack) -> Scores:

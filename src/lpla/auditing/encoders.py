@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Int
 
+from lpla.auditing.checks import check_views
 from lpla.auditing.knowledge import Knowledge, shadow_settings
 from lpla.auditing.queried import QueriedEncoder
-from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
+from lpla.contracts.evidence import Attack, Query, Statistic
+from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
-from lpla.training.pretraining import TrainConfig
-from lpla.work.recipe import Config, ExtractionRequest, Unit, load_images, plug_in, statistic_config, statistic_of
+from lpla.training.config import TrainConfig
+from lpla.work.recipe import Config, ExtractionRequest, Unit, load_images, plug_in
 
 
 @dataclass(frozen=True)
@@ -32,103 +35,136 @@ class AuditEncoders:
     """The target's embeddings of images outside the pool, for utility and spread; None if there are no such images."""
 
 
-@dataclass(frozen=True)
-class Casting:
-    """Settings, an attack and the query of an audit -> the encoders that take part in it."""
+def line_up(
+    settings: Config,
+    knowledge: Knowledge,
+    images: Images,
+    membership: Membership,
+    statistics: Sequence[Statistic],
+    full_query: Query,
+    epochs: tuple[int, ...],
+) -> AuditEncoders:
+    """The encoders that take part in an audit, and what is asked of each.
 
-    settings: Config
-    attack: Attack
-    full_query: Query
-    epochs: tuple[int, ...]
-    """Epochs before the last after which all of it is observed too."""
+    Args:
+        settings: the checked configuration, with its views beside the data set.
+        knowledge: what the attacker knows.
+        images: the target's data set.
+        membership: who is trained on which of them.
+        statistics: what is kept of every view: what the attack needs, and what other attacks may ask for.
+        full_query: the views that the audit asks for.
+        epochs: epochs before the last after which all of it is observed too.
 
-    def line_up(self, knowledge: Knowledge, images: Images, membership: Membership) -> AuditEncoders:
-        """Raises InputError where the images do not suffice for what the attacker knows."""
-        pool = self._observations(self.settings, membership.index, images)
-        others = np.setdiff1d(np.arange(len(images)), np.union1d(membership.index, membership.aside))
-        known = self._known(knowledge, others)
-        of_known = self._observations(self.settings, known, images) if len(known) else ()
-        outside = self._outside(others, images)
-        unit = self._unit(self.settings, 0, membership, (*pool, *of_known, *((outside,) if outside else ())))
-        target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
-        initial = replace(unit.regime, epochs=0)
-        blank = replace(unit, name="untrained target", regime=initial, observations=(*pool, *of_known))
-        return AuditEncoders(
-            target=target,
-            shadows=self._shadows(knowledge, membership) if knowledge.has_shadows else (),
-            untrained=replace(target, unit=blank),
-            known=QueriedEncoder(unit, known, np.zeros(len(known), dtype=bool), of_known) if len(known) else None,
-            outside=outside,
-        )
+    Raises:
+        InputError: where the images do not suffice for what the attacker knows.
+    """
+    asked = partial(_requests, statistics, full_query)
+    pool = asked(settings, membership.index, images)
+    known = _known(settings, knowledge, membership.unseen)
+    of_known = asked(settings, known, images) if len(known) else ()
+    outside = _outside(settings, full_query, membership.unseen, images)
+    unit = _unit(settings, 0, membership, (*pool, *of_known, *((outside,) if outside else ())), epochs)
+    target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
+    initial = replace(unit.regime, epochs=0)
+    blank = replace(unit, name="untrained target", regime=initial, observations=(*pool, *of_known))
+    return AuditEncoders(
+        target=target,
+        shadows=_shadows(settings, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
+        untrained=replace(target, unit=blank),
+        known=QueriedEncoder(unit, known, np.zeros(len(known), dtype=bool), of_known) if len(known) else None,
+        outside=outside,
+    )
 
-    def _shadows(self, knowledge: Knowledge, membership: Membership) -> tuple[QueriedEncoder, ...]:
-        theirs = shadow_settings(self.settings, knowledge)
-        images = load_images(theirs["dataset"])
-        foreign = theirs["dataset"] != self.settings["dataset"]
-        if foreign:
-            split = plug_in(theirs["split"])
-            membership = split.draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
-        pool = self._observations(theirs, membership.index, images)
-        rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
-        return tuple(
-            QueriedEncoder(
-                self._unit(theirs, row, membership, pool), membership.index, membership.inside[row], pool, foreign
-            )
-            for row in rows
-        )
 
-    def _observations(
-        self, settings: Config, index: Int[np.ndarray, " N"], images: Images
-    ) -> tuple[ExtractionRequest, ...]:
-        """One per query that the attack's statistics need, and what `observe.statistics` keeps for other attacks."""
-        wanted = list(self.attack.statistics())
-        also = [statistic_of(one) for one in self.settings["observe"]["statistics"]]
-        wanted += [one for one in also if type(one) not in {type(statistic) for statistic in wanted}]
-        by_query: dict[Query, list[Config]] = {}
-        for statistic in wanted:
-            query = statistic.query(self.full_query, images.pixels.shape[-1])
-            if _answerable(settings, query, images):
-                by_query.setdefault(query, []).append(statistic_config(statistic))
-        return tuple(ExtractionRequest(_ints(index), query, tuple(found)) for query, found in by_query.items())
+def _shadows(
+    settings: Config,
+    knowledge: Knowledge,
+    membership: Membership,
+    asked: Callable[..., tuple[ExtractionRequest, ...]],
+    epochs: tuple[int, ...],
+) -> tuple[QueriedEncoder, ...]:
+    theirs = shadow_settings(settings, knowledge)
+    images = load_images(theirs["dataset"])
+    changed = "views" if knowledge.views != "same" else "dataset"
+    check_views({f"knowledge.{changed}": plug_in(theirs["train_views"])}, images)
+    foreign = theirs["dataset"] != settings["dataset"]
+    if foreign:
+        membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
+    pool = asked(theirs, membership.index, images)
+    rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
+    units = [_unit(theirs, row, membership, pool, epochs) for row in rows]
+    return tuple(
+        QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)
+        for row, unit in zip(rows, units, strict=True)
+    )
 
-    def _unit(self, settings: Config, row: int, membership: Membership, final: tuple[ExtractionRequest, ...]) -> Unit:
-        views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
-        epochs, size, augment = settings["epochs"], settings["train"]["batch_size"], settings["train"]["augment"]
-        earlier = (replace(observation, epoch=epoch) for epoch in self.epochs for observation in final)
-        return Unit(
-            name=f"shadow {row}" if row else "target",
-            arch=settings["arch"],
-            backbone=settings["backbone"],
-            dataset=settings["dataset"],
-            defense=settings["defense"],
-            members=_ints(membership.members(row)),
-            regime=TrainConfig(epochs, size, views, _seed(settings["seed"], row), augment),
-            observations=(*final, *earlier),
-            trainer=settings["trainer"],
-            batch_size=settings["observe"]["batch_size"],
-            precision=settings["observe"]["precision"],
-            compile_on_cuda=settings["train"]["compile"] == "auto",
-            cache_mb=settings["observe"]["cache_mb"],
-            checkpoint_every=settings["checkpoint"]["every"],
-        )
 
-    def _outside(self, others: Int[np.ndarray, " n"], images: Images) -> ExtractionRequest | None:
-        labelled = others[images.labels.numpy()[others] >= 0]
-        # Without labels there is no accuracy, but still a spread to measure.
-        usable = labelled if len(labelled) else others
-        order = np.random.default_rng([self.settings["seed"], 3]).permutation(usable)
-        chosen = order[: self.settings["utility"]["images"]]
-        if not len(chosen):
-            return None
-        return ExtractionRequest(_ints(chosen), replace(self.full_query, queries=1), (statistic_config(Clean()),))
+def wanted_statistics(settings: Config, attack: Attack) -> list[Statistic]:
+    """What the attack needs, and the kinds that `observe.statistics` keeps beside them for other attacks."""
+    needed = list(attack.statistics())
+    also = [plug_in(one) for one in settings["observe"]["statistics"]]
+    return needed + [one for one in also if type(one) not in {type(statistic) for statistic in needed}]
 
-    def _known(self, knowledge: Knowledge, others: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-        if knowledge.kind != "known_nonmembers":
-            return others[:0]
-        if knowledge.images > len(others):
-            bound = f"{len(others)}, the images outside the pool"
-            raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
-        return np.random.default_rng([self.settings["seed"], 4]).permutation(others)[: knowledge.images]
+
+def _requests(
+    statistics: Sequence[Statistic],
+    full_query: Query,
+    settings: Config,
+    index: Int[np.ndarray, " N"],
+    images: Images,
+) -> tuple[ExtractionRequest, ...]:
+    """One request for each query that the statistics need, if the backbone can answer it."""
+    by_query: dict[Query, list[Statistic]] = {}
+    for statistic in statistics:
+        query = statistic.query(full_query, images.pixels.shape[-1])
+        if _answerable(settings, query, images):
+            by_query.setdefault(query, []).append(statistic)
+    return tuple(ExtractionRequest(_ints(index), query, tuple(found)) for query, found in by_query.items())
+
+
+def _unit(
+    settings: Config, row: int, membership: Membership, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
+) -> Unit:
+    views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
+    size = settings["train"]["batch_size"]
+    earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
+    return Unit(
+        name=f"shadow {row}" if row else "target",
+        arch=settings["arch"],
+        backbone=settings["backbone"],
+        dataset=settings["dataset"],
+        defense=settings["defense"],
+        members=_ints(membership.members(row)),
+        regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
+        observations=(*final, *earlier),
+        trainer=settings["trainer"],
+        batch_size=settings["observe"]["batch_size"],
+        precision=settings["observe"]["precision"],
+        compile_on_cuda=settings["train"]["compile"] == "auto",
+        cache_mb=settings["observe"]["cache_mb"],
+        checkpoint_every=settings["checkpoint"]["every"],
+    )
+
+
+def _outside(
+    settings: Config, full_query: Query, unseen: Int[np.ndarray, " n"], images: Images
+) -> ExtractionRequest | None:
+    labelled = unseen[images.labels.numpy()[unseen] >= 0]
+    # Without labels there is no accuracy, but still a spread to measure.
+    usable = labelled if len(labelled) else unseen
+    chosen = stream("utility", settings["seed"]).permutation(usable)[: settings["utility"]["images"]]
+    if not len(chosen):
+        return None
+    return ExtractionRequest(_ints(chosen), replace(full_query, queries=1), (Clean(),))
+
+
+def _known(settings: Config, knowledge: Knowledge, unseen: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+    if knowledge.kind != "known_nonmembers":
+        return unseen[:0]
+    if knowledge.images > len(unseen):
+        bound = f"{len(unseen)}, the images outside the pool"
+        raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
+    return stream("known non-members", settings["seed"]).permutation(unseen)[: knowledge.images]
 
 
 def _answerable(settings: Config, query: Query, images: Images) -> bool:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.auditing.checks import check_networks
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
@@ -29,15 +26,16 @@ from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.extraction.view_cache import ViewCache
-from lpla.report.table import Row, show, write_csv
+from lpla.report.rows import Row, as_given, write_csv
+from lpla.report.table import show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
+from lpla.store.provenance import git_revision, versions
 from lpla.training.signals import check, stoppable
-from lpla.work.dispatch import make_all, quieten_lightning
+from lpla.work.dispatch import make_all, quieten_lightning, trains_here
 from lpla.work.progress import Bars
 from lpla.work.recipe import Config, Unit, plug_in
-from lpla.work.rehearsal import seconds_per_epoch
-from lpla.work.unit import UnitReport, is_made, to_train
+from lpla.work.unit import UnitReport, is_made, to_train, views_to_observe
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ def run(config: DictConfig) -> None:
         mistake = isinstance(failure, InputError)
         reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
         log.error("error: %s", reason, exc_info=not mistake)
-        choices = {"overrides": list(hydra.overrides.task), "error": reason}
+        choices = {"overrides": as_given(hydra.overrides.task), "error": reason}
         (folder / "result.json").write_text(json.dumps([choices], indent=1))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
@@ -84,6 +82,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(config)
+    log.info("images: %s", work.images.summary)
     store = Store(config.store)
     with store.watched():
         _make_all(work, store, _plain(config.executor))
@@ -91,6 +90,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         curve = _write_curve(work, store, folder) if work.epochs else []
     rows = [one.row for one in found]
     (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    (folder / "scores.npz").touch(mode=0o600)  # Who was a member may be nobody else's to read.
     np.savez(
         folder / "scores.npz",
         index=work.membership.index[work.judged],
@@ -101,7 +101,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
     )
-    (folder / "versions.json").write_text(json.dumps(_versions(), indent=1))
+    (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
     if config.report.images:
         scores = np.stack([one.score for one in found])
         thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
@@ -114,15 +114,9 @@ def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
     found = []
     for layer in work.layers:
         check()
-        run = {"git_revision": _git_revision(), "seconds": round(time.monotonic() - start, 2)}
+        run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
         found.append(judge(work, store, layer, run))
     return found
-
-
-def _versions() -> dict[str, str]:
-    """Of Python, of this package and of those that the numbers depend on."""
-    names = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
@@ -154,7 +148,8 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
     for unit in compress(units, made):
         log.info("%s: found", unit.name)
     missing = [unit for unit, there in zip(units, made, strict=True) if not there]
-    _estimate(missing, len(work.units), store)
+    check_networks(to_train(missing, store))
+    _estimate(missing, len(work.units), store, trains_here(executor))
     with Bars() as bars:
         advance = bars.begin("encoders", len(missing))
 
@@ -167,17 +162,27 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
             make_all(missing, store, plug_in(executor), bars, views, done)
 
 
-def _estimate(missing: Sequence[Unit], encoders: int, store: Store) -> None:
-    """Say how many trainings lie ahead and about how long they take one by one, from a few timed steps."""
+def _estimate(missing: Sequence[Unit], encoders: int, store: Store, here: bool) -> None:
+    """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
     ahead = to_train(missing, store)
     if not ahead:
         return
-    if ahead[0].distributed:
+    views = sum(views_to_observe(unit, store) for unit in missing)
+    said = f"{len(ahead)} of {encoders} encoders to train"
+    if not here or ahead[0].distributed:
         # Steps are timed in this process, which is none of those that will train.
-        log.info("%d of %d encoders to train", len(ahead), encoders)
+        log.info("%s, %d views to observe", said, views)
         return
-    seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
-    log.info("%d of %d encoders to train, about %s one by one", len(ahead), encoders, _duration(seconds))
+    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
+
+    try:
+        seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
+        if views:
+            seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
+    except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
+        log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
+        return
+    log.info("%s, about %s one by one with %d views to observe", said, _duration(seconds), views)
 
 
 def _describe(made: UnitReport) -> str:
@@ -192,17 +197,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-@cache
-def _git_revision() -> str:
-    """The checkout's commit, marked if the tree differs from it; empty outside a checkout.
-
-    Asked once: a change of the tree does not reach a process that runs.
-    """
-    checkout = Path(__file__).parents[3]
-    if not (checkout / ".git").exists():
-        return ""  # installed; that may be below somebody else's checkout
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip()

@@ -16,17 +16,19 @@ from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, UndefinedError
+from lpla.contracts.inputs import Images, UndefinedError, stream
 from lpla.contracts.result import AuditResult
 from lpla.data.pixels import SUMMARIES, summaries
 from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate
-from lpla.metrics.compare import bootstrap_auc
 from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
+from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import Nulls, verdict
+from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.work.recipe import plug_in
+from lpla.work.unit import provenances
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -52,7 +54,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     An attack that does not exist under these settings has an empty row that says why, and nan for scores.
     """
     fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
-    fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer)
+    fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer) | _origin(plan, store)
     log_norm = mean_log_norm(plan.encoders.target, store, layer, plan.choices["p"], plan.queries)[plan.judged]
     try:
         trial = AttackRun(plan, store, layer)
@@ -62,11 +64,11 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
         nothing = np.full(int(plan.judged.sum()), np.nan)
         row = AuditResult(**fixed, notes=(f"attack={plan.choices['attack']}, {layer}: {undefined}",))
         return Judgement(row, nothing, nothing, log_norm)
-    member = trial.member()
-    found: dict[str, Any] = _leak(score, member, attack.threshold_) | _interval(score, member, plan.choices["seed"])
+    member = plan.member
+    found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
-    row = replace(row, notes=notes(row, attack))
+    row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
     return Judgement(row, score, _posterior(plan, attack, score), log_norm)
 
 
@@ -86,7 +88,7 @@ def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, A
         score = trial.score(attack)
     except UndefinedError:
         return found
-    return found | _leak(score, trial.member(), attack.threshold_)
+    return found | _leak(score, plan.member, attack.threshold_)
 
 
 def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
@@ -96,38 +98,36 @@ def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
         rate = evaluate.tpr_at(score, member, fpr)
         fields |= {f"tpr_at_{name}": rate and rate.value, f"fpr_at_{name}": rate and rate.realised_fpr}
         fields |= {f"tpr_at_{name}_low": rate and rate.low, f"tpr_at_{name}_high": rate and rate.high}
-    return fields | {
-        "balanced_accuracy": evaluate.balanced_accuracy(score, member, threshold),
-        "precision": evaluate.precision(score, member, threshold),
-    }
-
-
-def _interval(score: Scores, member: Member, seed: int) -> dict[str, float]:
-    bootstrap = bootstrap_auc(score, member, seed)
-    return {"auc_boot_low": bootstrap.low, "auc_boot_high": bootstrap.high}
+    for name, figure in (("balanced_accuracy", evaluate.balanced_accuracy), ("precision", evaluate.precision)):
+        found = figure(score, member, threshold)
+        fields |= {
+            name: found and found.value,
+            f"{name}_low": found and found.low,
+            f"{name}_high": found and found.high,
+        }
+    return fields
 
 
 def _with_nulls(
     row: AuditResult, plan: Plan, store: Store, trial: AttackRun, attack: Attack, score: Scores
 ) -> AuditResult:
     """The row with what must come out at 0.5 where nothing but membership is told, and the verdict of both."""
-    member = trial.member()
+    member = plan.member
     blank = AttackRun(plan, store, trial.layer, untrained=True)
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
     untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
     nulls = Nulls(evaluate.auc(untrained, member).value, _blind(plan, member), _parity(plan, member))
-    fpr = evaluate.lowest_fpr(row.nonmembers)
-    rate = evaluate.tpr_at(score, member, fpr) if fpr else None
-    leak_p = evaluate.leak_p_value(score, member, fpr) if fpr else None
+    tested = leak_test(score, member)
+    p_values = {} if tested.undecided else {"leak_p": tested.p, "p_rank": tested.p_rank, "p_tail": tested.p_tail}
     return replace(
         row,
-        leak_p=leak_p,
+        **p_values,
         null_untrained_auc=nulls.untrained_auc,
         null_permuted_auc=float(np.mean([_permuted(trial, one) for one in range(plan.permutations)])),
         null_nonmembers_auc=nonmember_auc(score, member, plan.choices["seed"]).value,
         **_named("blind", nulls.blind),
         **_named("null_parity", nulls.parity),
-        verdict=verdict(rate, leak_p, nulls, row.members, row.nonmembers),
+        verdict=verdict(score, member, nulls),
     )
 
 
@@ -142,14 +142,14 @@ def _permuted(trial: AttackRun, permutation: int) -> float:
 
 def _blind(plan: Plan, member: Member) -> BlindResult:
     """Whether a summary of the images alone tells the groups apart: then the split is broken, whatever leaks."""
-    pixels = plan.images.pixels[plan.membership.index[plan.judged]].numpy()
+    pixels = plan.images.pixels[plan.judged_index].numpy()
     return farthest(summaries(pixels), SUMMARIES, member)
 
 
 def _parity(plan: Plan, member: Member) -> BlindResult:
     """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
-    chosen = np.sort(np.random.default_rng([plan.choices["seed"], 6]).permutation(len(member))[:PARITY_IMAGES])
-    index = plan.membership.index[plan.judged][chosen]
+    chosen = np.sort(stream("transform check", plan.choices["seed"]).permutation(len(member))[:PARITY_IMAGES])
+    index = plan.judged_index[chosen]
     observations = plan.encoders.target.observations
     sent = observations[0].query if observations else plan.full_query
     query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
@@ -171,10 +171,9 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     known = plan.encoders.known
     asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
     zero, nonfinite = count_unusable(plan.encoders.target, store, layer)
-    members = plan.encoders.target.inside[plan.judged]
     return {
-        "members": int(members.sum()),
-        "nonmembers": int((~members).sum()),
+        "members": int(plan.member.sum()),
+        "nonmembers": int((~plan.member).sum()),
         # Every view counts, references included; views beyond the budget were made but are not looked at.
         "target_queries": asked_about * per_image,
         "shadow_image_epochs": sum(len(s.unit.members) * s.unit.regime.epochs for s in plan.encoders.shadows),
@@ -183,3 +182,16 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
         "duplicate_groups": plan.membership.duplicate_groups,
         "duplicates_aside": len(plan.membership.aside),
     }
+
+
+def _origin(plan: Plan, store: Store) -> dict[str, str]:
+    """What trained the target."""
+    trained = provenances(plan.encoders.target.unit, store)[0]
+    return {"trained_revision": trained["git_revision"], "trained_on": provenance.trained_on(trained)}
+
+
+def _mixture(plan: Plan, store: Store, layer: str) -> tuple[str, ...]:
+    """A note if not all artifacts behind the row were computed alike."""
+    units = (*plan.units, plan.encoders.untrained.unit)
+    sentence = provenance.mixed([one for unit in units for one in provenances(unit, store)])
+    return (f"{layer}: {sentence}",) if sentence else ()

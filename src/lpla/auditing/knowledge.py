@@ -16,9 +16,9 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import OmegaConf
 
 from lpla.contracts.inputs import InputError
+from lpla.report.rows import as_given
 from lpla.work.recipe import Config
 
-KINDS = ("shadows", "one_shadow", "known_nonmembers", "few_labels")
 NEEDS_SHADOWS = ("shadows", "one_shadow")
 SAME = "same"
 GROUPS = ("dataset", "arch", "views")
@@ -35,10 +35,6 @@ class Knowledge:
     views: str
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"knowledge.kind must be one of {', '.join(KINDS)}, got {self.kind}")
-        if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
-            raise InputError(f"knowledge.images must be an integer >= 1, got {self.images}")
         if not self.has_shadows:
             for group in GROUPS:
                 if getattr(self, group) != SAME:
@@ -54,12 +50,22 @@ class Knowledge:
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])
 
 
+def separate_views(settings: Config) -> Config:
+    """The settings with the views out of the data set: `train_views` and `query_views` stand beside `dataset`.
+
+    On the command line they belong to the data set whose images they suit; images themselves do not depend on them.
+    """
+    dataset = dict(settings["dataset"])
+    views = {name: dataset.pop(name) for name in ("train_views", "query_views")}
+    return settings | views | {"dataset": dataset}
+
+
 def shadow_settings(settings: Config, knowledge: Knowledge) -> Config:
     """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
-    other = dict(settings) | {"train_views": settings["dataset"]["train_views"]}
+    other = dict(settings)
     if knowledge.dataset != SAME:
-        composed = _compose("dataset", knowledge.dataset)
-        other |= {"dataset": composed["dataset"], "train_views": composed["dataset"]["train_views"]}
+        composed = separate_views(_compose("dataset", knowledge.dataset))
+        other |= {"dataset": composed["dataset"], "train_views": composed["train_views"]}
     if knowledge.arch != SAME:
         composed = _compose("arch", knowledge.arch)
         other["arch"] = composed["arch"]
@@ -73,7 +79,7 @@ def shadow_settings(settings: Config, knowledge: Knowledge) -> Config:
 
 def _compose(group: str, option: str) -> Any:
     """The default configuration with one other option, and with the data folders of this job."""
-    carried = [one for one in HydraConfig.get().overrides.task if one.startswith("data.")]
+    carried = [one for one in as_given(HydraConfig.get().overrides.task) if one.startswith("data.")]
     choice = f"+views@shadow_views={option}" if group == "views" else f"{group}={option}"
     try:
         return OmegaConf.to_container(compose("config", [*carried, choice]), resolve=True)

@@ -1,46 +1,45 @@
-"""Sentences on what the reader of a row must know: why a number is absent, what was set aside, which null failed."""
+"""Sentences on what the reader of a row must know: why a number is absent, what was set aside."""
 
 from __future__ import annotations
 
-import math
-
+from lpla.auditing.plan import Plan
 from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
+from lpla.contracts.inputs import Images
 from lpla.contracts.result import AuditResult
 from lpla.metrics import roc as evaluate
 
 
-def notes(row: AuditResult, attack: Attack) -> tuple[str, ...]:
+def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     """Those of the evaluation, of the data, of the encoder and of the attack, in this order."""
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_nulls(row, where) + _on_duplicates(row) + _on_encoder(row, where)
+    found += _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
 
 
-def _on_nulls(row: AuditResult, where: str) -> list[str]:
-    # Standard error of an AUC without signal, for groups of m and n images.
-    error = math.sqrt((row.members + row.nonmembers + 1) / (12 * row.members * row.nonmembers))
-    value = row.null_untrained_auc
-    if value is None or abs(value - 0.5) <= 3 * error:
-        return []
-    return [f"distrust {where}: the null of the untrained encoder is {value:.3f}, not 0.5 +- {3 * error:.3f}"]
-
-
-def _on_duplicates(row: AuditResult) -> list[str]:
+def _on_images(row: AuditResult, images: Images) -> list[str]:
+    left_out = [images.summary] if images.left_out else []
     if row.duplicate_groups is None:
-        return [f"near-duplicates in {row.dataset} were not looked for: members and non-members may be the same"]
+        return [
+            *left_out,
+            f"near-duplicates in {row.dataset} were not looked for: members and non-members may be the same",
+        ]
     if row.duplicate_groups:
         groups = f"{row.duplicate_groups} groups of near-duplicates in {row.dataset}"
-        return [f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside"]
-    return []
+        return [*left_out, f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside"]
+    return left_out
 
 
-def _on_encoder(row: AuditResult, where: str) -> list[str]:
+def _on_encoder(row: AuditResult, where: str, k: int) -> list[str]:
     found = []
+    bank = row.utility_images // 2
+    if row.knn_accuracy is not None and k >= bank:
+        bound = f"utility.k={k} must be below the {bank} images of the bank for kNN to be of neighbours"
+        found.append(f"{bound}: each image was compared with all of them, so that its kNN accuracy says little")
     if row.knn_accuracy is None:
         needs = "labelled images of 2 classes outside the pool and finite embeddings"
         found.append(f"utility needs {needs}, got {row.utility_images} labelled images")

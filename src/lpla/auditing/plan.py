@@ -8,30 +8,18 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from jaxtyping import Bool
-from omegaconf import DictConfig, OmegaConf
+from jaxtyping import Bool, Int
+from omegaconf import DictConfig
 
-from lpla.auditing.encoders import AuditEncoders, Casting
-from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing import checks
+from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
+from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.contracts.evidence import Query
-from lpla.contracts.inputs import Images, InputError, Membership
-from lpla.work.recipe import PRECISIONS, Config, Unit, load_images, plug_in
-
-LOWEST = {"queries": 1, "shadows": 0, "members": 1, "epochs": 0, "seed": 0, "permutations": 1}
-LOWEST |= {
-    "train.batch_size": 1,
-    "checkpoint.every": 1,
-    "observe.queries": 1,
-    "observe.batch_size": 1,
-    "observe.cache_mb": 0,
-    "utility.images": 0,
-    "utility.k": 1,
-}
-KNOWN = {
-    "arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "knowledge", "p", "ps", "queries",
-    "shadows", "members", "epochs", "seed", "layer", "store", "train", "observe", "utility", "permutations", "prior",
-    "data", "checkpoint", "report", "executor", "logger",
-}  # fmt: skip
+from lpla.contracts.inputs import Images, InputError, Membership, stream
+from lpla.work.dispatch import trains_here
+from lpla.work.machine import check_trainer
+from lpla.work.recipe import Config, Unit, load_images, plug_in
+from lpla.work.trainer import resolve
 
 
 @dataclass(frozen=True)
@@ -65,7 +53,7 @@ class Plan:
         chosen = np.zeros(len(self.membership.index), dtype=bool)
         if self.knowledge.kind == "few_labels":
             candidates = np.flatnonzero(self.membership.candidates)
-            order = np.random.default_rng([self.choices["seed"], 5]).permutation(candidates)
+            order = stream("labels", self.choices["seed"]).permutation(candidates)
             chosen[order[: self.knowledge.images]] = True
         return chosen
 
@@ -74,20 +62,33 @@ class Plan:
         """Pool images on which the attack is judged: the candidates, but for those it was told about."""
         return self.membership.candidates & ~self.labelled
 
+    @property
+    def judged_index(self) -> Int[np.ndarray, " n"]:
+        """The data-set indices of the judged images."""
+        return self.membership.index[self.judged]
+
+    @property
+    def member(self) -> Bool[np.ndarray, " n"]:
+        """Whether each judged image was inside the target: the truth that everything is judged by."""
+        return self.encoders.target.inside[self.judged]
+
 
 def plan(config: DictConfig) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
-    _check(config)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
-    settings["train_views"] = settings["dataset"]["train_views"]
+    settings = separate_views(checks.typed(config))
+    checks.check_arch(settings)
+    settings["trainer"] = resolve(settings["trainer"])
+    check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
     membership = _draw(settings, knowledge, images)
     epochs = _epochs(settings)
-    views = plug_in(settings["dataset"]).query_views
-    full_query = Query(views, max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
-    casting = Casting(settings, plug_in(settings["attack"]), full_query, epochs)
-    return Plan(
+    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
+    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
+    full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    attack = plug_in(settings["attack"])
+    statistics = wanted_statistics(settings, attack)
+    found = Plan(
         choices=_choices(settings, knowledge),
         attack=settings["attack"],
         knowledge=knowledge,
@@ -99,26 +100,11 @@ def plan(config: DictConfig) -> Plan:
         permutations=settings["permutations"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=casting.line_up(knowledge, images, membership),
+        encoders=line_up(settings, knowledge, images, membership, statistics, full_query, epochs),
         epochs=epochs,
     )
-
-
-def _check(config: DictConfig) -> None:
-    for unknown in sorted(set(config) - KNOWN):
-        raise InputError(f"{unknown} is no setting of an audit; the settings are {', '.join(sorted(KNOWN))}")
-    for name, lowest in LOWEST.items():
-        value = OmegaConf.select(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise InputError(f"{name} must be an integer >= {lowest}, got {value}")
-    if config.train.compile not in ("never", "auto"):
-        raise InputError(f"train.compile must be never or auto, got {config.train.compile}")
-    if config.observe.precision not in PRECISIONS:
-        raise InputError(f"observe.precision must be {' or '.join(PRECISIONS)}, got {config.observe.precision}")
-    if not isinstance(config.report.images, bool):
-        raise InputError(f"report.images must be true or false, got {config.report.images}")
-    if not isinstance(config.prior, float) or not 0 < config.prior < 1:
-        raise InputError(f"prior must be a probability between 0 and 1, got {config.prior}")
+    checks.check_learning(found, attack)
+    return found
 
 
 def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
@@ -136,7 +122,7 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     every, epochs = settings["observe"]["every"], settings["epochs"]
     if every is None:
         return ()
-    if isinstance(every, bool) or not isinstance(every, int) or not 1 <= every < epochs:
+    if not 1 <= every < epochs:
         raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
     return tuple(range(every, epochs, every))
 

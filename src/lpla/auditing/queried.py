@@ -12,7 +12,7 @@ from lpla.contracts.evidence import Attack, Labelled, Query, Seen
 from lpla.contracts.inputs import Images, UndefinedError
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.store.artifacts import Store
-from lpla.work.recipe import ExtractionRequest, Unit, load_images, statistic_config, statistic_of
+from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.unit import load_observed
 
 
@@ -38,32 +38,32 @@ def see(
         where = statistic.at or layer
         if where not in statistic.layers:
             raise UndefinedError(f"{statistic.name} exists at layer={' or '.join(statistic.layers)} alone, got {layer}")
-        config = statistic_config(statistic)
-        observation = next((o for o in subject.observations if config in o.statistics), None)
+        observation = next((o for o in subject.observations if statistic in o.statistics), None)
         if observation is None:
             raise UndefinedError(f"{statistic.name} needs positions and parts that this backbone does not have here")
-        only = replace(observation, statistics=(config,), epoch=epoch)
+        only = replace(observation, statistics=(statistic,), epoch=epoch)
         found = load_observed(subject.unit, store, only, where).values[statistic.name]
         values[statistic.name] = statistic.prefix(found, queries)
     pixels = _pixels(subject) if attack.looks_at_pixels() else None
-    return Seen(-1 - subject.index if subject.foreign else subject.index, values, pixels=pixels)
+    return Seen(subject.index, values, pixels=pixels, foreign=subject.foreign)
 
 
 def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:
     """The same with the attacker's knowledge of who was inside."""
-    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels)
+    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels, foreign=seen.foreign)
 
 
 def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
     """Some of the images alone."""
     values = {name: value[rows] for name, value in seen.values.items()}
-    return Seen(seen.index[rows], values, pixels=None if seen.pixels is None else seen.pixels[rows])
+    pixels = None if seen.pixels is None else seen.pixels[rows]
+    return Seen(seen.index[rows], values, pixels=pixels, foreign=seen.foreign)
 
 
 def count_unusable(subject: QueriedEncoder, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
     """Zero and non-finite embeddings among the views of one query at this layer; None if there is none."""
     for observation in subject.observations:
-        there = tuple(one for one in observation.statistics if layer in statistic_of(one).layers)
+        there = tuple(one for one in observation.statistics if layer in one.layers)
         if there:
             found = load_observed(subject.unit, store, replace(observation, statistics=there), layer)
             return found.zero, found.nonfinite
@@ -73,10 +73,9 @@ def count_unusable(subject: QueriedEncoder, store: Store, layer: str) -> tuple[i
 def log_norms(subject: QueriedEncoder, store: Store, layer: str, p: float) -> Float[np.ndarray, "N Q"] | None:
     """Log-norms of order `p` of every view of every image; None if they were not observed at this layer."""
     for observation in subject.observations:
-        for config in observation.statistics:
-            statistic = statistic_of(config)
+        for statistic in observation.statistics:
             if isinstance(statistic, LogNorm) and p in statistic.ps and layer in statistic.layers:
-                only = replace(observation, statistics=(config,))
+                only = replace(observation, statistics=(statistic,))
                 values = load_observed(subject.unit, store, only, layer).values[statistic.name]
                 return values[..., statistic.ps.index(p)]
     return None
@@ -98,7 +97,7 @@ def queries_of(attack: Attack, full_query: Query, budget: int, side: int) -> int
 
 
 def _pixels(subject: QueriedEncoder) -> UInt8[np.ndarray, "N C H W"]:
-    return _pixels_of(load_images(subject.unit.dataset), tuple(subject.index.tolist()))
+    return _pixels_of(subject.unit.images, tuple(subject.index.tolist()))
 
 
 @lru_cache(maxsize=4)

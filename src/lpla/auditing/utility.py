@@ -54,6 +54,8 @@ def _measure(values: np.ndarray, labels: np.ndarray, k: int) -> Utility:
         return found
     if len(np.unique(y[:half])) >= 2:
         sides = x[:half], y[:half], x[half:], y[half:]
-        found["knn_accuracy"] = probe.knn_accuracy(*sides, k=k)
+        knn = probe.knn_accuracy(*sides, k=k)
+        found |= {"knn_accuracy": knn.plain, "knn_balanced_accuracy": knn.balanced}
+        found["knn_chance"] = probe.chance(y[:half], y[half:])
         found["linear_accuracy"] = probe.linear_accuracy(*sides)
     return found | {"embedding_spread": probe.embedding_spread(values)}

@@ -9,23 +9,75 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from inspect import signature
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import ConfigDict, Strict
 from torch import Tensor, nn
 
 from lpla.contracts.inputs import UndefinedError, Views
+from lpla.contracts.settings import (
+    Count,
+    Decay,
+    NonNegative,
+    Positive,
+    SettingError,
+    Settings,
+    Share,
+    Whole,
+    checked,
+    nearest,
+    read,
+    shown,
+)
 
 
+class _OptimizerSettings(Settings):
+    """Arguments of torch's optimisers and Lightly's, which check some of them, and when training begins."""
+
+    model_config = ConfigDict(extra="allow")
+    momentum: Decay = 0.0
+    dampening: Share = 0.0
+    weight_decay: NonNegative = 0.0
+    nesterov: bool = False
+    betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    amsgrad: bool = False
+    trust_coefficient: Positive = 1e-3
+
+
+SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4)
+
+
+@checked
 @dataclass(frozen=True)
 class Optimization:
-    """How a framework's source trains it: an optimiser, and lr = base_lr x batch / reference_batch (None: flat)."""
+    """How a framework's source trains it: an optimiser, and lr = base_lr x batch / reference_batch (None: flat).
 
-    optimizer: Callable[..., torch.optim.Optimizer]
-    base_lr: float
-    reference_batch: int | None
-    warmup_epochs: int
+    The defaults are those of lightly's CIFAR-10 benchmark.
+    """
+
+    optimizer: Callable[..., torch.optim.Optimizer] = SGD
+    base_lr: Positive = 0.06
+    reference_batch: Count | None = 128
+    warmup_epochs: Whole = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, partial):
+            return
+        given, known = self.optimizer.keywords, list(signature(self.optimizer.func).parameters)
+        for name in given:
+            if name == "lr":
+                raise SettingError(("optimizer", name), f"must be left out: base_lr is it, got {shown(given[name])}")
+            if name not in known:
+                raise SettingError(("optimizer", name), f"is no setting{nearest(name, known)}")
+        try:
+            read(_OptimizerSettings, given)
+        except SettingError as wrong:
+            raise wrong.below("optimizer") from None
 
 
 class Backbone(nn.Module, ABC):
@@ -50,13 +102,33 @@ class Backbone(nn.Module, ABC):
         raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
 
 
-class Arch(nn.Module, ABC):
+class Encoder(nn.Module, ABC):
+    """What can be queried, wherever it comes from: images in, an embedding at each of its layers out."""
+
+    layers: tuple[str, ...]
+    """What `encode` returns."""
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """The embedding at each of `layers`, which may be queried."""
+
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """A map of positions of images of `side` pixels, as a backbone's; raises UndefinedError if there is none."""
+        raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """Parts of such images, as a backbone's; raises UndefinedError if there is no map to compare them with."""
+        raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+
+class Arch(Encoder):
     """A self-supervised framework around a backbone: what it wants to see, what it minimises, what it would release."""
 
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes the weights."""
-    layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
-    """What `encode` returns."""
+    layers = ("backbone", "projector")
+    smallest_batch: ClassVar[int] = 2
+    """Images that a batch must hold: of one alone there is nothing to contrast, and no statistics of a batch."""
     backbone: Backbone
     optimization: Optimization
 
@@ -68,13 +140,26 @@ class Arch(nn.Module, ABC):
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
 
-    @abstractmethod
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The embedding at each of `layers`, which may be queried."""
+    def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
+        """The backbone's."""
+        return self.backbone.positions(x, side)
+
+    def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
+        """The backbone's."""
+        return self.backbone.part(x, side)
 
 
 class Defense:
-    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing."""
+    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing.
+
+    A defence that overrides `release` alone shares its encoder with no defence. One that overrides anything else has an
+    encoder of its own, in whose key the defence stands.
+    """
+
+    version: ClassVar[int] = 1
+    """Raise it when a change of the code changes the weights or what is released."""
+    release_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Names of the constructor's arguments that `release` alone reads: in no encoder's key."""
 
     def train_views(self, views: Views) -> Views:
         """The base augmentation of training, possibly strengthened."""

@@ -58,13 +58,15 @@ class Statistic(ABC):
 class Seen:
     """What an attacker has of one encoder: statistics by name, row i for image `index[i]`. No membership.
 
-    The index is the image's identity within the audit: from 0 in the target's data set, below 0 in any other.
+    The index is the image's identity in its data set, the target's or, where `foreign`, the shadows' own.
     """
 
     index: Int[np.ndarray, " N"]
     values: Mapping[str, Float[np.ndarray, "N ..."]]
     pixels: UInt8[np.ndarray, "N C H W"] | None = field(default=None, kw_only=True)
     """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
+    foreign: bool = field(default=False, kw_only=True)
+    """Whether the images are of another data set than the target's: an equal index is then another image."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,15 @@ class Attack(ABC):
         raise UndefinedError(
             f"attack={type(self).__name__} needs shadows: it cannot learn from known non-members alone"
         )
+
+    def check(self, shadows: Sequence[Labelled]) -> None:  # noqa: B027  # an attack may refuse nothing
+        """Raise the InputError that `fit` would raise of so many shadows, images and members; by default none.
+
+        It is asked before any encoder is trained: the shadows have no values yet.
+        """
+
+    def check_nonmembers(self, images: int) -> None:  # noqa: B027  # as above
+        """Raise the InputError that `fit_nonmembers` would raise of so many images; by default none."""
 
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-
-class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
-
-
-class UndefinedError(InputError):
-    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
+from lpla.contracts.result import InputError as InputError
+from lpla.contracts.result import UndefinedError as UndefinedError
+from lpla.contracts.settings import Dimension, Ends, NonNegative, Share, ShareEnds, checked
 
 
+@checked
 @dataclass(frozen=True)
 class Views:
     """A random augmentation, declared: the probabilities and ranges from which each view draws its own parameters.
@@ -33,24 +33,58 @@ class Views:
     Conventions are torchvision's (RandomResizedCrop, ColorJitter, RandomGrayscale, GaussianBlur), pixels in [0, 1].
     """
 
-    crop_scale: tuple[float, float] = (1.0, 1.0)
-    crop_ratio: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.0
-    jitter: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    grayscale: float = 0.0
-    blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    size: int | None = None
+    crop_scale: ShareEnds = (1.0, 1.0)
+    crop_ratio: Ends = (1.0, 1.0)
+    flip: Share = 0.0
+    jitter: Share = 0.0
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
+    grayscale: Share = 0.0
+    blur: Share = 0.0
+    blur_sigma: Ends = (0.1, 2.0)
+    size: Dimension | None = None
     """Side of the square output in pixels; None keeps the image's own size."""
 
-    def __post_init__(self) -> None:
-        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
-            # A yaml's range is a list; a value that can be compared and hashed is a tuple.
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+STREAMS: dict[str, tuple[int, ...]] = {
+    "batches": (),
+    "held-out images": (),
+    "mixture sample": (),
+    "resamples": (),
+    "standard normal draws": (),
+    "whitening sample": (),
+    "pool": (0,),
+    "target": (1,),
+    "shadows": (2,),
+    "utility": (3,),
+    "known non-members": (4,),
+    "labels": (5,),
+    "transform check": (6,),
+}
+"""The numbers by which the first edition's streams are told apart, kept so that no bit changes. Any other name has
+numbers of its own. Numpy pads with zeros: `pool` is the stream of the seed alone."""
+
+
+def stream(name: str, seed: int, *more: int) -> np.random.Generator:
+    """The random stream of a purpose.
+
+    Args:
+        name: the purpose; two names never share a stream, but for those of `STREAMS`.
+        seed: of the audit, the encoder or the plug-in.
+        more: integers >= 0 that tell streams of one purpose apart (a pair, an epoch, a permutation).
+    """
+    return np.random.default_rng(stream_seed(name, seed, *more))
+
+
+def stream_seed(name: str, seed: int, *more: int) -> list[int]:
+    """The integers that seed `stream`: for a function that takes a seed, and draws from its beginning every time."""
+    if name in STREAMS:
+        return [seed, *STREAMS[name], *more]
+    # Four words fill numpy's pool: what follows is never mistaken for its padding.
+    words = hashlib.sha256(name.encode()).digest()
+    return [seed, *(int.from_bytes(words[i : i + 4]) for i in range(0, 16, 4)), *more]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +96,10 @@ class Images:
     """In memory, or a memory map: whoever needs a part indexes that part."""
     labels: Int[Tensor, " N"]
     """Classes from 0, or -1 for an image without a label."""
+    names: Sequence[str] | None = None
+    """Each image's file, as a path below the folder of the data set; None where images are no files."""
+    left_out: tuple[str, ...] = ()
+    """What of the source is not among the images, by kind, with counts."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -70,8 +108,20 @@ class Images:
         if self.labels.shape != self.pixels.shape[:1]:
             raise ValueError(f"{self.name} needs {len(self.pixels)} labels, one per image, got {len(self.labels)}")
 
+        if self.names is not None and len(self.names) != len(self.pixels):
+            raise ValueError(f"{self.name} needs {len(self.pixels)} names, one per image, got {len(self.names)}")
+
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def summary(self) -> str:
+        """How many images of how many classes there are, and what was left out of them: one sentence."""
+        classes = self.labels.unique()
+        found = f"{self.name}: {len(self)} images of {int((classes >= 0).sum())} classes"
+        unlabelled = int((self.labels < 0).sum())
+        found += f", {unlabelled} of them without a class" if unlabelled else ""
+        return found + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     @cached_property
     def digest(self) -> str:
@@ -84,10 +134,7 @@ class Images:
 
 
 class Dataset(ABC):
-    """A source of images and the views that suit them."""
-
-    train_views: Views
-    query_views: Views
+    """A source of images; the views that suit them stand beside it in its yaml."""
 
     @abstractmethod
     def load(self) -> Images:
@@ -100,7 +147,9 @@ class Membership:
 
     `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
     judged, its members and non-members in equal numbers. `aside` are the data-set indices that stay out of everything
-    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left.
+    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left. `unseen`
+    are the data-set indices, ascending, that are known to be outside every training set and no near-duplicate of an
+    image within one: what is measured on fresh images draws from them, never from "the rest".
     """
 
     index: Int[np.ndarray, " N"]
@@ -109,6 +158,7 @@ class Membership:
     aside: Int[np.ndarray, " A"]
     duplicate_groups: int | None
     """How many groups of near-duplicates the data set has; None if they were not looked for."""
+    unseen: Int[np.ndarray, " U"]
 
     def members(self, encoder: int) -> Int[np.ndarray, " n"]:
         """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""

@@ -1,74 +1,209 @@
-"""What an audit says of one layer of one encoder."""
+"""What an audit says of one layer of one encoder: a flat row whose columns say what they are; or why it says nothing.
 
-from dataclasses import dataclass
+Imports nothing but the standard library, so that a report reads rows without torch.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
+from typing import Any, Literal
+
+Kind = Literal["choice", "figure", "bound", "utility", "null", "cost", "count", "text"]
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
+
+
+class UndefinedError(InputError):
+    """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
 
 
 @dataclass(frozen=True)
+class Column:
+    """What one field of a row is; every table, caption, figure and logger takes its columns by these words."""
+
+    kind: Kind
+    sentence: str
+    """What the number is, for captions, tooltips and the documentation."""
+    heading: str = ""
+    """The short head of the column; empty for what only `result.json` and the CSV hold."""
+    whose: Literal["", "target", "attack", "fit"] = ""
+    """Of a choice: whether it makes the target, makes the attack, or is what the attack's fit took by itself."""
+    axis: str = ""
+    """Of a choice along which figures are drawn: what the axis says."""
+    plain: bool = False
+    """Of a choice: whether its value explains itself in a legend, without the name of the choice."""
+    interval: bool = False
+    """Whether the fields `<name>_low` and `<name>_high` hold its 95 % interval."""
+    over_seeds: bool = False
+    """Whether a sweep over seeds says its median and its range."""
+
+
+def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSING, **more: Any) -> Any:
+    """A field of a row, with the words of `Column`; adding one, and computing it, is all that a new column takes."""
+    return field(default=default, metadata={"column": Column(kind, sentence, heading, **more)})
+
+
+def _target(heading: str, sentence: str, **more: Any) -> Any:
+    return column("choice", sentence, heading, whose="target", **more)
+
+
+def _attack(heading: str, sentence: str, **more: Any) -> Any:
+    return column("choice", sentence, heading, whose="attack", **more)
+
+
+def _found(kind: Kind, sentence: str, heading: str = "", **more: Any) -> Any:
+    return column(kind, sentence, heading, default=None, **more)
+
+
+def _low() -> Any:
+    return column("bound", "Lower end of the 95 % interval.", default=None)
+
+
+def _high() -> Any:
+    return column("bound", "Upper end of the 95 % interval.", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditResult:
     """A flat row: choices, the leak with its intervals, the utility, the nulls, the cost; None: not measurable."""
 
-    arch: str
-    backbone: str
-    dataset: str
-    split: str
-    attack: str
-    defense: str
-    knowledge: str
-    """The kind, and in what the shadows differ from the target."""
-    norms: str
-    """How several p are used; empty for attacks that do not look at norms."""
-    layer: str
-    p: float
-    queries: int
-    shadows: int
-    epochs: int
-    seed: int
-    prior: float
-    git_revision: str
-    members: int
-    nonmembers: int
-    knn_accuracy: float | None
-    linear_accuracy: float | None
-    embedding_spread: float | None
-    """0 = collapsed, 1 = isotropic."""
-    utility_images: int
-    target_queries: int
-    shadow_image_epochs: int
-    zero_embeddings: int | None
-    nonfinite_embeddings: int | None
-    duplicate_groups: int | None
-    duplicates_aside: int
-    seconds: float
-    likelihood: str = ""
-    auc: float | None = None
-    auc_low: float | None = None
-    auc_high: float | None = None
-    auc_boot_low: float | None = None
-    auc_boot_high: float | None = None
-    tpr_at_5pct: float | None = None
-    tpr_at_5pct_low: float | None = None
-    tpr_at_5pct_high: float | None = None
-    fpr_at_5pct: float | None = None
-    """Realised at the threshold of that rate; at most the one asked for, as a threshold never splits a tie."""
-    tpr_at_1pct: float | None = None
-    tpr_at_1pct_low: float | None = None
-    tpr_at_1pct_high: float | None = None
-    fpr_at_1pct: float | None = None
-    tpr_at_0_1pct: float | None = None
-    tpr_at_0_1pct_low: float | None = None
-    tpr_at_0_1pct_high: float | None = None
-    fpr_at_0_1pct: float | None = None
-    leak_p: float | None = None
-    """Exact p-value of "no leak" at the lowest of these rates that is measurable."""
-    balanced_accuracy: float | None = None
-    precision: float | None = None
-    null_untrained_auc: float | None = None
-    null_permuted_auc: float | None = None
-    null_nonmembers_auc: float | None = None
-    null_parity_auc: float | None = None
-    null_parity_feature: str = ""
-    blind_auc: float | None = None
-    blind_feature: str = ""
-    verdict: str = ""
-    notes: tuple[str, ...] = ()
-    """Sentences: why a number is absent, what was set aside, which null failed."""
+    arch: str = _target("arch", "The framework that trained the encoder.", plain=True)
+    backbone: str = _target("backbone", "The network below the framework's heads.", plain=True)
+    dataset: str = _target("dataset", "The data set.", plain=True)
+    split: str = _target("split", "The layout of members and non-members.")
+    attack: str = _attack("attack", "The attack.", plain=True)
+    likelihood: str = column("choice", "The calibration that the attack took.", "likelihood", default="", whose="fit")
+    knowledge: str = _attack("knowledge", "What the attacker learns from, and in what shadows differ from the target.")
+    defense: str = _target("defense", "What changes the training or what is released.")
+    layer: str = _target("layer", "The embedding that is queried.", plain=True)
+    p: float = _attack("p", "Order of the norm.", axis="the order of the norm")
+    norms: str = _attack("norms", "How several p are used; empty for attacks that do not look at norms.")
+    queries: int = _attack("queries", "Views of each image that the attacker looks at.", axis="the query budget")
+    shadows: int = _attack("shadows", "Encoders from which the attacker learns.", axis="the number of shadows")
+    members: int = _target("members", "Judged images that the target was trained on.")
+    epochs: int = _target("epochs", "Passes of training over the members.", axis="the epochs of training")
+    seed: int = _target("seed", "Draws the pool, the weights, the batches and the views.")
+    prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
+    nonmembers: int = column("count", "Judged images that the target was not trained on.")
+    auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
+                               "logit interval).", "AUC", interval=True, over_seeds=True)  # fmt: skip
+    auc_low: float | None = _low()
+    auc_high: float | None = _high()
+    tpr_at_5pct: float | None = _found("figure", "Part of the members found at 5 % false positives (bootstrap).",
+                                       "TPR@5%", interval=True, over_seeds=True)  # fmt: skip
+    tpr_at_5pct_low: float | None = _low()
+    tpr_at_5pct_high: float | None = _high()
+    fpr_at_5pct: float | None = _found("figure", "Realised at the threshold of that rate; at most the one asked for, "
+                                       "as a threshold never splits a tie.")  # fmt: skip
+    tpr_at_1pct: float | None = _found("figure", "The same at 1 %.", "TPR@1%", interval=True)
+    tpr_at_1pct_low: float | None = _low()
+    tpr_at_1pct_high: float | None = _high()
+    fpr_at_1pct: float | None = _found("figure", "Realised at the threshold of that rate.")
+    tpr_at_0_1pct: float | None = _found("figure", "The same at 0.1 %.", "TPR@0.1%", interval=True)
+    tpr_at_0_1pct_low: float | None = _low()
+    tpr_at_0_1pct_high: float | None = _high()
+    fpr_at_0_1pct: float | None = _found("figure", "Realised at the threshold of that rate.")
+    leak_p: float | None = _found("figure", 'P-value of "no leak" by both tests, min(1, 2 min(p_rank, p_tail)).')
+    p_rank: float | None = _found("figure", 'One-sided p-value of "no leak" from all ranks.')
+    p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
+                                  "measurable, at 5 % where none is.")  # fmt: skip
+    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
+                                             interval=True)  # fmt: skip
+    balanced_accuracy_low: float | None = _low()
+    balanced_accuracy_high: float | None = _high()
+    precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.", interval=True)
+    precision_low: float | None = _low()
+    precision_high: float | None = _high()
+    knn_accuracy: float | None = _found("utility", "Accuracy of the nearest neighbours on images that the encoder "
+                                        "never saw.", "kNN", over_seeds=True)  # fmt: skip
+    knn_balanced_accuracy: float | None = _found("utility", "Mean over the classes of the kNN accuracy; 1 / classes is "
+                                                 "the level of a collapsed encoder.")  # fmt: skip
+    knn_chance: float | None = _found("utility", "The kNN accuracy of always naming the most frequent class.")
+    linear_accuracy: float | None = _found("utility", "The same of a linear classifier.", "lin.")
+    embedding_spread: float | None = _found("utility", "Spread of the embeddings: 0 = collapsed, 1 = isotropic.",
+                                            "spread")  # fmt: skip
+    utility_images: int = column("count", "Labelled images on which utility was measured.")
+    null_untrained_auc: float | None = _found("null", "AUC on an untrained encoder, 0.5 expected.", "untr.")
+    null_permuted_auc: float | None = _found("null", "AUC under permuted membership, 0.5 expected.", "perm.")
+    null_nonmembers_auc: float | None = _found("null", "AUC between two halves of the non-members, 0.5 expected.",
+                                               "halves")  # fmt: skip
+    blind_auc: float | None = _found("null", "AUC of the pixels' summary farthest from 0.5.", "blind")
+    blind_feature: str = column("text", "Which summary of the pixels that is.", default="")
+    null_parity_auc: float | None = _found("null", "AUC of the views' summary farthest from 0.5.", "views")
+    null_parity_feature: str = column("text", "Which summary of the views that is.", default="")
+    shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
+    target_queries: int = column("cost", "Views asked of the target.", "queries")
+    seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
+    zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
+    nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")
+    duplicate_groups: int | None = column("count", "Groups of near-duplicates in the data set.")
+    duplicates_aside: int = column("count", "Images set aside because each is a near-duplicate of another.")
+    git_revision: str = column("text", "The code's commit.")
+    trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
+                                   default="")  # fmt: skip
+    trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
+    verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
+    notes: tuple[str, ...] = column("text", "Why a number is absent, what was set aside, which null failed.",
+                                    default=())  # fmt: skip
+
+    def __str__(self) -> str:
+        """The verdict, then a line per choice and per number that was measured."""
+        lines = self._lines()
+        width = max(len(heading) for heading, _ in lines)
+        return "\n".join([self.verdict, *(f"{heading:{width}}  {value}" for heading, value in lines)]).strip()
+
+    def _repr_html_(self) -> str:
+        cells = (f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in self._lines())
+        return f"<p>{html.escape(self.verdict)}</p><table>{''.join(cells)}</table>"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        shown = columns(headed=True).items()
+        return [(one.heading, self._text(name, one)) for name, one in shown if getattr(self, name) not in (None, "")]
+
+    def _text(self, name: str, one: Column) -> str:
+        value = getattr(self, name)
+        if one.kind == "choice" or not isinstance(value, float):
+            return str(value)
+        ends = (getattr(self, f"{name}_{end}") for end in ("low", "high"))
+        return f"{value:.3f}" + ("" if not one.interval else " [{:.3f} {:.3f}]".format(*ends))
+
+
+def columns(*kinds: Kind, headed: bool = False) -> dict[str, Column]:
+    """Name -> column, in the order of the fields: of `kinds`, or all; `headed`: those alone that a table shows."""
+    of = _columns(AuditResult)
+    return {name: one for name, one in of.items() if one.kind in (kinds or (one.kind,)) and (one.heading or not headed)}
+
+
+@cache
+def _columns(row: type[AuditResult]) -> dict[str, Column]:
+    return {one.name: one.metadata["column"] for one in fields(row)}
+
+
+def to_json(rows: Iterable[AuditResult | Mapping[str, Any]]) -> str:
+    """Rows as JSON that every reader accepts: NaN is null, and infinity (p=inf) the string "inf"."""
+    plain = [asdict(row) if isinstance(row, AuditResult) else dict(row) for row in rows]
+    return json.dumps(
+        [{name: _finite(value) for name, value in row.items()} for row in plain], indent=1, allow_nan=False
+    )
+
+
+def from_json(text: str) -> list[dict[str, Any]]:
+    """The rows that `to_json` wrote, and those of earlier editions: "inf" is infinity again where a number stands."""
+    numbers = {one.name for one in fields(AuditResult) if "float" in str(one.type)}
+    return [
+        {name: float(value) if name in numbers and value in ("inf", "-inf") else value for name, value in row.items()}
+        for row in json.loads(text)
+    ]
+
+
+def _finite(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)

@@ -18,6 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lpla.encoders import ranks
 from lpla.encoders.forwards import forwards
 
+BATCH_NORM_VERSION = 1
+"""Raise it when a change here changes the weights."""
+
 
 def synchronised(network: nn.Module) -> AbstractContextManager[None]:
     """Within, if there are ranks, every batch norm below `network` is `over_ranks`; its tensors keep their names."""

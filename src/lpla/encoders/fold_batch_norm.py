@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+FOLD_VERSION = 1
+"""Raise it when a change here changes the embeddings."""
 Layer = nn.Conv2d | nn.Linear
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpla.contracts.encoder import Arch, Backbone
+from lpla.contracts.encoder import Backbone, Encoder
 
 
 @contextmanager
@@ -36,13 +36,13 @@ def backend_on(device: torch.device, compile_on_cuda: bool) -> str | None:
     return "inductor" if compile_on_cuda and device.type == "cuda" else None
 
 
-def compiled(arch: Arch, backend: str | None, training: bool = True) -> AbstractContextManager[None]:
-    """Within, and with a `backend`, the backbones of `arch` run compiled in training (or only out of it), else as ever.
+def compiled(encoder: Encoder, backend: str | None, training: bool = True) -> AbstractContextManager[None]:
+    """Within, and with a `backend`, backbones of `encoder` run compiled in training (or only out of it), else as ever.
 
     torch keeps a graph with the code of the class, and weights are arguments of it: the next encoder of the same
     settings and batch finds it. After 8 graphs of one class torch warns, and what is new to it runs uncompiled.
     """
-    networks = [child for child in arch.children() if isinstance(child, Backbone)]
+    networks = [child for child in encoder.children() if isinstance(child, Backbone)]
     return forwards({network: _compiled_in(training, network, backend) for network in networks} if backend else {})
 
 

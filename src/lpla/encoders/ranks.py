@@ -12,9 +12,10 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
-from lightly.utils import dist as lightly_dist
 from torch import Tensor
 
+RANKS_VERSION = 1
+"""Raise it when a change here changes the weights."""
 Item = TypeVar("Item")
 
 
@@ -40,7 +41,11 @@ def shard(whole: Shaped[Tensor, "W*B ..."]) -> Shaped[Tensor, "B ..."]:
 
 def all_gather(share: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "W*B ..."]:
     """All ranks' rows, by rank; gradients flow back to the rank whose rows they are."""
-    return torch.cat(lightly_dist.gather(share.contiguous())) if count() > 1 else share
+    if count() == 1:
+        return share
+    from lightly.utils import dist as lightly_dist
+
+    return torch.cat(lightly_dist.gather(share.contiguous()))
 
 
 def mean(value: Tensor) -> Tensor:

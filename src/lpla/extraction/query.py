@@ -12,10 +12,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from lpla.contracts.encoder import Arch, Backbone
+from lpla.contracts.encoder import Backbone, Encoder
 from lpla.contracts.evidence import Query
 from lpla.data.augment.apply import augment, clean
 
+QUERY_VERSION = 1
+"""Raise it when a change here changes the embeddings."""
 FORWARD = {"cpu": 64, "cuda": 1024}
 """Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
 incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""
@@ -26,17 +28,17 @@ Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D
 
 
 def answers(
-    arch: Arch, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
+    encoder: Encoder, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
 ) -> dict[str, Float[Tensor, "V*B D"]]:
     """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
 
     One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
     """
     if not query.positions:
-        return encode_fixed(arch.encode, views[0])
+        return encode_fixed(encoder.encode, views[0])
     whole, parts = views
-    image = encode_fixed(lambda x: {"backbone": arch.backbone.positions(x, side)}, whole)["backbone"]
-    part = encode_fixed(lambda x: {"backbone": arch.backbone.part(x, side)}, parts)["backbone"]
+    image = encode_fixed(lambda x: {"backbone": encoder.positions(x, side)}, whole)["backbone"]
+    part = encode_fixed(lambda x: {"backbone": encoder.part(x, side)}, parts)["backbone"]
     return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), part])}
 
 

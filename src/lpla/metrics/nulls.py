@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.stats import norm, rankdata
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 from lpla.metrics.roc import Estimate, auc, sides
 
 FALSE_ALARMS = 0.01

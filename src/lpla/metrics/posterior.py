@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from lpla.contracts.evidence import ShadowScores
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 WEAK = 1e6
 """Inverse strength of the penalty: it leaves only the one curve that ties would leave open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,11 +12,21 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 KNN_TEMPERATURE = 0.1
-VERSION = 1
+VERSION = 2
 """Raise it when a change here changes an accuracy."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many images are put into their own class."""
+
+    plain: float
+    """Share of the images."""
+    balanced: float
+    """Mean over the classes of each class' own share, so that a frequent class weighs no more than a rare one."""
 
 
 def knn_accuracy(
@@ -24,8 +35,19 @@ def knn_accuracy(
     test_x: Float[np.ndarray, "T D"],
     test_y: Int[np.ndarray, " T"],
     k: int = 200,
-) -> float:
-    """Accuracy of the k nearest by cosine, votes weighted exp(similarity / 0.1) as in lightly (arXiv 1805.01978)."""
+) -> Accuracy:
+    """Accuracy of the k nearest by cosine, votes weighted exp(similarity / 0.1) as in lightly (arXiv 1805.01978).
+
+    Args:
+        bank_x: embeddings of the images among which neighbours are looked for.
+        bank_y: their classes.
+        test_x: embeddings of the images that are classified.
+        test_y: their classes.
+        k: neighbours that vote; at most the whole bank.
+
+    Raises:
+        InputError: the bank has fewer than two classes.
+    """
     _check_utility(bank_x, bank_y, test_x, test_y)
 
     def weights(distance: Float[np.ndarray, "T k"]) -> Float[np.ndarray, "T k"]:
@@ -36,7 +58,14 @@ def knn_accuracy(
         metric="cosine",
         weights=weights,  # pyright: ignore[reportArgumentType]  (documented; the stub knows only the names)
     )
-    return float(model.fit(bank_x, bank_y).score(test_x, test_y))
+    right = model.fit(bank_x, bank_y).predict(test_x) == test_y
+    return Accuracy(float(right.mean()), float(np.mean([right[test_y == one].mean() for one in np.unique(test_y)])))
+
+
+def chance(bank_y: Int[np.ndarray, " M"], test_y: Int[np.ndarray, " T"]) -> float:
+    """Accuracy of whoever looks at no image and always names the bank's most frequent class."""
+    classes, counts = np.unique(bank_y, return_counts=True)
+    return float((test_y == classes[counts.argmax()]).mean())
 
 
 def linear_accuracy(

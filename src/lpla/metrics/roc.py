@@ -1,4 +1,4 @@
-"""How much a score tells members from non-members, with intervals (our section 6)."""
+"""How much a score tells members from non-members, each figure with its 95 % interval (our sections 6 and 9)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy.special import betaincinv
+from jaxtyping import Bool, Float, Int
+from scipy.special import betaincinv, expit, logit
 from scipy.stats import hypergeom, rankdata
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
 ALPHA = 0.05
 NORMAL_QUANTILE = 1.959963984540054
+RESAMPLES = 1_000
+"""Of the bootstrap behind the interval of a true-positive rate; its seed is fixed: equal scores, equal bounds."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,27 @@ class Rate:
 
 
 def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> Estimate:
-    """Area under the ROC curve with DeLong's interval (DeLong 1988, by midranks as in Sun & Xu 2014)."""
+    """Area under the ROC curve with the logit interval of DeLong's standard error (our section 9.3).
+
+    DeLong's error (1988, by midranks as in Sun & Xu 2014) is symmetric about the area, whose own distribution is not
+    near 1: on the scale of log(AUC / (1 - AUC)) the interval covers 95 % at .99 too, and stays within 0 and 1.
+    """
     by_member, by_nonmember = placements(score, member)
     value = float(by_member.mean())
     if (bound := boundary(value, by_member, by_nonmember)) is not None:
         return bound
-    variance = by_member.var(ddof=1) / len(by_member) + by_nonmember.var(ddof=1) / len(by_nonmember)
-    return _clipped(value, math.sqrt(variance))
+    half = NORMAL_QUANTILE * _delong_error(by_member, by_nonmember) / (value * (1 - value))
+    return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+
+
+def delong_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+    """Standard error of the AUC over images; nan where a side has a single image."""
+    by_member, by_nonmember = placements(score, member)
+    return _delong_error(by_member, by_nonmember) if min(len(by_member), len(by_nonmember)) > 1 else math.nan
+
+
+def _delong_error(by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]) -> float:
+    return math.sqrt(by_member.var(ddof=1) / len(by_member) + by_nonmember.var(ddof=1) / len(by_nonmember))
 
 
 def null_error(members: int, nonmembers: int) -> float:
@@ -90,20 +106,46 @@ def _clipped(value: float, error: float) -> Estimate:
 
 
 def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Rate | None:
-    """True-positive rate at the largest achievable false-positive rate <= `fpr`; None where `tpr_absent` says why.
+    """True-positive rate at false-positive rate `fpr` (our section 9.2); None where `tpr_absent` says why.
 
-    The threshold is the highest non-member that must be refused, and a threshold never splits a tie: members level with
-    it are refused too, so that the realised rate may be below the requested one. The interval is Clopper and
-    Pearson's; what it covers is the true-positive rate of the population AT THIS THRESHOLD, not at the false-positive
-    rate of the population, which the threshold only estimates (`leak_p_value` allows for that).
+    Args:
+        score: One score per image, higher = member.
+        member: Who was inside the target.
+        fpr: One of `NEEDED_NONMEMBERS`, of the population of non-members.
+
+    The cut is the (k+1)-th largest non-member, k = floor(fpr (n + 1)) - 1, and images above it are called members: a
+    further non-member is called one with probability (k + 1) / (n + 1) <= `fpr`. A cut never splits a tie: members
+    level with it are refused too. The interval is for the true-positive rate at `fpr` in the population, so it allows
+    for the cut, which the non-members only estimate, and for the members (see `_tpr_interval`).
     """
     inside, outside = sides(score, member)
     if tpr_absent(fpr, len(outside)):
         return None
-    first_refused = _first_refused(outside, _allowed(fpr, len(outside)))
-    low, high = _clopper_pearson(int(np.sum(inside > first_refused)), len(inside))
-    realised = float(np.mean(outside > first_refused))
-    return Rate(float(np.mean(inside > first_refused)), low, high, fpr, realised)
+    allowed = math.floor(fpr * (len(outside) + 1) + 1e-9) - 1
+    cut = _first_refused(outside, allowed)
+    low, high = _tpr_interval(inside, outside, allowed)
+    return Rate(float(np.mean(inside > cut)), low, high, fpr, float(np.mean(outside > cut)))
+
+
+def _tpr_interval(
+    inside: Float[np.ndarray, " m"], outside: Float[np.ndarray, " n"], allowed: int
+) -> tuple[float, float]:
+    """Percentiles of a bootstrap of the cut and of the members above it.
+
+    The (k+1)-th largest of n draws with replacement from the sorted non-members stands at place floor(n B) from the
+    top, B ~ Beta(k + 1, n - k): the (k+1)-th smallest of n uniform numbers. Where all members or none are found,
+    resamples would not vary: there Clopper and Pearson's bound of that side counts too.
+    """
+    random, m, n = np.random.default_rng(0), len(inside), len(outside)
+    place = np.minimum((n * random.beta(allowed + 1, n - allowed, RESAMPLES)).astype(int), n - 1)
+    cut = np.sort(outside)[::-1][place]
+    above = 1 - np.searchsorted(np.sort(inside), cut, "right") / m
+    low, high = np.quantile(random.binomial(m, above) / m, [ALPHA / 2, 1 - ALPHA / 2])
+    found = int(np.sum(inside > _first_refused(outside, allowed)))
+    exact_low, exact_high = _clopper_pearson(found, m)
+    low = min(low, exact_low) if found == m else low
+    high = max(high, exact_high) if found == 0 else high
+    return min(float(low), found / m), max(float(high), found / m)
 
 
 def _clopper_pearson(found: int, trials: int) -> tuple[float, float]:
@@ -139,7 +181,7 @@ def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"],
     allowed = _allowed(fpr, len(outside))
     found = int(np.sum(inside > _first_refused(outside, allowed)))
     # Rounding may end an ulp above 1.
-    return min(float(hypergeom(len(score), len(inside), found + allowed).sf(found - 1)), 1.0)
+    return min(float(hypergeom.sf(found - 1, len(score), len(inside), found + allowed)), 1.0)
 
 
 def _allowed(fpr: float, nonmembers: int) -> int:
@@ -151,20 +193,40 @@ def _first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
     return float(np.sort(outside)[::-1][allowed])
 
 
-def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float:
-    """Mean of the two rates of right calls; a score at or above the threshold is called a member."""
+def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate:
+    """Mean of the two rates of right calls; a score at or above the threshold is called a member.
+
+    The interval joins Wilson's intervals of the two independent rates (the square-and-add method for a sum: Newcombe
+    1998, method 10; Zou & Donner 2008). The threshold was learnt elsewhere, so it is taken as given.
+    """
     inside, outside = sides(score, member)
-    return float((np.mean(inside >= threshold) + np.mean(outside < threshold)) / 2)
+    rates = np.array([np.mean(inside >= threshold), np.mean(outside < threshold)])
+    low, high = _wilson(rates, np.array([len(inside), len(outside)]))
+    value = float(rates.mean())
+    down, up = (float(np.sqrt(((rates - end) ** 2).sum())) / 2 for end in (low, high))
+    return Estimate(value, max(value - down, 0.0), min(value + up, 1.0))
 
 
-def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> float | None:
+def _wilson(
+    rate: Float[np.ndarray, " 2"], trials: Int[np.ndarray, " 2"]
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
+    z2 = NORMAL_QUANTILE**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = NORMAL_QUANTILE * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    return centre - half, centre + half
+
+
+def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate | None:
     """Part of the images called members, score at or above the threshold, that are; None where none is called one.
 
-    It holds for the groups' own proportion of members, half in the balanced layout.
+    It holds for the groups' own proportion of members, half in the balanced layout. The interval is Clopper and
+    Pearson's, given how many images are called members.
     """
     inside, outside = sides(score, member)
     right, wrong = int(np.sum(inside >= threshold)), int(np.sum(outside >= threshold))
-    return right / (right + wrong) if right + wrong else None
+    if not right + wrong:
+        return None
+    return Estimate(right / (right + wrong), *_clopper_pearson(right, right + wrong))
 
 
 def sides(

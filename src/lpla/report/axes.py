@@ -8,16 +8,12 @@ from collections.abc import Sequence
 from bokeh.models import ColumnDataSource, HoverTool, Scatter, Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
+from lpla.contracts.result import columns as known
 from lpla.metrics.roc import null_error
 from lpla.report.figures import COLOURS, MARKERS, REFERENCE, Figure, add_legend, blank, curve
 from lpla.report.outputs import Left
-from lpla.report.table import CHOICES, FIGURES, Row, cell, chosen_columns, number, short_label
+from lpla.report.rows import Row, cell, choices, chosen_columns, number, short_label
 
-AXES = {
-    "p": "the order of the norm", "queries": "the query budget", "shadows": "the number of shadows",
-    "epochs": "the epochs of training",
-}  # fmt: skip
-NULLS = tuple(name for name in FIGURES if name.startswith("null_") or name == "blind_auc")
 TIPS = [("", "@name"), ("AUC", "@y{0.000} [@low{0.000} @high{0.000}]")]
 
 
@@ -25,7 +21,7 @@ def along(left: Left, axis: str) -> Figure | None:
     """The AUC against one axis of the sweep, a line per setting of all else; None if nothing varies along it."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in left.strongest():
-        groups.setdefault(tuple(cell(row.get(c)) for c in CHOICES if c != axis), []).append(row)
+        groups.setdefault(tuple(cell(row.get(c)) for c in choices() if c != axis), []).append(row)
     lines = [group for group in groups.values() if len({row[axis] for row in group}) > 1]
     if not lines:
         return None
@@ -34,6 +30,7 @@ def along(left: Left, axis: str) -> Figure | None:
     plot = blank(axis, "AUC", x_range=[str(value) for value in places])
     _reference(plot)
     columns = [c for c in chosen_columns(left.measured) if c != axis]
+    words = known("choice")[axis].axis
     entries = []
     for place, group in enumerate(drawn):
         group = sorted(group, key=lambda row: row[axis])
@@ -42,11 +39,11 @@ def along(left: Left, axis: str) -> Figure | None:
     add_legend(plot, entries)
     first, *_, last = sorted(drawn[0], key=lambda row: row[axis])
     sentence = (
-        f"AUC with its 95 % interval against {AXES[axis]}, {_which(drawn, lines)}; for {short_label(first, columns)} "
+        f"AUC with its 95 % interval against {words}, {_which(drawn, lines)}; for {short_label(first, columns)} "
         f"it goes from {number(first['auc'])} at {axis} = {first[axis]} to {number(last['auc'])} at "
         f"{axis} = {last[axis]}."
     )
-    return Figure(f"along-{axis}", f"AUC against {AXES[axis]}", plot, sentence)
+    return Figure(f"along-{axis}", f"AUC against {words}", plot, sentence)
 
 
 def over_training(left: Left) -> Figure | None:
@@ -108,7 +105,9 @@ def nulls(left: Left) -> Figure | None:
     """The AUCs of which 0.5 is expected, beside the audited ones, a point per row."""
     rows = left.strongest()
     kinds = {"auc": "audited"} | {
-        name: FIGURES[name] for name in NULLS if any(row.get(name) is not None for row in rows)
+        name: one.heading
+        for name, one in known("null", headed=True).items()
+        if any(row.get(name) is not None for row in rows)
     }
     if len(kinds) == 1:
         return None
@@ -185,5 +184,10 @@ def _or_nan(value: float | None) -> float:
 
 def every(left: Left) -> list[Figure]:
     """All of these that there is something to show of."""
-    made = [nulls(left), *(along(left, axis) for axis in AXES), over_training(left), utility(left)]
+    made = [
+        nulls(left),
+        *(along(left, name) for name, one in known("choice").items() if one.axis),
+        over_training(left),
+        utility(left),
+    ]
     return [one for one in made if one is not None]

@@ -16,7 +16,7 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_curve
 
 from lpla.report.outputs import Judged, Left
-from lpla.report.table import chosen_columns, number, short_label
+from lpla.report.rows import SETTINGS, chosen_columns, number, short_label, target_choices
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 """Okabe and Ito's, which every kind of colour vision tells apart, but for black and yellow: they need a background."""
@@ -25,6 +25,8 @@ MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus
 REFERENCE = "#888888"
 POINTS = 150
 """Of one curve, at most."""
+NORM_OF = ("p", "queries")
+"""The choices of an attacker on which the mean log-norm of an image depends."""
 BINS = 30
 PANELS = 4
 
@@ -130,8 +132,8 @@ def norms(left: Left) -> list[Figure]:
     """Mean log-norms of members and non-members, a plot per target and layer of the highest AUCs."""
     found: list[Figure] = []
     seen: set[bytes] = set()
-    # Norms are the target's: nothing that is the attacker's changes them.
-    columns = [c for c in chosen_columns(left.measured) if c not in ("attack", "norms", "knowledge")]
+    # Norms are the target's: nothing else that is the attacker's changes them.
+    columns = [c for c in chosen_columns(left.measured) if c in (*target_choices(), *NORM_OF, SETTINGS)]
     for row in left.strongest():
         judged = left.judged.get((row["job"], row["layer"]))
         if judged is None or len(found) == PANELS or judged.log_norm.tobytes() in seen:

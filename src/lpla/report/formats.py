@@ -1,4 +1,4 @@
-"""A table of strings as text for elsewhere: Markdown (GitHub's and pandoc's), LaTeX (booktabs), HTML and CSV.
+"""A table of strings as text for elsewhere: Markdown (GitHub's and pandoc's), LaTeX (booktabs), HTML and plain.
 
 Every function takes the headings, the rows and a caption, and escapes whatever its language would take for its own, so
 that a reader sees exactly the given strings; a line break stays one where the language has it within a cell. All raise
@@ -7,9 +7,7 @@ ValueError for a row that is not as long as the header.
 
 from __future__ import annotations
 
-import csv
 import html as entities
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -54,21 +52,25 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
 
 def html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """A `<table>` without style, to be set into a page."""
-    head, *body = _cells(header, rows, _html)
+    head, *body = _cells(header, rows, html_text)
     lines = ["<table>"]
     if caption:
-        lines.append(f"<caption>{_html(caption)}</caption>")
+        lines.append(f"<caption>{html_text(caption)}</caption>")
     lines.append("<thead><tr>" + "".join(f'<th scope="col">{one}</th>' for one in head) + "</tr></thead>")
     lines.append("<tbody>")
     lines += ["<tr>" + "".join(f"<td>{one}</td>" for one in row) + "</tr>" for row in body]
     return "\n".join([*lines, "</tbody>", "</table>", ""])
 
 
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
-    """Comma-separated values (RFC 4180, lines end in LF); the caption is left out, as CSV has no place for one."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(_cells(header, rows, str))
-    return out.getvalue()
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """Columns side by side, two spaces between them; the first `left` of them begin, the others end, at one place."""
+    lines = list(_cells(header, rows, str))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = ["<" if place < left else ">" for place in range(len(header))]
+    return "\n".join(
+        "  ".join(f"{one:{side}{width}}" for one, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def _cells(
@@ -88,5 +90,6 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(one, one) for one in " ".join(text.split()))
 
 
-def _html(text: str) -> str:
+def html_text(text: str) -> str:
+    """A text as HTML shows it; a line break stays one."""
     return "<br>".join(map(entities.escape, text.splitlines()))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from omegaconf import OmegaConf
 
-from lpla.report.table import Row, read_rows
+from lpla.report.rows import Row, as_given, read_rows
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _curve(file: Path) -> list[dict[str, Any]]:
 def overrides(job: Path) -> list[str]:
     """What was given on the command line of a job."""
     file = job / ".hydra" / "overrides.yaml"
-    return list(map(str, OmegaConf.load(file))) if file.exists() else []
+    return as_given(OmegaConf.load(file)) if file.exists() else []
 
 
 def command(left: Left) -> str:
@@ -128,8 +128,8 @@ def command(left: Left) -> str:
     file = left.folder / "multirun.yaml"
     if not file.exists():
         return ""
-    given = OmegaConf.select(OmegaConf.load(file), "hydra.overrides.task") or []
-    return shlex.join(["python", "run.py", "-m", *map(str, given)])
+    given = as_given(OmegaConf.select(OmegaConf.load(file), "hydra.overrides.task") or [])
+    return shlex.join(["python", "run.py", "-m", *given])
 
 
 def config(left: Left) -> str:

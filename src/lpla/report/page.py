@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +15,12 @@ from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lpla.contracts.result import columns
 from lpla.report import axes, figures, formats
 from lpla.report import thumbnails as exposed
 from lpla.report.outputs import Left, command, config, jobs_below, read, versions
-from lpla.report.table import Row, as_strings, chosen_columns, short_label, verdicts, write_csv
+from lpla.report.rows import Row, chosen_columns, csv_text, short_label, write_csv
+from lpla.report.table import as_strings, verdicts
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +120,16 @@ def _said(left: Left) -> dict[str, Any]:
             "verdicts": {},
             "table": absent,
             "cost": "",
+            "costs": [],
             "notes": [],
             "revisions": [],
         }
-    strings, columns = as_strings(rows), chosen_columns(rows)
+    strings, chosen = as_strings(rows), chosen_columns(rows)
     tally = Counter(row["verdict"].partition(":")[0] or "undefined" for row in rows)
     strongest = left.strongest()
     headline = "no attack was defined"
     if strongest:
-        whose = f"highest AUC, {short_label(strongest[0], columns)}" if len(rows) > 1 else strongest[0]["layer"]
+        whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(rows) > 1 else strongest[0]["layer"]
         headline = f"{whose}: {strongest[0]['verdict']}"
     return {
         "headline": headline,
@@ -139,16 +140,18 @@ def _said(left: Left) -> dict[str, Any]:
             "html": Markup(formats.html(strings.header, strings.rows)),
             "caption": strings.caption,
         },
-        "cost": _cost(rows, columns),
+        "cost": _cost(rows, chosen),
+        "costs": [f"{one.heading}: {one.sentence}" for one in columns("cost", headed=True).values()],
         "notes": list(dict.fromkeys(note for row in rows for note in row["notes"])),
         "revisions": list(dict.fromkeys(row["git_revision"] for row in rows if row.get("git_revision"))),
     }
 
 
-def _cost(rows: Sequence[Row], columns: Sequence[str]) -> Markup:
-    names = {"shadow_image_epochs": "image-epochs", "target_queries": "queries", "seconds": "seconds"}
-    header = ("row", *names.values())
-    return Markup(formats.html(header, [(short_label(r, columns), *(str(r.get(n, "-")) for n in names)) for r in rows]))
+def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
+    costs = columns("cost", headed=True)
+    header = ("row", *(one.heading for one in costs.values()))
+    cells = [(short_label(row, chosen), *(str(row.get(name, "-")) for name in costs)) for row in rows]
+    return Markup(formats.html(header, cells))
 
 
 def _downloads(left: Left) -> dict[str, str]:
@@ -164,11 +167,4 @@ def _downloads(left: Left) -> dict[str, str]:
 
 
 def _link(rows: Sequence[Row]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns)
-    writer.writeheader()
-    writer.writerows(
-        {k: "; ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()} for row in rows
-    )
-    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(out.getvalue().encode()).decode()}"
+    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(csv_text(rows).encode()).decode()}"

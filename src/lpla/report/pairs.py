@@ -13,10 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lpla.metrics.compare import paired_auc
-from lpla.report.table import CHOICES, Row, cell, differing, interval
+from lpla.report.rows import SETTINGS, Row, cell, choices, differing, interval, target_choices
 
-TARGET = ("arch", "backbone", "dataset", "split", "defense", "layer", "members", "epochs", "seed", "target_settings")
-ATTACK = (*(c for c in CHOICES if c not in (*TARGET, "settings")), "attack_settings")
 CAPTION = (
     "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
     "these same scores, so the differences and their intervals lie too high; corrected: p times the number of all "
@@ -28,18 +26,28 @@ CAPTION = (
 def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
     """The best attack of every target against each other one, from the `scores.npz` of the jobs in `folder`.
 
-    Rows have the same target if they agree in `TARGET`, in every other setting that is not the attack's, and in the
-    candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no part, nor do targets
-    with a single member or non-member.
+    Rows have the same target if they agree in the choices that make it, in every other setting that is not the
+    attack's, and in the candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no
+    part, nor do targets with a single member or non-member.
     """
+    target = _target()
     targets: dict[tuple[Any, ...], list[tuple[Row, np.ndarray, np.ndarray]]] = {}
     for row in map(_split_settings, rows):
         if row.get("auc") is not None:
             index, member, score = _scores(folder / row["job"], row["layer"])
-            key = (*(cell(row.get(c)) for c in TARGET), index.tobytes(), member.tobytes())
+            key = (*(cell(row.get(c)) for c in target), index.tobytes(), member.tobytes())
             if min(member.sum(), (~member).sum()) > 1:
                 targets.setdefault(key, []).append((row, member, score))
     return [pair for attacks in targets.values() for pair in _against_best(attacks)]
+
+
+def _target() -> list[str]:
+    return [*target_choices(), "target_settings"]
+
+
+def _attack() -> list[str]:
+    """What attacks on one target may differ in."""
+    return [*(c for c in choices() if c not in (*target_choices(), SETTINGS)), "attack_settings"]
 
 
 def _split_settings(row: Row) -> Row:
@@ -55,7 +63,7 @@ def _scores(job: Path, layer: str) -> tuple[np.ndarray, np.ndarray, Float[np.nda
 
 
 def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list[Row]:
-    columns = differing([row for row, _, _ in attacks], ATTACK)
+    columns = differing([row for row, _, _ in attacks], _attack())
     best, member, best_score = max(attacks, key=lambda attack: attack[0]["auc"])
     pairs = len(attacks) * (len(attacks) - 1) // 2
     found = []
@@ -64,7 +72,7 @@ def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list
             continue
         difference, p = paired_auc(best_score, score, member)
         found.append(
-            {c: cell(best.get(c)) for c in TARGET if c in best}
+            {c: cell(best.get(c)) for c in _target() if c in best}
             | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}
             | {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
             | {"p": p, "p_corrected": min(p * pairs, 1.0)}
@@ -79,7 +87,7 @@ def _label(row: Row, columns: Sequence[str]) -> str:
 
 def render(rows: Sequence[Row]) -> Table:
     """The comparisons as a terminal table."""
-    columns = differing(rows, TARGET)
+    columns = differing(rows, _target())
     title = "best attack against the others"
     table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=SIMPLE_HEAD)
     for column in (*columns, "best", "other"):

@@ -9,10 +9,18 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lpla.report.table import CHOICES, Row, cell, differing, interval
+from lpla.contracts.result import columns
+from lpla.report.rows import Row, cell, choices, differing, interval
 
-FIGURES = {"auc": "AUC", "tpr_at_5pct": "TPR@5%", "knn_accuracy": "kNN"}
-SAME = tuple(c for c in CHOICES if c != "seed")
+
+def _same() -> list[str]:
+    """The choices in which rows must agree to be taken together."""
+    return [c for c in choices() if c != "seed"]
+
+
+def _figures() -> dict[str, str]:
+    """Name -> heading of what is said over the seeds."""
+    return {name: one.heading for name, one in columns(headed=True).items() if one.over_seeds}
 
 
 def aggregate(rows: Sequence[Row]) -> list[Row]:
@@ -21,21 +29,22 @@ def aggregate(rows: Sequence[Row]) -> list[Row]:
     Two rows of the same setting and seed differ in something that rows do not hold: such a setting is left out.
     """
     settings: dict[tuple[str, ...], list[Row]] = {}
+    same = _same()
     for row in rows:
         if not row.get("error"):
-            settings.setdefault(tuple(cell(row.get(c)) for c in SAME), []).append(row)
+            settings.setdefault(tuple(cell(row.get(c)) for c in same), []).append(row)
     found = []
     for group in settings.values():
         seeds = {row["seed"] for row in group}
         if len(seeds) == len(group) > 1:
-            choices = {c: group[0].get(c) for c in SAME if c in group[0]}
-            found.append(choices | {"seeds": len(seeds)} | _ranges(group))
+            shared = {c: group[0].get(c) for c in same if c in group[0]}
+            found.append(shared | {"seeds": len(seeds)} | _ranges(group))
     return found
 
 
 def _ranges(group: Sequence[Row]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
-    for name in FIGURES:
+    for name in _figures():
         values = [row.get(name) for row in group]
         for end, summary in {"median": median, "min": min, "max": max}.items():
             found[f"{name}_{end}"] = None if None in values else summary(values)
@@ -44,14 +53,14 @@ def _ranges(group: Sequence[Row]) -> dict[str, float | None]:
 
 def render(rows: Sequence[Row]) -> Table:
     """The aggregated rows as a terminal table."""
-    different = differing(rows, SAME)
-    columns = [c for c in SAME if c in different or c == "layer"]
+    different = differing(rows, _same())
+    chosen = [c for c in _same() if c in different or c == "layer"]
     table = Table(title=Text("over the seeds: median [lowest highest]"), title_justify="left", box=SIMPLE_HEAD)
-    for column in columns:
+    for column in chosen:
         table.add_column(column, no_wrap=True)
-    for heading in ("seeds", *FIGURES.values()):
+    for heading in ("seeds", *_figures().values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        figures = (interval(*(row[f"{name}_{end}"] for end in ("median", "min", "max"))) for name in FIGURES)
-        table.add_row(*(Text(cell(row.get(c))) for c in columns), str(row["seeds"]), *figures)
+        figures = (interval(*(row[f"{name}_{end}"] for end in ("median", "min", "max"))) for name in _figures())
+        table.add_row(*(Text(cell(row.get(c))) for c in chosen), str(row["seeds"]), *figures)
     return table

@@ -30,7 +30,8 @@ class SweepTable(Callback):
         from rich import get_console
 
         from lpla.report import pairs, seeds
-        from lpla.report.table import print_whole, read_rows, show, write_csv
+        from lpla.report.rows import read_rows, write_csv
+        from lpla.report.table import print_whole, show
 
         folder = Path(config.hydra.sweep.dir)
         rows = read_rows(folder)

@@ -1,15 +1,11 @@
-"""Result rows as a table: choices that all rows share stand in the title, the others are columns; also as CSV."""
+"""Result rows as a table: choices that all rows share stand in the title, the others are columns."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import SupportsIndex, overload
 
-from omegaconf import OmegaConf
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,84 +13,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-Row = Mapping[str, Any]
+from lpla.contracts.result import AuditResult, Column, columns
+from lpla.report import formats
+from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, label, number
 
-CHOICES = (
-    "arch", "backbone", "dataset", "split", "attack", "likelihood", "knowledge", "defense", "layer", "p", "norms",
-    "queries", "shadows", "members", "epochs", "seed", "settings",
-)  # fmt: skip
-"""What a row may differ in from another; `settings`: see `read_rows`."""
-RATES = ("tpr_at_5pct", "tpr_at_1pct", "tpr_at_0_1pct")
-FIGURES = {
-    "balanced_accuracy": "bal.", "precision": "prec.", "knn_accuracy": "kNN", "linear_accuracy": "lin.",
-    "embedding_spread": "spread",
-    "null_untrained_auc": "untr.", "null_permuted_auc": "perm.", "null_nonmembers_auc": "halves",
-    "blind_auc": "blind", "null_parity_auc": "views",
-}  # fmt: skip
 STYLES = {"leaks": "bold red", "invalid": "yellow"}
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs.
-
-    `settings` are a job's overrides that are no column of their own, less those that all jobs share.
-    """
-    rows = []
-    for file in sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent)):
-        job = {"job": file.parent.name, "settings": _settings(file.parent)}
-        rows += [job | row for row in _load(file)]
-    shared = set[str]().union(*(row["settings"] for row in rows)).intersection(*(row["settings"] for row in rows))
-    return [row | {"settings": [one for one in row["settings"] if one not in shared]} for row in rows]
-
-
-def _load(file: Path) -> list[dict[str, Any]]:
-    """A job's rows; one that says so where the file is damaged."""
-    try:
-        return json.loads(file.read_text())
-    except ValueError as damage:
-        return [{"error": f"{file} cannot be read: {damage}"}]
-
-
-def _settings(job: Path) -> list[str]:
-    file = job / ".hydra" / "overrides.yaml"
-    if not file.exists():
-        return []
-    overrides = map(str, OmegaConf.load(file))
-    return sorted(one for one in overrides if one.partition("=")[0].lstrip("+~") not in CHOICES)
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """All columns of all rows; an empty cell is a value that was not measurable (see its `notes`)."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as out:
-        writer = csv.DictWriter(out, columns)
-        writer.writeheader()
-        writer.writerows({k: "; ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()}
-                         for row in rows)  # fmt: skip
-
-
-def differing(rows: Sequence[Row], choices: Sequence[str] = CHOICES) -> list[str]:
-    """The choices in which the rows differ."""
-    return [c for c in choices if len({cell(row.get(c)) for row in rows}) > 1]
-
-
-def cell(value: object) -> str:
-    """A choice as it is printed."""
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return "-" if value is None or value == "" else str(value)
-
-
-def number(value: float | None) -> str:
-    """A figure in three decimals, without the leading zero."""
-    if value is None:
-        return "-"
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
-
-
-def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A figure and its bounds."""
-    return "-" if value is None else f"{number(value)} [{number(low)} {number(high)}]"
 
 
 @dataclass(frozen=True)
@@ -111,18 +34,28 @@ class Strings:
 
 def as_strings(rows: Sequence[Row]) -> Strings:
     """The rows of the jobs that were measured, of which there is at least one; an undefined attack's cells are "-"."""
-    columns = chosen_columns(rows)
-    shown = [c for c in CHOICES if c not in (*columns, "settings") and rows[0].get(c) not in (None, "")]
-    rates = [name for name in RATES if any(row.get(name) is not None for row in rows)]
-    figures = [name for name in FIGURES if any(row.get(name) is not None for row in rows)]
-    header = (*columns, "AUC [95 %]", *map(_heading, rates), *(FIGURES[name] for name in figures))
-    cells = []
-    for row in rows:
-        intervals = (interval(*(row.get(name + end) for end in ("", "_low", "_high"))) for name in ("auc", *rates))
-        choices = (cell(row.get(c)) for c in columns)
-        cells.append((*choices, *intervals, *(number(row.get(name)) for name in figures)))
-    title = " ".join(f"{name}={cell(rows[0][name])}" for name in shown)
-    return Strings(title, len(columns), header, tuple(cells), _caption(rows))
+    chosen, known = chosen_columns(rows), columns("choice")
+    shared = [c for c in choices() if c not in (*chosen, SETTINGS) and rows[0].get(c) not in (None, "")]
+    figures = _shown_figures(rows)
+    headings = (known[c].heading if c in known else c for c in chosen)
+    header = (*headings, *(f"{f.heading} [95 %]" if name == "auc" else f.heading for name, f in figures.items()))
+    cells = [
+        (*(cell(row.get(c)) for c in chosen), *(_figure(row, name, f) for name, f in figures.items())) for row in rows
+    ]
+    title = " ".join(f"{name}={cell(rows[0][name])}" for name in shared)
+    return Strings(title, len(chosen), header, tuple(cells), _caption(rows, figures))
+
+
+def _shown_figures(rows: Sequence[Row]) -> dict[str, Column]:
+    """The AUC, and every other figure, utility and null that one of the rows has."""
+    found = columns("figure", "utility", "null", headed=True)
+    return {name: f for name, f in found.items() if name == "auc" or any(row.get(name) is not None for row in rows)}
+
+
+def _figure(row: Row, name: str, figure: Column) -> str:
+    if figure.interval:
+        return interval(*(row.get(name + end) for end in ("", "_low", "_high")))
+    return number(row.get(name))
 
 
 def render(rows: Sequence[Row]) -> Table:
@@ -131,7 +64,7 @@ def render(rows: Sequence[Row]) -> Table:
     title, caption = strings.title, strings.caption
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     for place, heading in enumerate(strings.header):
-        table.add_column(heading, justify="left" if place < strings.choices else "right", no_wrap=True)
+        table.add_column(Text(heading), justify="left" if place < strings.choices else "right", no_wrap=True)
     for row, cells in zip(rows, strings.rows, strict=True):
         texts = [Text(one) if place < strings.choices else one for place, one in enumerate(cells)]
         texts[strings.choices] = Text(cells[strings.choices], style=_style(row.get("verdict")))
@@ -163,56 +96,74 @@ def print_whole(table: Table) -> None:
     Console(width=width).print(table)
 
 
-def chosen_columns(rows: Sequence[Row]) -> list[str]:
-    """The choices that tell one row from another; always the layer."""
-    different = differing(rows)
-    return [c for c in CHOICES if c in different or c == "layer"]
-
-
-def label(row: Row, columns: Sequence[str]) -> str:
-    """A row by what it was chosen to be."""
-    return " ".join(cell(row.get(c)) if c in ("layer", "settings") else f"{c}={cell(row.get(c))}" for c in columns)
-
-
-SELF_EXPLAINING = ("arch", "backbone", "dataset", "attack", "layer", "settings")
-
-
-def short_label(row: Row, columns: Sequence[str]) -> str:
-    """The same for a legend: no empty choices, no names of choices that explain themselves, nothing that follows."""
-    chosen = {c: cell(row.get(c)) for c in columns if c != "likelihood"}
-    words = (value if c in SELF_EXPLAINING else f"{c}={value}" for c, value in chosen.items() if value != "-")
-    return " ".join(words)
-
-
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:
     """Every verdict once, with the rows that it is passed on."""
     found: dict[str, list[str]] = {}
-    columns = chosen_columns(rows) if rows else []
+    names = chosen_columns(rows) if rows else []
     for row in rows:
         if row.get("verdict"):
-            found.setdefault(row["verdict"], []).append(label(row, columns))
+            found.setdefault(row["verdict"], []).append(label(row, names))
     everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
+
+
+class Results(Sequence[AuditResult]):
+    """The rows of one audit, which print themselves: as plain text, and as HTML in a notebook."""
+
+    def __init__(self, rows: Sequence[AuditResult]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> AuditResult: ...
+    @overload
+    def __getitem__(self, place: slice) -> Results: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> AuditResult | Results:
+        return Results(self._rows[place]) if isinstance(place, slice) else self._rows[place]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Results) and self._rows == other._rows
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        """What the command line prints, without colours."""
+        if not self._rows:
+            return "no rows"
+        strings = self._strings()
+        lines = formats.aligned(strings.header, strings.rows, strings.choices)
+        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        return "\n".join([strings.title, lines, *said, *(f"note: {note}" for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        if not self._rows:
+            return "<p>no rows</p>"
+        strings = self._strings()
+        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        sentences = "".join(f"<p>{formats.html_text(one)}</p>" for one in [*said, *self._notes(), strings.caption])
+        return formats.html(strings.header, strings.rows, strings.title) + sentences
+
+    def _plain(self) -> list[Row]:
+        return [asdict(row) for row in self._rows]
+
+    def _strings(self) -> Strings:
+        return as_strings(self._plain())
+
+    def _notes(self) -> list[str]:
+        return list(dict.fromkeys(note for row in self._rows for note in row.notes))
 
 
 def _style(verdict: str | None) -> str:
     return STYLES.get((verdict or "").partition(":")[0], "")
 
 
-def _heading(rate: str) -> str:
-    return rate.replace("tpr_at_", "TPR@").replace("_", ".").replace("pct", "%")
-
-
-def _caption(rows: Sequence[Row]) -> str:
+def _caption(rows: Sequence[Row], figures: dict[str, Column]) -> str:
     counts = " or ".join(sorted({f"{row['members']} members against {row['nonmembers']} non-members" for row in rows}))
     queries = " or ".join(str(count) for count in sorted({row["target_queries"] for row in rows}))
-    return (
-        f"{counts}; {queries} queries to the target. Intervals 95 %: AUC DeLong, TPR Clopper-Pearson. bal., prec.: "
-        "balanced accuracy and precision at the shadows' threshold; spread: of the embeddings, 0 = collapsed. AUCs of "
-        "which 0.5 is expected: untr.: an untrained encoder, perm.: permuted membership, halves: two halves of the "
-        "non-members; blind, views: the farthest from 0.5 of several summaries of the pixels and of the views."
-    )
-
-
-def _job_number(folder: Path) -> tuple[int, str]:
-    return (int(folder.name), "") if folder.name.isdigit() else (0, str(folder))
+    words = "; ".join(f"{one.heading}: {one.sentence.rstrip('.')}" for one in figures.values())
+    return f"{counts}; {queries} queries to the target. Brackets hold 95 % intervals. {words}."

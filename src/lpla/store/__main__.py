@@ -6,53 +6,105 @@ import argparse
 import math
 import shutil
 import signal
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from lpla.store.artifacts import HELD, Store
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import HELD, Store, last_use
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: list what the store holds, explain what sets an artifact apart, prune what is old."""
-    parser = argparse.ArgumentParser(prog="python -m lpla.store.artifacts", description=main.__doc__)
+    """Run the store's command line: list, explain or prune; a folder that is no store is refused and left as it is."""
+    options = _parser().parse_args(arguments)
+    try:
+        store = Store(options.store, create=False)
+    except InputError as refused:
+        sys.exit(f"error: {refused}")
+    if options.command == "list":
+        _list(store)
+    elif options.command == "explain":
+        _explain(store, options.key)
+    else:
+        _prune(store, options.days, options.dry_run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lpla.store", description=__doc__)
     parser.add_argument("--store", default="store", help="the store's folder (default: ./store)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="kind, key, size and age of every artifact")
+    commands.add_parser("list", help="kind, key, size and days since the last use of every artifact, and their total")
     explain = commands.add_parser(
         "explain", help="the key parts in which an artifact differs from its nearest neighbour"
     )
     explain.add_argument("key", help="the first digits of a key, as `list` shows it")
     prune = commands.add_parser(
-        "prune", help="delete artifacts older than DAYS, and what was left unfinished or damaged"
+        "prune", help="delete artifacts that no job used for DAYS days, and what was left unfinished or damaged"
     )
-    prune.add_argument("days", type=float, help="age in days; 0 empties the store")
-    options = parser.parse_args(arguments)
-    store = Store(options.store)
-    if options.command == "list":
-        for kind, place, _ in store.artifacts():
-            print(f"{kind:12} {place.name} {_bytes(place) / 1e6:9.2f} MB {_days(place):6.1f} days")
-    elif options.command == "explain":
-        for kind, place, parts in store.artifacts():
-            if place.name.startswith(options.key):
-                print(f"{kind} {place.name}", *(store.nearest(kind, parts) or ["nothing to compare with"]), sep="\n  ")
+    prune.add_argument("days", type=_days_given, help="days since the last use, 0 or more; 0 empties the store")
+    prune.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
+    return parser
+
+
+def _days_given(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (days := float(text)) < math.inf:
+            return days
+    raise argparse.ArgumentTypeError(f"DAYS must be a number >= 0, got {text}")
+
+
+def _list(store: Store) -> None:
+    sizes = []
+    for kind, place, _ in store.artifacts():
+        sizes.append(_bytes(place))
+        print(f"{kind:12} {place.name} {sizes[-1] / 1e6:9.2f} MB {_days(place):6.1f} days")
+    print(f"{len(sizes)} artifacts, {sum(sizes) / 1e6:.2f} MB")
+
+
+def _explain(store: Store, key: str) -> None:
+    found = [(kind, place, parts) for kind, place, parts in store.artifacts() if place.name.startswith(key)]
+    if not found:
+        sys.exit(f"error: KEY must be the first digits of a key that `list` shows, got {key}")
+    for kind, place, parts in found:
+        print(f"{kind} {place.name}", *(store.nearest(kind, parts) or ["nothing to compare with"]), sep="\n  ")
+
+
+def _prune(store: Store, days: float, dry_run: bool) -> None:
+    old = [place for _, place, _ in store.artifacts() if _days(place) >= days]
+    # A draft younger than a day may still be written to; a training has its scratch for as long as it takes.
+    leftovers = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1 and not _held(p)]
+    leftovers += _inside(store.root / "damaged")
+    freed = sum(map(_bytes, old + leftovers))
+    if dry_run:
+        print(*(place.relative_to(store.root) for place in old + leftovers), sep="\n")
     else:
-        old = [place for _, place, _ in store.artifacts() if _days(place) >= options.days]
-        # A draft younger than a day may still be written to; a training has its scratch for as long as it takes.
-        left = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1 and not _held(p)]
-        left += _inside(store.root / "damaged")
-        freed = sum(_bytes(place) for place in old + left)
-        for place in old + left:
-            shutil.rmtree(place)
-        print(f"deleted {len(old)} artifacts and {len(left)} leftovers, {freed / 1e6:.2f} MB")
+        for place in old + leftovers:
+            _delete(store, place)
+    said = "would delete" if dry_run else "deleted"
+    print(f"{said} {len(old)} artifacts and {len(leftovers)} leftovers, {freed / 1e6:.2f} MB")
+
+
+def _delete(store: Store, place: Path) -> None:
+    """Delete a folder after a rename, so that no other process finds a part of it under its name."""
+    away = store.root / "unfinished" / uuid4().hex
+    with suppress(FileNotFoundError):  # Another process was first.
+        place.rename(away)
+        shutil.rmtree(away)
 
 
 def _inside(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    """Folders alone: a link could lead out of the store, and no file is one of ours."""
+    places = folder.iterdir() if folder.is_dir() else ()
+    return [place for place in places if place.is_dir() and not place.is_symlink()]
 
 
 def _held(draft: Path) -> bool:
+    if not (draft / HELD).exists():
+        return False
     try:
         with FileLock(draft / HELD, timeout=0):
             return False
@@ -61,11 +113,11 @@ def _held(draft: Path) -> bool:
 
 
 def _bytes(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return sum(file.lstat().st_size for file in place.rglob("*") if file.is_file())
 
 
 def _days(place: Path) -> float:
-    return (time.time() - (place.stat().st_mtime if place.exists() else math.inf)) / 86_400
+    return (time.time() - last_use(place)) / 86_400
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Content-addressed artifacts on disk: a key is exactly what the content depends on, a write is all or nothing.
 
-ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of) and
-`checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are .npy, weights safetensors: no pickle.
+ROOT/<kind>/<key>/ holds the files of one artifact beside `recipe.json` (the parts its key was made of),
+`provenance.json` (what computed it) and `checksums.json`; `python -m lpla.store` lists, explains and prunes. Arrays are
+.npy, weights safetensors: no pickle.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +25,14 @@ from uuid import uuid4
 from filelock import FileLock
 
 from lpla.contracts.inputs import InputError
+from lpla.store import provenance
 from lpla.store.integrity import DamagedError, fsync, seal, verify
 
 log = logging.getLogger(__name__)
 
-RECIPE, HELD = "recipe.json", "held.lock"
+RECIPE, HELD, MARKER = "recipe.json", "held.lock", ".lpla-store"
+NO_KIND = ("locks", "unfinished", "damaged")
+"""Folders of a store that hold no finished artifacts."""
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -39,17 +44,34 @@ def key_of(parts: Mapping[str, Any]) -> str:
 class Store:
     """A folder of finished artifacts; safe to share between processes."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+    def __init__(self, root: str | Path, create: bool = True, setting: str = "store") -> None:
+        """Open the store at `root`, the folder that the configuration's key `setting` names.
+
+        Without `create` nothing is written, so that a command can look at a folder that is somebody else's.
+
+        Args:
+            root: The folder; `~` is expanded.
+            create: Whether to make the folder, or to refuse one that is no store.
+            setting: Named in messages.
+
+        Raises:
+            InputError: The folder cannot be written or, without `create`, is no store.
+        """
+        self.root, self.setting = Path(root).expanduser().absolute(), setting
+        if not create:
+            if not (self.root / MARKER).is_file():
+                raise InputError(f"{setting} must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
+            return
         try:
+            # A folder that is there keeps its mode: that of one shared by a group is its owner's to choose.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.root / "locks", self.root / "unfinished"):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.root / "unfinished" / uuid4().hex
-            probe.touch()
-            probe.unlink()
+            # To write the marker anew also shows that the folder can be written.
+            (self.root / MARKER).write_text("A store of lpla: python -m lpla.store lists and prunes it.\n")
         except OSError as refused:
             problem = f"cannot be written ({refused.strerror})"
-            raise InputError(f"store must be a folder this user can write, but {self.root} {problem}") from refused
+            raise InputError(f"{setting} must be a folder this user can write, but {self.root} {problem}") from refused
 
     def path(self, kind: str, key: str) -> Path:
         """Where the artifact stands, or would stand."""
@@ -65,6 +87,8 @@ class Store:
         except DamagedError as damage:
             self.set_aside(place, damage)
             return None
+        with suppress(PermissionError):  # A store that is only read keeps no account of its use.
+            os.utime(place)
         return place
 
     def has(self, kind: str, parts: Mapping[str, Any]) -> bool:
@@ -86,17 +110,34 @@ class Store:
             self.path(kind, key_of(parts)).rename(draft)
         shutil.rmtree(draft, ignore_errors=True)
 
-    def put(self, kind: str, parts: Mapping[str, Any], write: Callable[[Path], object]) -> Path:
-        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
+    def put(
+        self,
+        kind: str,
+        parts: Mapping[str, Any],
+        write: Callable[[Path], object],
+        made: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Let `write` fill a new folder, then publish it under its key in one rename.
 
-        Raises InputError if the disk refuses (full, read-only); nothing is left half-written under the key.
+        Args:
+            kind: the artifact's kind, a folder of the store.
+            parts: what its content depends on: its key.
+            write: is given the new folder and fills it.
+            made: its provenance (`provenance.describe`); by default that of this process on the CPU.
+
+        Returns:
+            The published folder.
+
+        Raises:
+            InputError: if the disk refuses (full, read-only); nothing is left half-written under the key.
         """
         place = self.path(kind, key_of(parts))
         draft = self.root / "unfinished" / uuid4().hex
         try:
-            draft.mkdir()
+            draft.mkdir(mode=0o700)
             write(draft)
             (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
+            (draft / provenance.PROVENANCE).write_text(json.dumps(made or provenance.describe(), indent=1))
             seal(draft)
             place.parent.mkdir(exist_ok=True)
             if not place.exists():
@@ -105,8 +146,8 @@ class Store:
         except FileNotFoundError:
             raise  # The store itself is gone: see `watched`.
         except OSError as refused:
-            message = f"store={self.root} refused {kind} {place.name}: {refused.strerror}; finished artifacts are kept"
-            raise InputError(message) from refused
+            problem = f"{kind} {place.name}: {refused.strerror}; finished artifacts are kept"
+            raise InputError(f"{self.setting}={self.root} refused {problem}") from refused
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return place
@@ -144,12 +185,14 @@ class Store:
         with FileLock(self.root / "locks" / f"{kind}-{key_of(parts)}"):
             yield
 
-    def artifacts(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-        """(kind, folder, key parts) of everything finished, by kind and age."""
-        for kind in sorted(k for k in self.root.iterdir() if k.is_dir()):
-            if kind.name in ("locks", "unfinished", "damaged"):
-                continue
-            for place in sorted(kind.iterdir(), key=_changed):
+    def artifacts(self, only: str | None = None) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """(kind, folder, key parts) of every finished artifact, or of those of the kind `only`, by kind and last use.
+
+        Links and stray files are none.
+        """
+        kinds = self.root.iterdir() if only is None else [self.root / only]
+        for kind in sorted(place for place in kinds if _is_folder(place) and place.name not in NO_KIND):
+            for place in sorted(filter(_is_folder, kind.iterdir()), key=last_use):
                 try:
                     parts = json.loads((place / RECIPE).read_text())
                 except FileNotFoundError:
@@ -158,8 +201,9 @@ class Store:
 
     def nearest(self, kind: str, parts: Mapping[str, Any]) -> list[str]:
         """Why `parts` was not found: how it differs from the most similar artifact ("train.epochs: 20 -> 40")."""
-        wanted = _flat(parts)
-        found = [_flat(p) for k, place, p in self.artifacts() if k == kind and place.name != key_of(parts)]
+        # As it would be read back: a tuple and the list that it becomes in a file are no difference.
+        wanted = _flat(json.loads(json.dumps(parts)))
+        found = [_flat(p) for _, place, p in self.artifacts(kind) if place.name != key_of(parts)]
         differences = [
             [f"{name}: {other.get(name)} -> {wanted.get(name)}" for name in sorted(wanted | other)
              if wanted.get(name) != other.get(name)]
@@ -178,5 +222,13 @@ def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _changed(place: Path) -> float:
-    return place.stat().st_mtime if place.exists() else math.inf
+def last_use(place: Path) -> float:
+    """Return when an artifact was last found or made, in seconds of the epoch; infinity if it has gone."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()

@@ -1,22 +1,14 @@
-"""What watches a training: a clock, a progress bar, and whoever saves what was observed."""
+"""What watches a training: a clock, a progress bar, whoever observes the encoder and saves what was observed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import pytorch_lightning as pl
+import torch
 
-Advance = Callable[[int], None]
-
-
-class Progress(Protocol):
-    """Where a unit reports how far it is."""
-
-    def begin(self, task: str, total: int) -> Advance:
-        """Announce a task of `total` steps; returns the function that advances it."""
-        ...
+from lpla.contracts.encoder import Arch
 
 
 class Clock(pl.Callback):
@@ -39,7 +31,7 @@ class Clock(pl.Callback):
 class Epochs(pl.Callback):
     """Advances a progress bar by one at the end of every epoch, and at first by those of an earlier run."""
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, advance: Callable[[int], None]) -> None:
         self.advance = advance
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,6 +41,27 @@ class Epochs(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """One epoch more."""
         self.advance(1)
+
+
+class AtEpoch(pl.Callback):
+    """Shows the encoder and its device to `observe` after epoch `epoch` of a training (None: at its end)."""
+
+    def __init__(self, observe: Callable[[Arch, torch.device], object], epoch: int | None) -> None:
+        self.observe, self.epoch = observe, epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The encoder as it is after the epoch."""
+        if trainer.current_epoch + 1 == self.epoch:
+            self._show(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The encoder as training leaves it."""
+        if self.epoch is None:
+            self._show(pl_module)
+
+    def _show(self, module: pl.LightningModule) -> None:
+        assert isinstance(module.arch, Arch)
+        self.observe(module.arch, module.device)
 
 
 class Kept(pl.Callback):

@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
+from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.store.integrity import DamagedError
 from lpla.training import signals
@@ -73,7 +74,8 @@ class Checkpoints(Checkpoint):
             trainer.save_checkpoint(folder / STATE, weights_only=False)
 
         if trainer.is_global_zero:
-            self.store.put(KIND, self._parts(epoch), write)
+            device = provenance.device_name(trainer.strategy.root_device)
+            self.store.put(KIND, self._parts(epoch), write, provenance.describe(device, str(trainer.precision)))
             self._delete_below(epoch)
         else:
             # Every rank takes part in gathering the state; rank 0 alone writes.

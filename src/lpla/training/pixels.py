@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
@@ -47,8 +46,5 @@ class Members(nn.Module):
 
 def fits(pixels: UInt8[Tensor, "M C H W"], members: int, device: torch.device) -> bool:
     """Whether a copy of the members takes at most SHARE of the memory that is free on the device."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return members * pixels[0].numel() <= SHARE * free

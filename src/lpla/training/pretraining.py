@@ -6,8 +6,7 @@ import inspect
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -23,47 +22,18 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch
-from lpla.contracts.inputs import InputError, Views
-from lpla.data.augment import apply, per_sample
+from lpla.contracts.inputs import InputError
+from lpla.data.augment.apply import augment
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
 from lpla.encoders.forwards import backend_on, compiled
+from lpla.training.config import Batches, TrainConfig
 from lpla.training.pixels import Members, fits
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+TRAIN_VERSION = 2
 """Raise it when a change here changes the weights."""
-
-AUGMENTS = {"ours": apply.augment, "lightly": per_sample.augment}
-"""Who draws the training views: in batches on the device, or Lightly's transforms, one image at a time."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What the weights depend on beside the framework and its members."""
-
-    epochs: int
-    batch_size: int
-    views: Views
-    seed: int
-    augment: str = "ours"
-
-    def __post_init__(self) -> None:
-        if self.augment not in AUGMENTS:
-            raise InputError(f"train.augment must be {' or '.join(AUGMENTS)}, got {self.augment}")
-
-    def check_shares(self, ranks: int) -> None:
-        """Raise InputError unless so many ranks can have equal shares of every batch."""
-        if self.batch_size % ranks:
-            wanted = f"a multiple of the ranks (trainer.devices x trainer.num_nodes), which are {ranks}"
-            raise InputError(f"train.batch_size must be {wanted}, got {self.batch_size}")
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Its part of an encoder's key: a setting that came later is in it only away from its default."""
-        defaults = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
 
 class Pretraining(pl.LightningModule):
@@ -71,8 +41,7 @@ class Pretraining(pl.LightningModule):
 
     def __init__(self, arch: Arch, members: Members, regime: TrainConfig, backend: str | None = None) -> None:
         super().__init__()
-        augment = AUGMENTS[regime.augment]
-        self.augment = partial(augment, backend=backend) if regime.augment == "ours" else augment
+        self.augment = partial(augment, backend=backend)
         self.arch, self.members, self.regime = arch, members, regime
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
@@ -136,21 +105,6 @@ class Pretraining(pl.LightningModule):
         factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class Batches:
-    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share."""
-
-    def __init__(self, images: int, regime: TrainConfig, epoch: Callable[[], int]) -> None:
-        self.images, self.regime, self.epoch = images, regime, epoch
-
-    def __len__(self) -> int:
-        return self.images // self.regime.batch_size
-
-    def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
-        order = np.random.default_rng([self.regime.seed, self.epoch()]).permutation(self.images)
-        for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
-            yield ranks.shard(torch.from_numpy(order[start : start + self.regime.batch_size]))
 
 
 def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:

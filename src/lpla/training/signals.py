@@ -41,7 +41,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except (Stopped, KeyboardInterrupt):
-        # A library that catches the signal by itself (torch's elastic launcher) ends in a KeyboardInterrupt.
+        # A library that catches the signal by itself ends in a KeyboardInterrupt.
         first = _received[0] if _received else signal.SIGINT
         kept = "finished artifacts and the last checkpoint of the encoder under way are kept"
         log.warning("stopped by %s: %s; the same command goes on from there", first.name, kept)

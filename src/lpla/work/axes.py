@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lpla.extraction.callback import Extraction
+from lpla.contracts.evidence import Statistic
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.principal_axes import Axes, OnAxes, PrincipalAxes
 from lpla.store.artifacts import Store
-from lpla.work.recipe import Config, ExtractionRequest, Unit, statistic_config, statistic_of
+from lpla.work.recipe import Config, ExtractionRequest, Unit
 
 
 def load_axes(
-    unit: Unit, store: Store, observation: ExtractionRequest, statistics: Sequence[Config]
+    unit: Unit, store: Store, observation: ExtractionRequest, statistics: Sequence[Statistic]
 ) -> dict[str, Axes]:
     """By layer, the axes that an earlier observation of the same images found.
 
@@ -28,7 +29,7 @@ def load_axes(
     Returns:
         The axes; none if the store has none, or if no statistic needs any.
     """
-    if not any(isinstance(statistic_of(one), OnAxes) for one in statistics):
+    if not any(isinstance(one, OnAxes) for one in statistics):
         return {}
     place = store.find("statistics", _parts(unit, observation))
     files = sorted(place.glob("*.npy")) if place else []
@@ -50,6 +51,5 @@ def save_axes(unit: Unit, store: Store, observation: ExtractionRequest, extracti
 
 def _parts(unit: Unit, observation: ExtractionRequest) -> Config:
     """The parts of their key: those of a statistic of the clean views of these images."""
-    statistic = PrincipalAxes()
     clean = replace(observation, query=replace(observation.query, queries=1))
-    return unit.statistic_parts(clean, statistic_config(statistic))
+    return unit.statistic_parts(clean, PrincipalAxes())

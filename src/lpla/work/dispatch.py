@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from hydra.utils import get_class
+
 from lpla.contracts.inputs import InputError
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training import signals
-from lpla.work.recipe import Unit
-from lpla.work.rehearsal import training_rate
-from lpla.work.unit import Progress, UnitReport, make, to_train
+from lpla.work.progress import Progress
+from lpla.work.recipe import Config, Unit
+from lpla.work.unit import UnitReport, make, to_train
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,11 @@ def work(unit: Unit, store: Store, progress: Progress, views: ViewCache) -> Unit
     return make(unit, store, progress, views)
 
 
+def trains_here(executor: Config) -> bool:
+    """Whether an executor's workers have the devices of this process's machine; one with others says `elsewhere`."""
+    return not getattr(get_class(executor["_target_"]), "elsewhere", False)
+
+
 def quieten_lightning() -> None:
     """It speaks of devices, tips and Slurm once per encoder, and uses a name that torch has deprecated."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -74,6 +81,8 @@ def quieten_lightning() -> None:
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
     """What ranks make together has the devices to itself."""
     if training := [unit for unit in to_train(units, store) if not unit.distributed]:
+        from lpla.work.rehearsal import training_rate
+
         executor.adapt(partial(training_rate, training[0]), len(training))
 
 

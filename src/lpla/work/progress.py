@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from rich import get_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
+
+
+class Progress(Protocol):
+    """Where a unit reports how far it is."""
+
+    def begin(self, task: str, total: int) -> Callable[[int], None]:
+        """Announce a task of `total` steps; returns the function that advances it."""
+        ...
 
 
 class Bars:
@@ -23,7 +32,7 @@ class Bars:
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._progress = Progress(*columns, *clocks, console=get_console(), transient=True)
+        self._progress = RichProgress(*columns, *clocks, console=get_console(), transient=True)
 
     def __enter__(self) -> Bars:
         self._progress.start()

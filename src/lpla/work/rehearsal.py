@@ -13,14 +13,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
 from lpla.training.callbacks import Clock
-from lpla.training.pretraining import TrainConfig, train
-from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.training.config import TrainConfig
+from lpla.training.pretraining import train
+from lpla.work.progress import Unseen
+from lpla.work.recipe import Unit, build_arch, trainer_factory
+from lpla.work.unit import extraction_of
 
 WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
-PROBE_STEPS = 8
-"""Of an encoder by itself."""
+PROBE_STEPS, PROBE_VIEWS = 8, 256
+"""Of an encoder by itself; views on the CPU."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -70,9 +75,27 @@ def seconds_per_epoch(unit: Unit) -> float:
     return float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
 
 
+def views_per_second(unit: Unit, store: Store) -> float:
+    """Measured on the second of two looks at a few images, in which an untrained encoder is asked what is asked of it.
+
+    As many as go through the encoder at once on a GPU, fewer on the CPU; the store keeps nothing of them.
+    """
+    device, request = trainer_factory(unit)().strategy.root_device, unit.observations[0]
+    views = unit.batch_size if device.type == "cuda" else PROBE_VIEWS
+    few = replace(request, index=request.index[: max(1, views // request.query.queries)])
+    arch, rate = build_arch(unit), math.nan
+    for _ in range(2):
+        with store.scratch() as folder:
+            extraction = extraction_of(unit, store, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
+            start = time.monotonic()
+            extraction.observe(arch, device)
+            rate = extraction.forwards / (time.monotonic() - start)
+    return rate
+
+
 def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
     factory = partial(trainer_factory(unit), max_steps=steps)
-    pixels, index = load_images(unit.dataset).pixels, np.asarray(unit.members)
+    pixels, index = unit.images.pixels, np.asarray(unit.members)
     train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
 
 

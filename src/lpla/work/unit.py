@@ -9,43 +9,38 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
-from torch.distributed import is_torchelastic_launched
-from torch.distributed.elastic.multiprocessing.errors import record
 
+from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
+from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
-from lpla.training.callbacks import Kept, Progress
 from lpla.work.axes import load_axes, save_axes
-from lpla.work.encoder import train_encoder
-from lpla.work.launcher import joining, launch
+from lpla.work.progress import Progress
 from lpla.work.recipe import (
-    Config,
     ExtractionRequest,
     Unit,
     build_arch,
-    load_images,
     plug_in,
-    statistic_of,
     trainer_factory,
 )
 
 log = logging.getLogger(__name__)
 
-Waiting = tuple[ExtractionRequest, list[Config], Extraction]
+Waiting = tuple[ExtractionRequest, list[Statistic], Extraction]
 """What is to be observed, which statistics of it, and what observes it."""
 
 
@@ -74,11 +69,14 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not pending:
             return UnitReport(False, 0, 0, time.monotonic() - start)
         if unit.distributed and not ranks.launched():
+            from lpla.work.launcher import launch
+
             made = UnitReport(**launch(unit, store.root, scratch, progress.begin))
             return replace(made, seconds=time.monotonic() - start)
         arch = build_arch(unit)
         extractions = [
-            _extraction(unit, store, o, todo, progress, views, scratch / str(i)) for i, (o, todo) in enumerate(pending)
+            extraction_of(unit, store, o, todo, progress, views, scratch / str(i))
+            for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
@@ -86,8 +84,13 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if weights and not epochs:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
-            kept = Kept(lambda: _save_observed(unit, store, waiting))
-            train_encoder(arch, unit, store, [*extractions, kept], progress, min(epochs, default=None))
+            # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
+            from lpla.work.encoder import train_encoder
+
+            def save() -> None:
+                _save_observed(unit, store, waiting)
+
+            train_encoder(arch, unit, store, extractions, save, progress, min(epochs, default=None))
         for _, _, extraction in waiting:
             # Observed already when training ended; an encoder from the store is observed now.
             if extraction.result is None:
@@ -107,6 +110,11 @@ def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
     return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
 
 
+def views_to_observe(unit: Unit, store: Store) -> int:
+    """How many views the encoder is asked for until the store has every statistic asked of it."""
+    return sum(len(o.index) * o.query.queries for o in unit.observations if _missing(unit, o, store))
+
+
 def is_made(unit: Unit, store: Store) -> bool:
     """Whether the store has the encoder and every statistic asked of it."""
     return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
@@ -118,30 +126,38 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
     Raises UndefinedError if one of the statistics does not exist at this layer.
     """
     values, counts = {}, {}
-    for config in observation.statistics:
-        statistic = statistic_of(config)
+    for statistic in observation.statistics:
         if layer not in statistic.layers:
             where = f"layer={' or '.join(statistic.layers)}"
             raise UndefinedError(f"{statistic.name} exists at {where} alone, got {layer}")
-        place = store.path("statistics", key_of(unit.statistic_parts(observation, config)))
+        place = store.path("statistics", key_of(unit.statistic_parts(observation, statistic)))
         values[statistic.name] = np.load(place / f"{layer}.npy", mmap_mode="r", allow_pickle=False)
         counts = json.loads((place / "counts.json").read_text())
     return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
 
 
-def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Config]:
+def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
+    """What computed the encoder, and then each statistic asked of it; the unit must have been made."""
+    places = [store.path("encoders", key_of(unit.encoder_parts))]
+    for one in unit.observations:
+        places += [store.path("statistics", key_of(unit.statistic_parts(one, s))) for s in one.statistics]
+    return [provenance.read(place) for place in places]
+
+
+def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Statistic]:
     return [s for s in observation.statistics if not store.find("statistics", unit.statistic_parts(observation, s))]
 
 
-def _extraction(
+def extraction_of(
     unit: Unit,
     store: Store,
     observation: ExtractionRequest,
-    todo: list[Config],
+    todo: list[Statistic],
     progress: Progress,
     views: ViewCache,
     folder: Path,
 ) -> Extraction:
+    """What observes the encoder for one request: the statistics `todo` of it, written to `folder`."""
     index = np.asarray(observation.index)
     advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
 
@@ -150,10 +166,10 @@ def _extraction(
         signals.check()
 
     return Extraction(
-        load_images(unit.dataset).pixels,
+        unit.images.pixels,
         index,
         observation.query,
-        [statistic_of(statistic) for statistic in todo],
+        todo,
         plug_in(unit.defense).release,
         views,
         unit.batch_size,
@@ -171,15 +187,15 @@ def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
     for one in [one for one in waiting if one[2].result is not None]:
         observation, todo, extraction = one
         save_axes(unit, store, observation, extraction)
-        for config in todo:
-            _save_statistic(unit, store, observation, config, extraction)
+        for statistic in todo:
+            _save_statistic(unit, store, observation, statistic, extraction)
         waiting.remove(one)
 
 
 def _save_statistic(
-    unit: Unit, store: Store, observation: ExtractionRequest, config: Config, extraction: Extraction
+    unit: Unit, store: Store, observation: ExtractionRequest, statistic: Statistic, extraction: Extraction
 ) -> None:
-    result, name = extraction.result, statistic_of(config).name
+    result, name = extraction.result, statistic.name
     if not result:  # Rank 0 has that of all ranks.
         return
     counts = {
@@ -194,28 +210,31 @@ def _save_statistic(
                 extraction.path(layer, name).replace(folder / f"{layer}.npy")
         (folder / "counts.json").write_text(json.dumps(counts))
 
-    store.put("statistics", unit.statistic_parts(observation, config), write)
+    made = provenance.describe(provenance.device_name(extraction.device), unit.precision)
+    store.put("statistics", unit.statistic_parts(observation, statistic), write, made)
 
 
-@record
 def main() -> None:
     """Command line of one unit, or of one rank of it."""
+    from torch.distributed import is_torchelastic_launched
+
     from lpla.work.progress import Bars
+    from lpla.work.rank import joined
 
     parser = argparse.ArgumentParser(prog="python -m lpla.work.unit", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a unit written by an audit")
     parser.add_argument("store", type=Path, help="the store's folder")
-    parser.add_argument("--events", type=Path, default=Path(os.devnull), help="rank 0 of a launch reports to this file")
-    parser.add_argument("--launcher", type=int, default=os.getppid(), help="the process that launched this rank")
     options = parser.parse_args()
     unit, store = Unit.load(options.recipe), Store(options.store)
     if is_torchelastic_launched():
-        with joining(unit, options.events, options.launcher) as events:
-            events.end(asdict(make(unit, store, events)))
+        with joined(unit, options.recipe.parent) as reports:
+            reports.end(asdict(make(unit, store, reports)))
     else:
         with signals.stoppable(), Bars() as bars:
             print(make(unit, store, bars))
 
 
 if __name__ == "__main__":
-    main()
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)()  # Its errors reach the launcher as a file.

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.attack import _pairs
-from lpla.attacks.attack._known import mean_of_known
-from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
 from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.standardise import standardise

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -135,7 +135,8 @@ def _nearest(directions: Sequence[Float32[np.ndarray, "N D"]], count: int) -> np
     """Each image's nearest others: side by side, all encoders' directions have the mean cosine as theirs."""
     together = np.concatenate(directions, axis=1)
     if len(together) > MANY_IMAGES and together.shape[1] > FEW_AXES:
-        together = SparseRandomProjection(FEW_AXES, random_state=0).fit_transform(together)
+        count_of_axes: Any = FEW_AXES  # scikit-learn's stub knows the default, a word, alone
+        together = SparseRandomProjection(count_of_axes, random_state=0).fit_transform(together)
     return NearestNeighbors(n_neighbors=count, algorithm="brute").fit(together).kneighbors(return_distance=False)
 
 

@@ -1,15 +1,18 @@
-"""The log-norms that an attack was given: for which p, and how many embeddings have none."""
+"""What an attack can use of its evidence: the log-norms for some p, means over usable views, how much is set aside."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from lpla.attacks.attack._unusable import set_aside
 from lpla.contracts.evidence import Seen
 from lpla.extraction.statistic.log_norm import LogNorm, count_unusable, valid_p
+
+PS = (0.5, 1.0, 2.0, 3.0, math.inf)
+"""Orders of the norms that are kept in one pass over the views."""
 
 
 class LogNorms:
@@ -33,3 +36,17 @@ class LogNorms:
         """The sentence on the shadows' embeddings without a log-norm."""
         zero, nonfinite = np.array([count_unusable(self.all(shadow)) for shadow in shadows]).sum(axis=0)
         return set_aside(int(zero), int(nonfinite), "embeddings among the shadows' views")
+
+
+def mean_of_known(x: Float[np.ndarray, "N Q *P"], known: Bool[np.ndarray, "N Q *P"]) -> Float[np.ndarray, "N *P"]:
+    """Mean over the second axis where `known` (which may be the same for every P); nan where nothing is."""
+    count = known.sum(axis=1)
+    total = np.where(known, x, 0.0).sum(axis=1, dtype=np.float64)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def set_aside(zero: int, nonfinite: int, what: str) -> list[str]:
+    """The sentence on embeddings that say nothing, zero or not finite; none where there were none."""
+    if not zero and not nonfinite:
+        return []
+    return [f"{zero} zero and {nonfinite} non-finite {what}, scored as uninformative"]

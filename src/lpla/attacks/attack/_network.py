@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lpla.attacks.attack._training import Training, logits, train_network
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError
+from lpla.contracts.inputs import InputError, stream
 
 
 class NetworkAttack(Attack):
@@ -36,14 +36,14 @@ class NetworkAttack(Attack):
     def network(self, width: int) -> nn.Module:
         """An untrained network of rows [B, *T, F = `width`] to logits [B, 1]."""
 
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where a part of the images, those held out or the others, is all members or all not."""
+        self._held_out(shadows)
+
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Train on the shadows' images and learn the threshold on those held out."""
-        if not shadows:
-            raise InputError("attack.training needs at least 1 shadow, got 0")
+        member, held = self._held_out(shadows)
         values = np.concatenate([self.features(shadow) for shadow in shadows])
-        member = np.concatenate([shadow.member for shadow in shadows])
-        held = _held_out(np.concatenate([shadow.index for shadow in shadows]), self.training)
-        _check(member, held)
         self.unusable_ = int((~_usable(values)).sum())
         self._learn_scale(values[~held])
         rows, labels = self._rows(values), torch.from_numpy(member).to(self.training.on(), torch.float32)
@@ -72,6 +72,15 @@ class NetworkAttack(Attack):
             return []
         return [f"{self.unusable_} images of the shadows with features that are not finite, taken as uninformative"]
 
+    def _held_out(self, shadows: Sequence[Labelled]) -> tuple[Bool[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
+        """Which of the shadows' images are members, and which are held out."""
+        if not shadows:
+            raise InputError("attack.training needs at least 1 shadow, got 0")
+        member = np.concatenate([shadow.member for shadow in shadows])
+        held = _held_out(np.concatenate([shadow.index for shadow in shadows]), self.training)
+        _check(member, held)
+        return member, held
+
     def _learn_scale(self, values: Float[np.ndarray, "N *T F"]) -> None:
         usable = _usable(values)
         flat = values[usable].reshape(-1, values.shape[-1]).astype(np.float64)
@@ -93,7 +102,7 @@ def _usable(values: Float[np.ndarray, "N *T F"]) -> Bool[np.ndarray, " N"]:
 
 def _held_out(index: np.ndarray, training: Training) -> Bool[np.ndarray, " M"]:
     """Which rows belong to the images held out."""
-    images = np.random.default_rng(training.seed).permutation(np.unique(index))
+    images = stream("held-out images", training.seed).permutation(np.unique(index))
     return np.isin(index, images[: round(training.validation * len(images))])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -10,12 +10,12 @@ from jaxtyping import Float, Float32
 from lpla.attacks.likelihood.conditional import Conditional
 from lpla.attacks.likelihood.empirical import Empirical
 from lpla.attacks.likelihood.mixture import Mixture
-from lpla.attacks.likelihood.nonmembers import NonMembers
+from lpla.attacks.likelihood.nonmembers import NonMembers, Tail
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.contracts.evidence import Seen
-from lpla.contracts.inputs import InputError
 from lpla.data.pixels import thumbnails
 
+NoShadowModel = Literal["d1", "d2", "d3"]
 MODELS: dict[str, type[NonMembers]] = {"d1": Empirical, "d2": Conditional, "d3": Mixture}
 NEEDS_PIXELS = ("d2",)
 
@@ -26,9 +26,7 @@ class NoShadow:
     Fitted: `model_`, `threshold_`, `left_out_`, and `reference_`, the known non-members' scalars.
     """
 
-    def __init__(self, *, no_shadow: str, tail: str) -> None:
-        if no_shadow not in MODELS:
-            raise InputError(f"attack.no_shadow must be one of {', '.join(MODELS)}, got {no_shadow!r}")
+    def __init__(self, *, no_shadow: NoShadowModel, tail: Tail) -> None:
         self.no_shadow, self.model_ = no_shadow, MODELS[no_shadow](tail)
 
     def fit(self, known: Seen, raw: Float[np.ndarray, "n Q"]) -> Self:

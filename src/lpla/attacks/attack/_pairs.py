@@ -1,4 +1,4 @@
-"""What pairwise cosines say of an image: how alike all its views are, how far they lie from the clean one."""
+"""What pairwise cosines say of an image in one number: how alike its views are, how far they lie from the clean one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._known import mean_of_known
-from lpla.contracts.evidence import Seen
+from lpla.attacks.attack._log_norms import mean_of_known
+from lpla.attacks.attack._scalar import ScalarAttack
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
+from lpla.contracts.evidence import Labelled, Seen
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.whitened import EPS
+
+
+class PairAttack(ScalarAttack):
+    """Judged by `likelihood` as in `Calibrated`; undefined for one view, which has no pair."""
+
+    def __init__(self, *, likelihood: Likelihood, tie_variance: bool) -> None:
+        self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
+
+    def statistics(self) -> tuple[Cosine]:
+        """The cosines of all pairs."""
+        return (Cosine(),)
+
+    def learn(self, shadows: Sequence[Labelled]) -> None:
+        """Count what has no cosine."""
+        self._set_aside = set_aside(shadows)
+
+    def warnings(self) -> list[str]:
+        """Those of the calibration; pairs of the shadows' views that were set aside."""
+        return super().warnings() + self._set_aside
 
 
 def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from lpla.attacks.attack._no_shadow import NoShadow
 from lpla.attacks.likelihood.calibrated import NO_LOG_RATIO, Calibrated
+from lpla.attacks.likelihood.nonmembers import check_known
 from lpla.contracts.evidence import Attack, Labelled, Seen
 
 
@@ -29,6 +31,16 @@ class ScalarAttack(Attack):
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
         """What `scalars` itself must learn from the shadows; nothing, unless overridden."""
+
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Fit the calibration to noise in place of scalars: it raises what the memberships alone forbid."""
+        random = np.random.default_rng(0)
+        deepcopy(self.calibrated).fit(shadows, [random.normal(size=(len(one.index), 2)) for one in shadows])
+
+    def check_nonmembers(self, images: int) -> None:
+        """Raise InputError where one in 20 of the images is none."""
+        if self.no_shadow is not None:
+            check_known(images)
 
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Learn the likelihoods and the threshold."""

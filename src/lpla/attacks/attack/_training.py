@@ -6,6 +6,7 @@ import copy
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -13,35 +14,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, NonNegative, Part, Positive, Seed, SettingError, checked
 
 SCORED = 8192
 """Rows per forward pass where nothing is learnt; a matter of memory."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How an attack's network is trained; `validation` is the part of the images held out for early stopping."""
 
-    epochs: int
-    patience: int
+    epochs: Count = 50
+    patience: Count = 10
     """Epochs without a lower loss on the held-out rows after which training stops; the best epoch's weights stay."""
-    batch_size: int
-    lr: float
-    weight_decay: float
-    validation: float
-    seed: int
-    device: str
+    batch_size: Count = 128
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 5e-4
+    validation: Part = 0.2
+    seed: Seed = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a CUDA GPU where there is one, otherwise the CPU."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"attack.training.{name} must be an integer >= 1, got {value}")
-        if not 0 < self.validation < 1:
-            raise InputError(f"attack.training.validation must lie between 0 and 1, got {self.validation}")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"attack.training.device must be auto, cpu or cuda, got {self.device}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise SettingError(("device",), "must be auto or cpu where there is no CUDA GPU, got 'cuda'")
 
     def on(self) -> torch.device:
         """The device to train on."""

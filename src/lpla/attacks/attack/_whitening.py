@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import eigh
 
+from lpla.contracts.inputs import stream
+
 SAMPLE = 2_000
 """Vectors from which the axes are taken, at most; of more, some are drawn by a fixed seed."""
 EMPTY = 1e-8
@@ -26,7 +28,7 @@ class Whitening:
 
     def fit(self, x: Float[np.ndarray, "N D"], usable: Bool[np.ndarray, " N"]) -> Self:
         """Learn the axes of the usable rows; without two of them every axis is empty."""
-        rows = np.random.default_rng(0).permutation(np.flatnonzero(usable))[:SAMPLE]
+        rows = stream("whitening sample", 0).permutation(np.flatnonzero(usable))[:SAMPLE]
         width = x.shape[1]
         kept = min(self.dimensions, width)
         self.mean_, self.axes_ = np.zeros(width), np.zeros((width, kept))

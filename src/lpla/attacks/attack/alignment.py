@@ -9,13 +9,18 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._pair_scalar import PairAttack
-from lpla.attacks.attack._pairs import mean_distance
+from lpla.attacks.attack._pairs import PairAttack, mean_distance
+from lpla.attacks.likelihood.calibrated import Likelihood
 from lpla.contracts.evidence import Seen
+from lpla.contracts.settings import checked
 
 
+@checked
 class Alignment(PairAttack):
     """Mean distance of the views' unit vectors to the clean image's."""
+
+    def __init__(self, *, likelihood: Likelihood = "offline", tie_variance: bool = True) -> None:
+        super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """The mean distance."""

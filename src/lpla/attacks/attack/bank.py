@@ -12,14 +12,16 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.attack._bank_columns import BankColumns, WeighedBank
+from lpla.attacks.attack._log_norms import PS
 from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.attack._together import JudgedTogether
-from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.contracts.evidence import Labelled, Seen, Statistic
-from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, Order, checked
 from lpla.extraction.statistic.whitened import Direction
 
 
+@checked
 class Bank(ScalarAttack):
     """`BankColumns` weighed by `LinearRatio`, judged by `likelihood` as in `Calibrated`.
 
@@ -30,15 +32,13 @@ class Bank(ScalarAttack):
     def __init__(
         self,
         *,
-        p: float = 2,
-        ps: Sequence[float] = (0.5, 1, 2, 3, float("inf")),
-        queries: int = 10,
+        p: Order = 2.0,
+        ps: Sequence[Order] = PS,
+        queries: Count = 10,
         collective: bool = False,
-        likelihood: str = "combined",
+        likelihood: Likelihood = "combined",
         tie_variance: bool = True,
     ) -> None:
-        if not isinstance(collective, bool):
-            raise InputError(f"attack.collective must be true or false, got {collective!r}")
         self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance, on_one_scale=True)
         self.together = JudgedTogether(likelihood) if collective else None
         self._columns = BankColumns(p=p, ps=ps, queries=queries, norms_alone=False)

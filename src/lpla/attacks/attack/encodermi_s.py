@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lpla.attacks.attack._network import NetworkAttack
 from lpla.attacks.attack._training import Training, mlp
 from lpla.contracts.evidence import Seen
+from lpla.contracts.settings import Dimension, checked
 from lpla.extraction.statistic.cosine import Cosine
 
 
@@ -28,10 +29,11 @@ class DeepSets(nn.Module):
         return self.whole(self.element(elements).mean(dim=1))
 
 
+@checked
 class EncoderMIS(NetworkAttack):
     """DeepSets of `hidden` neurons; undefined for a single query, which has no pair."""
 
-    def __init__(self, *, hidden: int, training: Training) -> None:
+    def __init__(self, *, hidden: Dimension = 32, training: Training = Training()) -> None:
         self.hidden, self.training = hidden, training
 
     def statistics(self) -> tuple[Cosine]:

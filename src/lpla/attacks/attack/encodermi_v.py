@@ -9,13 +9,15 @@ from torch import nn
 from lpla.attacks.attack._network import NetworkAttack
 from lpla.attacks.attack._training import Training, mlp
 from lpla.contracts.evidence import Seen
+from lpla.contracts.settings import Dimension, checked
 from lpla.extraction.statistic.cosine import Cosine
 
 
+@checked
 class EncoderMIV(NetworkAttack):
     """Two hidden layers of `hidden` neurons; undefined for a single query, which has no pair."""
 
-    def __init__(self, *, hidden: int, training: Training) -> None:
+    def __init__(self, *, hidden: Dimension = 64, training: Training = Training()) -> None:
         self.hidden, self.training = hidden, training
 
     def statistics(self) -> tuple[Cosine]:

@@ -11,18 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.attack import _pairs
-from lpla.attacks.attack._known import mean_of_known
-from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._log_norms import PS, LogNorms, mean_of_known
 from lpla.attacks.attack._scalar import ScalarAttack
-from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.standardise import TIE, standardise
 from lpla.contracts.evidence import Labelled, Seen, Statistic
-from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, Order, checked
 from lpla.extraction.statistic.cosine import Cosine
 
 
+@checked
 class Ensemble(ScalarAttack):
     """Mean log-norm for each p, how much they vary over the views, mean cosine and alignment, weighed by `LinearRatio`.
 
@@ -30,9 +30,14 @@ class Ensemble(ScalarAttack):
     budget: with one view there is no pair and no spread, and the log-norms are left. Fitted: `parts_`, `ratio_`.
     """
 
-    def __init__(self, *, ps: Sequence[float], queries: int, likelihood: str, tie_variance: bool) -> None:
-        if isinstance(queries, bool) or not isinstance(queries, int) or queries < 1:
-            raise InputError(f"attack.queries must be an integer >= 1, got {queries!r}")
+    def __init__(
+        self,
+        *,
+        ps: Sequence[Order] = PS,
+        queries: Count = 10,
+        likelihood: Likelihood = "auto",
+        tie_variance: bool = True,
+    ) -> None:
         self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
         self.queries, self._norms = queries, LogNorms(ps)
 

@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from lpla.attacks.attack._unusable import set_aside
+from lpla.attacks.attack._log_norms import set_aside
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
-from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.inputs import InputError, UndefinedError, stream
+from lpla.contracts.settings import Count, Dimension, checked
 from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000
@@ -35,6 +36,7 @@ one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 """For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
+@checked
 class GMM(Attack):
     """Mixtures of `components` axis-parallel Gaussians, over `dimensions` principal axes of the clean images' vectors.
 
@@ -42,22 +44,31 @@ class GMM(Attack):
     shadows agree, 1 = up to a linear map).
     """
 
-    def __init__(self, *, dimensions: int, components: int) -> None:
-        for name, value in {"dimensions": dimensions, "components": components}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"attack.{name} must be an integer >= 1, got {value!r}")
+    def __init__(self, *, dimensions: Dimension = 32, components: Count = 4) -> None:
         self.dimensions, self.components = dimensions, components
 
     def statistics(self) -> tuple[Clean]:
         """The vector of the clean image."""
         return (Clean(),)
 
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where the members or the non-members are fewer than the Gaussians."""
+        inside = np.concatenate([shadow.member for shadow in shadows])
+        self._check_counts(min(int(inside.sum()), int((~inside).sum())))
+
+    def _check_counts(self, fewest: int) -> None:
+        if fewest < max(self.components, 2):
+            raise InputError(
+                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
+                f"2), got {fewest}"
+            )
+
     @one_thread
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
-        self._index, self.reference_ = shadows[0].index, None
+        self._index, self._foreign, self.reference_ = shadows[0].index, shadows[0].foreign, None
         with ThreadPoolExecutor(CONCURRENT) as pool:
             largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
             usable = _usable(largest)
@@ -68,12 +79,7 @@ class GMM(Attack):
         z = np.stack([one for one, _ in aligned])
         self.alignment_ = float(np.mean([agreement for _, agreement in aligned[1:]])) if len(shadows) > 1 else 1.0
         inside = np.stack([shadow.member for shadow in shadows])
-        fewest = min((inside & usable).sum(), (~inside & usable).sum())
-        if fewest < max(self.components, 2):
-            raise InputError(
-                f"attack.components={self.components} needs as many members' and non-members' vectors (and at least "
-                f"2), got {fewest}"
-            )
+        self._check_counts(int(min((inside & usable).sum(), (~inside & usable).sum())))
         self._start = self._mixture(_draw(z, usable), None)
         self.out_, self.in_ = self._sides(z, inside, usable)
         self._learn_threshold(z, inside, usable)
@@ -106,7 +112,7 @@ class GMM(Attack):
         return found + self._set_aside
 
     def _vectors(self, seen: Seen) -> Float[np.ndarray, "N D"]:
-        if not np.array_equal(seen.index, self._index):
+        if seen.foreign != self._foreign or not np.array_equal(seen.index, self._index):
             raise UndefinedError(
                 "attack=gmm needs the same images of every encoder to align them, got different ones (split)"
             )
@@ -169,7 +175,7 @@ def _draw(z: Float[np.ndarray, "K N d"], side: Bool[np.ndarray, "K N"]) -> Float
     """The vectors on one side, at most MOST of them."""
     k, i = np.nonzero(side)
     if len(k) > MOST:
-        drawn = np.random.default_rng(0).choice(len(k), MOST, replace=False, shuffle=False)
+        drawn = stream("mixture sample", 0).choice(len(k), MOST, replace=False, shuffle=False)
         k, i = k[drawn], i[drawn]
     return z[k, i]
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._pair_scalar import PairAttack
-from lpla.attacks.attack._pairs import log_angle
+from lpla.attacks.attack._pairs import PairAttack, log_angle
+from lpla.attacks.likelihood.calibrated import Likelihood
 from lpla.contracts.evidence import Seen
+from lpla.contracts.settings import checked
 
 
+@checked
 class LogAngle(PairAttack):
     """Mean of log(1 - cosine + 1e-6) over an image's pairs of views."""
 
-    def __init__(self, *, likelihood: str = "combined", tie_variance: bool = True) -> None:
+    def __init__(self, *, likelihood: Likelihood = "combined", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:

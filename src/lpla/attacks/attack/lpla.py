@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.attack._bank_columns import BankColumns, WeighedBank
-from lpla.attacks.attack._log_norms import LogNorms
-from lpla.attacks.attack._no_shadow import NEEDS_PIXELS, NoShadow
+from lpla.attacks.attack._log_norms import PS, LogNorms
+from lpla.attacks.attack._no_shadow import NEEDS_PIXELS, NoShadow, NoShadowModel
 from lpla.attacks.attack._norms import CombinedNorms, best_column
 from lpla.attacks.attack._scalar import ScalarAttack
-from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
+from lpla.attacks.likelihood.density import DensityName
+from lpla.attacks.likelihood.nonmembers import Tail
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.contracts.evidence import Labelled, Seen, Statistic
 from lpla.contracts.inputs import InputError
-from lpla.extraction.statistic.log_norm import valid_p
+from lpla.contracts.settings import Count, Order, checked
 
-NORMS = ("single", "select", "joint", "contrast", "whitened")
+Norms = Literal["single", "select", "joint", "contrast", "whitened"]
 
 
+@checked
 class LpLA(ScalarAttack):
     """Likelihood ratio of "in" and "out" for the log-norms of an image's views.
 
@@ -35,20 +38,18 @@ class LpLA(ScalarAttack):
     def __init__(
         self,
         *,
-        p: float,
-        ps: Sequence[float],
-        norms: str,
-        likelihood: str,
-        density: str,
-        tie_variance: bool,
-        no_shadow: str,
-        tail: str,
-        queries: int = 10,
+        p: Order = 2.0,
+        ps: Sequence[Order] = PS,
+        norms: Norms = "single",
+        likelihood: Likelihood = "auto",
+        density: DensityName = "gaussian",
+        tie_variance: bool = True,
+        no_shadow: NoShadowModel = "d1",
+        tail: Tail = "both",
+        queries: Count = 10,
     ) -> None:
-        self.p = valid_p(p)
+        self.p = p
         self._log_norms = LogNorms([*ps, self.p])
-        if norms not in NORMS:
-            raise InputError(f"attack.norms must be one of {', '.join(NORMS)}, got {norms!r}")
         if norms == "contrast" and len(self._log_norms.statistic.ps) < 2:
             raise InputError(f"attack.norms=contrast needs at least 2 norms in attack.ps, got {list(ps)}")
         self.norms, self.p_, self.combined_ = norms, self.p, None
@@ -87,12 +88,17 @@ class LpLA(ScalarAttack):
             member = [shadow.member for shadow in shadows]
             self.combined_ = CombinedNorms(self.norms == "contrast").fit(log_norms, member, per_sample)
 
-    def fit_nonmembers(self, known: Seen) -> Self:
-        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+    def check_nonmembers(self, images: int) -> None:
+        """Raise InputError for norms that are chosen or weighed on shadows, and for too few images."""
         if self.norms != "single":
             raise InputError(
                 f"attack.norms must be single without shadows, which alone tell norms apart, got {self.norms}"
             )
+        super().check_nonmembers(images)
+
+    def fit_nonmembers(self, known: Seen) -> Self:
+        """Learn from known non-members by `no_shadow`, from the log-norms for p alone."""
+        self.check_nonmembers(len(known.index))
         self._set_aside = []
         return super().fit_nonmembers(known)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import nn
 
 from lpla.attacks.attack._network import NetworkAttack
 from lpla.attacks.attack._training import Training, mlp
 from lpla.contracts.evidence import Seen
+from lpla.contracts.settings import Seed, checked
 from lpla.extraction.statistic.part_energy import PartEnergy
 
 HIDDEN = (512, 256, 128)
+Parts = Annotated[int, Ge(1), Le(10_000)]
 
 
+@checked
 class PartCrop(NetworkAttack):
     """Two energies of each of `parts` crops, and a network of three hidden layers; asks for 1 + `parts` views.
 
@@ -22,7 +28,7 @@ class PartCrop(NetworkAttack):
     map of more than one position.
     """
 
-    def __init__(self, *, parts: int, seed: int, training: Training) -> None:
+    def __init__(self, *, parts: Parts = 128, seed: Seed = 0, training: Training = Training(epochs=100)) -> None:
         self.training = training
         self._statistic = PartEnergy(parts, seed)
 

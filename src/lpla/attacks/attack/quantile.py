@@ -11,22 +11,23 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lpla.attacks.attack._known import mean_of_known
-from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._log_norms import PS, LogNorms, mean_of_known
 from lpla.attacks.attack._whitening import Whitening
 from lpla.attacks.likelihood.gaussian_head import GaussianHead
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.settings import Dimension, Order, checked
 from lpla.data.pixels import thumbnails
-from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+from lpla.extraction.statistic.log_norm import LogNorm
 
 FOLDS = 5
 FEWEST = 2 * FOLDS
 """Images of which non-members' values must be known."""
 
 
+@checked
 class Quantile(Attack):
     """The log-norm for p against its distribution over the shadows' non-members that look alike, in deviations.
 
@@ -34,10 +35,8 @@ class Quantile(Attack):
     fold), `member_gap_` (whose sign says whether members lie above or below).
     """
 
-    def __init__(self, *, p: float, ps: Sequence[float], dimensions: int) -> None:
-        if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
-            raise InputError(f"attack.dimensions must be an integer >= 1, got {dimensions!r}")
-        self.p, self.dimensions = valid_p(p), dimensions
+    def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, dimensions: Dimension = 32) -> None:
+        self.p, self.dimensions = p, dimensions
         self._norms = LogNorms([*ps, p])
 
     def looks_at_pixels(self) -> bool:
@@ -48,6 +47,11 @@ class Quantile(Attack):
         """The log-norms for every p of the sweep, so that one extraction serves them all."""
         return (self._norms.statistic,)
 
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where too few images are ever seen as non-members."""
+        if all(np.array_equal(shadow.index, shadows[0].index) for shadow in shadows):
+            _check_seen(int((~np.stack([shadow.member for shadow in shadows])).any(axis=0).sum()))
+
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Learn the distribution from the shadows' non-members, its side and the threshold from their members too."""
         if not shadows:
@@ -55,7 +59,7 @@ class Quantile(Attack):
         index, pixels = shadows[0].index, _pixels(shadows[0])
         if any(not np.array_equal(shadow.index, index) for shadow in shadows):
             raise ValueError("attack=quantile needs shadows of the same images in the same order")
-        if (index < 0).any():
+        if any(shadow.foreign for shadow in shadows):
             raise UndefinedError("attack=quantile needs shadows on the target's data set: it predicts from the pixels")
         self._set_aside = self._norms.set_aside(shadows)
         thumbs = thumbnails(pixels)
@@ -103,8 +107,7 @@ class Quantile(Attack):
     def _fit_heads(
         self, index: Int[np.ndarray, " N"], x: Float[np.ndarray, "K N"], out: Bool[np.ndarray, "K N"]
     ) -> None:
-        if (images := int(out.any(axis=0).sum())) < FEWEST:
-            raise InputError(f"attack=quantile needs at least {FEWEST} images some shadow did not hold, got {images}")
+        _check_seen(int(out.any(axis=0).sum()))
         features, fold = self._known[1], folds(index)
         self.heads_ = [
             GaussianHead().fit(features[fold != one], x[:, fold != one], out[:, fold != one]) for one in range(FOLDS)
@@ -127,6 +130,11 @@ def folds(index: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
     """The fold of every image: a hash of its identity, so that it is the same wherever the image turns up."""
     mixed = index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(40)) % np.uint64(FOLDS)).astype(np.int64)
+
+
+def _check_seen(images: int) -> None:
+    if images < FEWEST:
+        raise InputError(f"attack=quantile needs at least {FEWEST} images some shadow did not hold, got {images}")
 
 
 def _pixels(seen: Seen) -> UInt8[np.ndarray, "N C H W"]:

@@ -10,21 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._log_norms import LogNorms
+from lpla.attacks.attack._log_norms import PS, LogNorms
 from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.likelihood.calibrated import Calibrated
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.rmia import Rmia
 from lpla.contracts.evidence import Labelled, Seen
-from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+from lpla.contracts.settings import Order, Positive, Share, checked
+from lpla.extraction.statistic.log_norm import LogNorm
 
 
+@checked
 class RMIA(ScalarAttack):
     """The log-norm for p, judged by the likelihood `Rmia` with `a` and `gamma`."""
 
-    def __init__(self, *, p: float, ps: Sequence[float], a: float, gamma: float) -> None:
-        self.p, self._norms = valid_p(p), LogNorms([*ps, p])
-        Rmia(a, gamma)  # refuses what it cannot use now, not after the encoders are trained
+    def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, a: Share = 0.3, gamma: Positive = 1.0) -> None:
+        self.p, self._norms = p, LogNorms([*ps, p])
         models = {**PER_SAMPLE, "rmia": lambda: Rmia(a, gamma)}
         self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models=models)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.attacks.likelihood.class_conditional import ClassConditional
+from lpla.attacks.likelihood.density import DensityName
 from lpla.attacks.likelihood.leave_one_out import leave_one_out
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE, PerSample
 from lpla.attacks.likelihood.standardise import standardise
@@ -16,7 +17,9 @@ from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 
-LIKELIHOODS = ("auto", "class_conditional", *PER_SAMPLE)
+Likelihood = Literal[
+    "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
+]
 NO_LOG_RATIO = ("offline", "rmia")
 """Likelihoods whose score is a deviation or a share, not a log-likelihood ratio."""
 NEITHER_SIDE = "the score that favours neither side: too few shadows to leave a pair out"
@@ -37,14 +40,12 @@ class Calibrated:
     def __init__(
         self,
         *,
-        likelihood: str,
+        likelihood: Likelihood,
         tie_variance: bool,
-        density: str = "gaussian",
+        density: DensityName = "gaussian",
         models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
         on_one_scale: bool = False,
     ) -> None:
-        if likelihood not in LIKELIHOODS:
-            raise InputError(f"attack.likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}")
         self.likelihood, self._models, self._on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
 
@@ -105,8 +106,8 @@ class Calibrated:
         u = self._scaled(raw)
         if isinstance(self.model_, ClassConditional):
             return self.model_.score(u)
-        if not np.array_equal(target.index, self.index_):
-            raise ValueError(
+        if target.foreign or not np.array_equal(target.index, self.index_):
+            raise UndefinedError(
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
         return self.model_.score(u.mean(axis=1))
@@ -131,7 +132,7 @@ class Calibrated:
 def _same_images(shadows: Sequence[Labelled]) -> bool:
     """Whether all hold the same images of the target's data set."""
     first = shadows[0].index
-    return bool((first >= 0).all()) and all(np.array_equal(shadow.index, first) for shadow in shadows)
+    return all(not shadow.foreign and np.array_equal(shadow.index, first) for shadow in shadows)
 
 
 def _combined(shadows: Sequence[Labelled]) -> str:

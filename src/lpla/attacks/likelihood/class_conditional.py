@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lpla.attacks.likelihood.density import DENSITIES
+from lpla.attacks.likelihood.density import DENSITIES, DensityName
 from lpla.attacks.likelihood.standardise import view_moments
 from lpla.contracts.inputs import InputError
 
@@ -24,9 +24,7 @@ class ClassConditional:
     over its views, N(mu_y, tau_y^2 + sig_y^2/Q), and leaves the views' law around it.
     """
 
-    def __init__(self, tie_variance: bool, density: str = "gaussian") -> None:
-        if density not in ("gaussian", *DENSITIES):
-            raise InputError(f"attack.density must be one of gaussian, {', '.join(DENSITIES)}, got {density!r}")
+    def __init__(self, tie_variance: bool, density: DensityName = "gaussian") -> None:
         self.tie_variance, self.density = tie_variance, density
 
     def fit(self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]) -> Self:

@@ -8,7 +8,7 @@ Tied, both sides share everything but the location (`student_t`) and the bandwid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -137,5 +137,6 @@ def _smoothed(values: Float[np.ndarray, " n"], h: float) -> tuple[Float[np.ndarr
     return points, density
 
 
+DensityName = Literal["gaussian", "student_t", "kde"]
 DENSITIES = {"student_t": StudentT, "kde": Kde}
 """Besides `gaussian`, which ClassConditional is by itself."""

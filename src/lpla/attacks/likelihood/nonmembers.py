@@ -7,14 +7,15 @@ a `tail`, `both` where it does not know. All scalars are of the target, standard
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from lpla.contracts.inputs import InputError
 
-TAILS = ("both", "upper", "lower")
+Tail = Literal["both", "upper", "lower"]
+"""On which side of the non-members the members are looked for."""
 ONE_IN = 20
 """One known non-member in so many is called a member: a false-positive rate of 5 %."""
 
@@ -25,9 +26,7 @@ class NonMembers(ABC):
     threshold_: float
     """Score at or above which an image is called a member."""
 
-    def __init__(self, tail: str) -> None:
-        if tail not in TAILS:
-            raise InputError(f"attack.tail must be one of {', '.join(TAILS)}, got {tail!r}")
+    def __init__(self, tail: Tail) -> None:
         self.tail = tail
 
     @abstractmethod
@@ -47,14 +46,19 @@ class NonMembers(ABC):
 
 def known_means(known_u: Float[np.ndarray, "n Q"]) -> Float[np.ndarray, " n"]:
     """Means m_i of the known non-members; raises InputError if one in 20 of them is none."""
-    if len(known_u) < ONE_IN:
-        raise InputError(
-            f"knowledge.images must give at least {ONE_IN} known non-members with usable embeddings, got {len(known_u)}"
-        )
+    check_known(len(known_u))
     return known_u.mean(axis=1)
 
 
-def in_tail(z: Float[np.ndarray, " N"], tail: str) -> Float[np.ndarray, " N"]:
+def check_known(images: int) -> None:
+    """Raise InputError if one in 20 of so many known non-members is none."""
+    if images < ONE_IN:
+        raise InputError(
+            f"knowledge.images must give at least {ONE_IN} known non-members with usable embeddings, got {images}"
+        )
+
+
+def in_tail(z: Float[np.ndarray, " N"], tail: Tail) -> Float[np.ndarray, " N"]:
     """How far z lies out in the tail: |z|, z or -z."""
     return np.abs(z) if tail == "both" else z if tail == "upper" else -z
 

@@ -14,7 +14,6 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from lpla.attacks.likelihood.cells import Cells
-from lpla.contracts.inputs import InputError
 
 
 class Rmia:
@@ -28,8 +27,6 @@ class Rmia:
     neutral_ = 0.5
 
     def __init__(self, a: float, gamma: float) -> None:
-        if not 0 <= a <= 1 or not gamma > 0:
-            raise InputError(f"rmia needs a from 0 to 1 and gamma > 0, got a = {a} and gamma = {gamma}")
         self.a, self.gamma = a, gamma
 
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning.loggers import Logger
-
+from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
 from lpla.contracts.inputs import InputError
-from lpla.work.recipe import Config, plug_in
+from lpla.work.recipe import Config
 
 log = logging.getLogger(__name__)
 
@@ -46,33 +43,6 @@ def log_job(settings: Config, folder: Path, recorded: Callable[[], Record]) -> N
         where = f"the audit is whole in {folder}"
         log.warning("logger=%s failed, %s: %s: %s", _name(settings), where, type(failed).__name__, failed)
         log.debug("the logger's failure", exc_info=failed)
-
-
-@contextmanager
-def opened(settings: Config, record: Record, kind: str, **more: Any) -> Iterator[Any]:
-    """The logger of one run, with its settings and figures already logged; finished at the end, whatever happens."""
-    words = {"folder": record.job.folder, "group": record.job.group, "name": f"{record.job.name} {kind}", "kind": kind}
-    logger: Logger = plug_in(_filled(settings, words) | more)
-    status = "failed"
-    try:
-        logger.log_hyperparams(record.hyperparameters)
-        for epoch, figures in record.steps(kind):
-            logger.log_metrics(figures, step=epoch)
-        yield logger
-        status = "success"
-    finally:
-        logger.finalize(status)
-
-
-def _filled(value: Any, words: Mapping[str, Any]) -> Any:
-    """The settings with {folder}, {group}, {name} and {kind} filled in, at any depth."""
-    if isinstance(value, str):
-        for name, word in words.items():
-            value = value.replace(f"{{{name}}}", str(word))
-        return value
-    if isinstance(value, Mapping):
-        return {name: _filled(one, words) for name, one in value.items()}
-    return value
 
 
 def _name(settings: Config) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.metrics import roc_curve
 
 from lpla.auditing.judge import Judgement
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import log_norms
-from lpla.contracts.result import AuditResult
+from lpla.contracts.result import AuditResult, columns
 from lpla.store.artifacts import Store, key_of
 from lpla.work.recipe import Unit
 
@@ -54,6 +53,8 @@ class Layer:
 
         All rates where they are at most ROC_POINTS.
         """
+        from sklearn.metrics import roc_curve
+
         if np.isnan(self.score).any():
             return np.empty((0, 2))
         rates = np.stack(roc_curve(self.member, self.score)[:2], axis=1)
@@ -91,9 +92,8 @@ class Record:
     def hyperparameters(self) -> dict[str, Any]:
         """The choices by their names, all settings below them, and the revision of the code."""
         row = asdict(self.layers[0].row)
-        names = ("arch", "backbone", "dataset", "split", "attack", "defense", "knowledge", "norms", "p", "queries",
-                 "shadows", "members", "epochs", "seed", "prior", "git_revision")  # fmt: skip
-        return {name: row[name] for name in names} | {
+        names = [name for name, one in columns("choice").items() if one.whose != "fit"]
+        return {name: row[name] for name in (*names, "git_revision")} | {
             "arch_and_p": f"{row['arch']}, p={row['p']}",
             "settings": dict(self.settings),
         }
@@ -114,16 +114,9 @@ class Record:
         yield self.layers[0].row.epochs, {name: value for found in last for name, value in found.items()}
 
 
-CHOICES = {"p", "queries", "shadows", "epochs", "epoch", "seed", "prior", "members"}
-"""Numbers of a row that were chosen, not found."""
-
-
 def _figures(layer: str, row: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        f"{layer}/{name}": float(value)
-        for name, value in row.items()
-        if name not in CHOICES and isinstance(value, int | float)
-    }
+    found = ((name, row.get(name)) for name in columns("figure", "bound", "utility", "null", "cost", "count"))
+    return {f"{layer}/{name}": float(value) for name, value in found if isinstance(value, int | float)}
 
 
 def recorded(
@@ -135,9 +128,9 @@ def recorded(
     job: Job,
 ) -> Record:
     """A judged audit with the training records of its encoders and the norms of its images, both from the store."""
-    index, member = plan.membership.index[plan.judged], plan.encoders.target.inside[plan.judged]
     layers = [
-        Layer(one.row, index, member, one.score, one.posterior, _norms(plan, store, one.row.layer)) for one in found
+        Layer(one.row, plan.judged_index, plan.member, one.score, one.posterior, _norms(plan, store, one.row.layer))
+        for one in found
     ]
     return Record(job, settings, [_training(unit, store) for unit in plan.units], layers, curve)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import wandb
 
-from lpla.auditing.loggers.loggers import opened
+from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Layer, Record, Training
 from lpla.work.recipe import Config
 

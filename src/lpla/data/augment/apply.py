@@ -15,13 +15,12 @@ from torch import Tensor
 from lpla.contracts.inputs import InputError, Views
 from lpla.data.augment.blur import blur
 from lpla.data.augment.boxes import ATTEMPTS, crop_boxes, whole_boxes
-from lpla.data.augment.colour import NEUTRAL, grayscale, jitter
+from lpla.data.augment.colour import NEUTRAL, grayscale, jitter, on_chosen
 from lpla.data.augment.crop import resized_crop
 from lpla.data.augment.draws import uniforms
-from lpla.data.augment.subset import on_chosen
 from lpla.data.augment.views import check
 
-VERSION = 1
+AUGMENT_VERSION = 1
 """Raise it when a change of this package changes the views."""
 
 # Every parameter has its own place among the draws, so that switching an operation leaves the others' draws alone.

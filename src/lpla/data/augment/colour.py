@@ -7,15 +7,30 @@ fuses the rounding of the two is up to its build and device, and a view must not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from lpla.data.augment.subset import on_chosen
-
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)
 """Factors that change nothing."""
+
+
+def on_chosen(
+    operation: Callable[[Tensor, Tensor], Tensor],
+    pixels: Float32[Tensor, "B C H W"],
+    parameter: Float32[Tensor, " B"],
+    chosen: Bool[Tensor, " B"],
+) -> Float32[Tensor, "B C H W"]:
+    """`operation(pixels, parameter)` where `chosen`, and the pixels unchanged elsewhere."""
+    if pixels.device.type == "cpu":
+        index = chosen.nonzero().squeeze(1)
+        return pixels.index_copy(0, index, operation(pixels[index], parameter[index]))
+    # On an accelerator computing all of them costs less than waiting for the count of the chosen (torch's note on CUDA
+    # semantics: the host knows that count only after a synchronisation).
+    return torch.where(chosen[:, None, None, None], operation(pixels, parameter), pixels)
 
 
 def luminance(pixels: Float32[Tensor, "B C H W"]) -> Float32[Tensor, "B 1 H W"]:

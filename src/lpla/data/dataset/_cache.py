@@ -1,102 +1,70 @@
-"""Decoded pixels on disk, mapped into memory: made once, checksummed, published in one rename."""
+"""Decoded pixels on disk, mapped into memory: artifacts of a store of their own, whose folder is `data.cache`."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import shutil
-import time
 from collections.abc import Callable, Mapping
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import numpy as np
 import torch
-from filelock import FileLock
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
+from torch import Tensor
 
-from lpla.contracts.inputs import Images, InputError
-
-log = logging.getLogger(__name__)
+from lpla.contracts.inputs import Images
+from lpla.store.artifacts import Store
 
 PIXELS, CONTENT = "pixels.bin", "content.json"
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels in a memory map, and the positions of those images that could be decoded among all that were tried."""
+
+    pixels: UInt8[Tensor, "N C H W"]
+    kept: list[int]
+    digest: str
+
+    def images(self, name: str, labels: Int[np.ndarray, " M"], **more: Any) -> Images:
+        """The data set `name`; `labels` are those of all images that were tried, `more` are further fields."""
+        found = Images(name, self.pixels, torch.from_numpy(labels[self.kept]), **more)
+        # The store has just compared the file with its checksum: to hash the same bytes again would tell nothing more.
+        vars(found)["digest"] = self.digest
+        return found
+
+
 def mapped(
-    cache: str,
-    name: str,
-    source: Mapping[str, Any],
-    labels: Int[np.ndarray, " M"],
-    shape: tuple[int, int, int],
-    fill: Callable[[BinaryIO], list[int]],
-) -> Images:
-    """The images that `fill` writes one after the other, uint8 of `shape`; it returns which of `labels` they have.
+    cache: str, name: str, source: Mapping[str, Any], shape: tuple[int, int, int], fill: Callable[[BinaryIO], list[int]]
+) -> Decoded:
+    """The pixels that `fill` writes; they are made again if `source` is new or the file on disk is damaged.
 
-    They are made again whenever `source` (what they were made from, and how) is new, or the file on disk is damaged.
-    Raises InputError if `cache` cannot be written.
+    Args:
+        cache: the folder of the store, made if it is absent, for this user alone.
+        name: of the data set; the kind of the artifact.
+        source: what the pixels are made from, and how.
+        shape: of one image: channels, height and width in pixels.
+        fill: writes one image after the other as uint8 and returns the positions of those that it wrote.
+
+    Raises:
+        InputError: the folder cannot be written, or `fill` has raised it.
     """
-    root = Path(cache).expanduser()
-    key = sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:16]
-    place = root / f"{name}-{key}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{place.name}.lock"):
-            images = _find(place, name, labels)
-            if images is None:
-                _make(place, name, labels, shape, fill)
-                images = _map(place, name, labels)
-            return images
-    except OSError as refused:
-        size = f"{len(labels) * np.prod(shape) / 1e9:.1f} GB"
-        problem = f"a folder that this user can write, with room for {size}, but {root} refused: {refused.strerror}"
-        raise InputError(f"data.cache must be {problem}") from refused
+    store = Store(cache, setting="data.cache")
 
-
-def _find(place: Path, name: str, labels: Int[np.ndarray, " M"]) -> Images | None:
-    """The images at `place` if they are there and whole; damaged ones are named and set aside."""
-    if not place.exists():
-        return None
-    try:
-        images = _map(place, name, labels)
-        # Keys need the digest anyway, so that this test costs nothing.
-        if images.digest == json.loads((place / CONTENT).read_text())["digest"]:
-            return images
-    except (OSError, ValueError, KeyError, IndexError) as unreadable:
-        log.debug("%s: %s", place, unreadable)
-    aside = place.with_name(f"damaged-{place.name}-{time.time_ns()}")
-    place.rename(aside)
-    log.warning("damaged images: %s does not match its checksum; set aside as %s and made again", place, aside)
-    return None
-
-
-def _make(
-    place: Path,
-    name: str,
-    labels: Int[np.ndarray, " M"],
-    shape: tuple[int, int, int],
-    fill: Callable[[BinaryIO], list[int]],
-) -> None:
-    draft = place.with_name(f"unfinished-{place.name}-{uuid4().hex}")
-    draft.mkdir()
-    try:
-        with (draft / PIXELS).open("wb") as out:
+    def write(folder: Path) -> None:
+        with (folder / PIXELS).open("wb") as out:
             kept = fill(out)
-            out.flush()
-            os.fsync(out.fileno())
         content: dict[str, Any] = {"shape": [len(kept), *shape], "kept": kept}
-        (draft / CONTENT).write_text(json.dumps(content))
-        content["digest"] = _map(draft, name, labels).digest
-        (draft / CONTENT).write_text(json.dumps(content))
-        draft.rename(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        content["digest"] = Images(name, _map(folder, content), torch.zeros(len(kept), dtype=torch.long)).digest
+        (folder / CONTENT).write_text(json.dumps(content))
 
-
-def _map(place: Path, name: str, labels: Int[np.ndarray, " M"]) -> Images:
+    with store.lock(name, source):
+        place = store.find(name, source) or store.put(name, source, write)
     content = json.loads((place / CONTENT).read_text())
+    return Decoded(_map(place, content), content["kept"], content["digest"])
+
+
+def _map(place: Path, content: Mapping[str, Any]) -> UInt8[Tensor, "N C H W"]:
     # Copy on write: nothing that is done to the tensor can change the file.
-    pixels = np.memmap(place / PIXELS, dtype=np.uint8, mode="c", shape=tuple(content["shape"]))
-    return Images(name, torch.from_numpy(pixels), torch.from_numpy(labels[content["kept"]]))
+    return torch.from_numpy(np.memmap(place / PIXELS, dtype=np.uint8, mode="c", shape=tuple(content["shape"])))

@@ -1,15 +1,16 @@
-"""Image files of any kind and size, decoded to squares of one size.
+"""Image files of any kind and size, found below a folder and decoded to squares of one size.
 
 The rule: the picture as its EXIF orientation shows it, 8 bits of red, green and blue (grey repeated, transparency
-dropped, of 16 bits the upper 8), of it the largest centred square, resized (antialiased bilinear) unless it fits.
+dropped, of grey values of more bits the upper 8), of it the largest centred square, resized (antialiased bilinear)
+unless it fits.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import struct
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,72 +24,110 @@ from lpla.contracts.inputs import InputError
 
 log = logging.getLogger(__name__)
 
-RULE = 1
+RULE = 2
 """Raise it when a change here changes the pixels."""
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+BITS = (8, 10, 12, 14, 16)
+"""Of the values that cameras and scanners put into 16-bit files."""
 NAMED = 10
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What PIL raises for a damaged file, whatever its format."""
 
 
-def image_files(root: Path) -> list[str]:
-    """Paths below `root` of everything named like an image, sorted; hidden files are not looked at."""
-    found = []
-    for folder, _, names in os.walk(root):
-        inside = Path(folder).relative_to(root)
-        visible = (n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("."))
-        found += [(inside / name).as_posix() for name in visible]
-    return sorted(found)
+def decode(path: Path, size: int, resize: bool, bits: int = 16) -> UInt8[np.ndarray, "3 size size"]:
+    """One image by the rule; what PIL warns of is logged with its name.
+
+    Args:
+        path: of a regular file.
+        size: of the square, in pixels.
+        resize: whether images of another size are cropped and resized.
+        bits: of the values in files of 16 bits per pixel.
+
+    Raises:
+        UNREADABLE: one of them, if it is damaged, or has another size and must not be resized.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray(np.minimum(np.asarray(image) >> (bits - 8), 255).astype(np.uint8))
+            elif image.mode in ("I", "F"):
+                raise ValueError("it has 32 bits per pixel")
+            if image.size != (size, size):
+                if not resize:
+                    raise ValueError(f"it has {image.width} x {image.height} pixels instead of {size} x {size}")
+                image = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BILINEAR)
+            pixels = np.asarray(_rgb(image)).transpose(2, 0, 1)
+    for one in said:
+        log.warning("%s: %s", path, one.message)
+    return pixels
 
 
-def stamps(root: Path, names: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of each file: what tells that a folder has changed."""
-    found = ((root / name).stat() for name in names)
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, found, strict=True)]
+def bits_of(root: Path, names: Sequence[str]) -> int | None:
+    """How many of `BITS` the largest value in any file of 16 bits per pixel needs; None if there is no such file."""
+    most = None
+    for name in names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with Image.open(root / name) as image:
+                    if image.mode.startswith("I;16"):
+                        most = max(most or 0, int(np.asarray(image).max()))
+            except UNREADABLE as problem:
+                log.debug("%s: %s", root / name, problem)  # `filler` names it.
+    return None if most is None else next(bits for bits in BITS if most < 2**bits)
 
 
-def decode(path: Path, size: int, resize: bool) -> UInt8[np.ndarray, "3 size size"]:
-    """One image by the rule; raises one of UNREADABLE if it is damaged, or has another size and must not be resized."""
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            raise ValueError("it has 32 bits per pixel")
-        if image.size != (size, size):
-            if not resize:
-                raise ValueError(f"it has {image.width} x {image.height} pixels instead of {size} x {size}")
-            image = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BILINEAR)
-        return np.asarray(_rgb(image)).transpose(2, 0, 1)
+def filler(
+    dataset: str,
+    root: Path,
+    names: Sequence[str],
+    size: int,
+    on_bad: str,
+    unusable: Mapping[str, str] | None = None,
+    bits: int | None = None,
+) -> Callable[[BinaryIO], list[int]]:
+    """Decodes files into one file, one image after the other, and returns the positions of those that it wrote.
 
-
-def filler(dataset: str, root: Path, names: Sequence[str], size: int, on_bad: str) -> Callable[[BinaryIO], list[int]]:
-    """Decodes `names` into a file, one image after the other, and returns the positions of those that it wrote.
-
-    Unreadable files raise an InputError that names them, once all were tried; with `on_bad` = "skip" they are left out
-    and logged. With "refuse" images of another size count as unreadable.
+    Args:
+        dataset: its name, for messages.
+        root: the folder of the files.
+        names: the files' paths below `root`.
+        size: of the squares, in pixels.
+        on_bad: with "skip" unreadable files are left out and logged; with "error" or "refuse" an InputError names them
+            all, once all were tried. With "refuse" images of another size count as unreadable.
+        unusable: further paths that are known to be unreadable, and why.
+        bits: of the values in files of 16 bits per pixel; None: as many as the largest value of all files needs.
     """
 
     def fill(out: BinaryIO) -> list[int]:
-        kept, bad = [], {}
+        kept, bad = [], dict(unusable or {})
+        depth = bits or _told(dataset, bits_of(root, names))
         console = Console(stderr=True)
         label = f"dataset={dataset}: decoding {len(names)} images"
         bar = track(names, label, console=console, transient=True, disable=not console.is_terminal)
         for position, name in enumerate(bar):
             try:
-                out.write(decode(root / name, size, resize=on_bad != "refuse").tobytes())
+                out.write(decode(root / name, size, on_bad != "refuse", depth).tobytes())
                 kept.append(position)
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
+        total = len({*names, *bad})
         if bad and on_bad != "skip":
-            raise InputError(_sentence(dataset, root, bad, len(names), on_bad))
+            raise InputError(_sentence(dataset, root, bad, total, on_bad))
         for name, problem in bad.items():
             log.warning("dataset=%s: skipped %s (%s)", dataset, root / name, problem)
         if not kept:
-            raise InputError(f"dataset={dataset}: none of the {len(names)} images in {root} can be decoded")
+            raise InputError(f"dataset={dataset}: none of the {total} images in {root} can be decoded")
         return kept
 
     return fill
+
+
+def _told(dataset: str, bits: int | None) -> int:
+    if bits is not None:
+        log.info("dataset=%s: the values in files of 16 bits are read as of %d bits, their largest", dataset, bits)
+    return bits or max(BITS)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -3,15 +3,11 @@
 import torch
 from sklearn.datasets import load_digits
 
-from lpla.contracts.inputs import Dataset, Images, Views
+from lpla.contracts.inputs import Dataset, Images
 
 
 class Digits(Dataset):
     """The embedded default: real scans, no download."""
-
-    def __init__(self, *, train_views: Views, query_views: Views) -> None:
-        self.train_views = train_views
-        self.query_views = query_views
 
     def load(self) -> Images:
         """All 1,797 scans as uint8 [1797, 1, 8, 8], grey level g as round(255 g / 16)."""

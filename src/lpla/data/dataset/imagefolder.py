@@ -1,27 +1,47 @@
 """Any folder of images, decoded once; its immediate subfolders are the classes, as in torchvision's ImageFolder."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
-from lpla.data.dataset._cache import mapped
-from lpla.data.dataset._files import RULE, SUFFIXES, filler, image_files, stamps
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset._cache import Decoded, mapped
+from lpla.data.dataset._files import NAMED, RULE, filler
+from lpla.data.dataset._listing import SUFFIXES, Listing, fingerprint, image_files
 
 log = logging.getLogger(__name__)
 
 CHOICES = ("error", "skip")
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
+"""Folders that hold a part of a data set rather than a class."""
 
 
 class ImageFolder(Dataset):
     """Images in the order of their sorted relative paths, mapped from a cache of their decoded pixels."""
 
     def __init__(
-        self, *, root: str, cache: str, size: int, on_bad_image: str, train_views: Views, query_views: Views
+        self,
+        *,
+        root: str = "data",
+        cache: str = "data/decoded",
+        size: int = 64,
+        on_bad_image: str = "error",
+        class_level: int = 1,
+        bits: int | None = None,
     ) -> None:
+        """Args:
+        root: the folder of the images.
+        cache: the folder in which decoded pixels are kept.
+        size: side of the squares to which images are cropped and resized, in pixels.
+        on_bad_image: `error`, or `skip` to leave unreadable images out.
+        class_level: which folder below `root` names an image's class: 1 the first, 2 the second.
+        bits: of the values in files of 16 bits per pixel; None: as many as the largest of them needs.
+        """
         self.root, self.cache, self.size, self.on_bad_image = root, cache, size, on_bad_image
-        self.train_views, self.query_views = train_views, query_views
+        self.class_level, self.bits = class_level, bits
 
     def load(self) -> Images:
         """All images as uint8 [N, 3, size, size]; label -1 for an image that is in no subfolder."""
@@ -29,29 +49,62 @@ class ImageFolder(Dataset):
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise InputError(f"dataset=imagefolder needs a folder of images, but data.root={root} is no folder")
-        names = image_files(root)
+        found = image_files(root)
+        names = found.names
         if not names:
-            kinds = ", ".join(SUFFIXES)
-            raise InputError(f"dataset=imagefolder needs a folder of images ({kinds}), but data.root={root} has none")
-        folders = [name.split("/")[0] if "/" in name else "" for name in names]
-        label = {folder: number for number, folder in enumerate(sorted({*folders} - {""}))} | {"": -1}
+            kinds, others = ", ".join(SUFFIXES), ", ".join(_left_out(found, []))
+            problem = f"data.root={root} has none" + (f" beside {others}" if others else "")
+            raise InputError(f"dataset=imagefolder needs a folder of images ({kinds}), but {problem}")
+        labels = self._labels(root, names)
         source = {
             "rule": RULE,
             "size": self.size,
             "on_bad_image": self.on_bad_image,
+            "bits": self.bits,
             "root": str(root.resolve()),
-            "files": stamps(root, names),
+            "files": fingerprint(found.files),
+            "unusable": found.unusable,
         }
-        labels = np.array([label[folder] for folder in folders], dtype=np.int64)
-        fill = filler("imagefolder", root, names, self.size, self.on_bad_image)
-        images = mapped(self.cache, "imagefolder", source, labels, (3, self.size, self.size), fill)
-        if len(images) < len(names):
-            # Said by every job, also by those that find the images decoded.
-            log.warning("dataset=imagefolder: %d of %d images were skipped", len(names) - len(images), len(names))
-        return images
+        fill = filler("imagefolder", root, names, self.size, self.on_bad_image, found.unusable, self.bits)
+        decoded = mapped(self.cache, "imagefolder", source, (3, self.size, self.size), fill)
+        # Said by every job, also by those that find the images decoded.
+        left_out = _left_out(found, _skipped(names, decoded))
+        kept = tuple(names[position] for position in decoded.kept)
+        return decoded.images("imagefolder", labels, names=kept, left_out=left_out)
+
+    def _labels(self, root: Path, names: Sequence[str]) -> Int[np.ndarray, " N"]:
+        """Classes from 0 in the order of their names; raises InputError where folders are parts of a data set."""
+        folders = [name.split("/")[:-1][self.class_level - 1 : self.class_level] for name in names]
+        classes = sorted({folder[0] for folder in folders if folder})
+        parts = [one for one in classes if one.lower() in PARTS]
+        if self.class_level == 1 and (len(parts) > 1 or parts == classes != []):
+            problem = f"but {' and '.join(parts)} {'look' if len(parts) > 1 else 'looks'} like parts of a data set"
+            remedy = f"set data.root={root / parts[0]} to take one part, or dataset.class_level=2 to take all of them"
+            raise InputError(
+                f"dataset=imagefolder takes the folders of data.root={root} for classes, {problem}: {remedy}"
+            )
+        number = {name: label for label, name in enumerate(classes)}
+        return np.array([number[folder[0]] if folder else -1 for folder in folders], dtype=np.int64)
 
     def _check(self) -> None:
         if self.on_bad_image not in CHOICES:
             raise InputError(f"dataset.on_bad_image must be {' or '.join(CHOICES)}, got {self.on_bad_image}")
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise InputError(f"dataset.size must be an integer >= 1 (pixels), got {self.size}")
+        for name, unit in (("size", " (pixels)"), ("class_level", "")):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"dataset.{name} must be an integer >= 1{unit}, got {value}")
+        if self.bits is not None and self.bits not in range(8, 17):
+            raise InputError(f"dataset.bits must be null or an integer from 8 to 16, got {self.bits}")
+
+
+def _skipped(names: Sequence[str], decoded: Decoded) -> list[str]:
+    kept = set(decoded.kept)
+    return [name for position, name in enumerate(names) if position not in kept]
+
+
+def _left_out(found: Listing, skipped: Sequence[str]) -> tuple[str, ...]:
+    """What of a folder is not among its images, each kind with its count; unreadable images and folders by name."""
+    bad = [*found.unusable, *skipped]
+    more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    unreadable = [f"unreadable: {len(bad)} ({', '.join(bad[:NAMED])}{more})"] if bad else []
+    return (*unreadable, *(f"{kind}: {count}" for kind, count in sorted(found.others.items())))

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Int
 from torchvision import datasets
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset._archives import need, parts_of, readable, verify
 from lpla.data.dataset._cache import mapped
-from lpla.data.dataset._files import stamps
-from lpla.data.dataset._torchvision import need, parts_of, readable, verify
+from lpla.data.dataset._listing import fingerprint, stamps
 
 SIDE = 96
 COUNTS = {"train": 5_000, "unlabeled": 100_000, "test": 8_000}
@@ -23,10 +23,9 @@ class STL10(Dataset):
     """torchvision's checksums; the files hold columns, so that they are turned once and mapped from a cache."""
 
     def __init__(
-        self, *, root: str, download: bool, cache: str, part: str, train_views: Views, query_views: Views
+        self, *, root: str = "data", download: bool = False, cache: str = "data/decoded", part: str = "pooled"
     ) -> None:
         self.root, self.download, self.cache, self.part = root, download, cache, part
-        self.train_views, self.query_views = train_views, query_views
 
     def load(self) -> Images:
         """Train, unlabelled (label -1) and (part=pooled) test images as uint8 [N, 3, 96, 96]."""
@@ -40,7 +39,7 @@ class STL10(Dataset):
         for file in files:
             if not file.is_file():
                 raise InputError(f"dataset=stl10 needs {file.name}, but {folder} has none; get {URL} again")
-        source = {"root": str(folder.resolve()), "files": stamps(folder, [file.name for file in files])}
+        source = {"root": str(folder.resolve()), "files": fingerprint(stamps(folder, [file.name for file in files]))}
         labels = np.concatenate([_labels(folder, part) for part in parts])
 
         def fill(out: BinaryIO) -> list[int]:
@@ -52,7 +51,7 @@ class STL10(Dataset):
                     out.write(columns[start : start + PIECE].transpose(0, 1, 3, 2).tobytes())
             return list(range(len(labels)))
 
-        return mapped(self.cache, "stl10", source, labels, (3, SIDE, SIDE), fill)
+        return mapped(self.cache, "stl10", source, (3, SIDE, SIDE), fill).images("stl10", labels)
 
     def _verify(self, root: Path) -> None:
         """torchvision tests the checksums of all files, whichever part it reads (and downloads them if it may)."""

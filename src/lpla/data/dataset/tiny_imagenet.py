@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lpla.contracts.inputs import Dataset, Images, InputError, Views
+from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.data.dataset._archives import parts_of
 from lpla.data.dataset._cache import mapped
-from lpla.data.dataset._files import RULE, filler, image_files, stamps
-from lpla.data.dataset._torchvision import parts_of
+from lpla.data.dataset._files import RULE, filler
+from lpla.data.dataset._listing import fingerprint, image_files, stamps
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIDE = 64
@@ -19,9 +20,8 @@ COUNTS = {"train": 100_000, "val": 10_000}
 class TinyImageNet(Dataset):
     """The unpacked archive's folders, decoded once; upstream's test part has no labels and is left out."""
 
-    def __init__(self, *, root: str, cache: str, part: str, train_views: Views, query_views: Views) -> None:
+    def __init__(self, *, root: str = "data", cache: str = "data/decoded", part: str = "pooled") -> None:
         self.root, self.cache, self.part = root, cache, part
-        self.train_views, self.query_views = train_views, query_views
 
     def load(self) -> Images:
         """The training images, then (part=pooled) the validation images, each sorted by path: uint8 [N, 3, 64, 64]."""
@@ -36,7 +36,7 @@ class TinyImageNet(Dataset):
         names: list[str] = []
         labels: list[int] = []
         for part in parts:
-            found = [f"{part}/{name}" for name in image_files(root / part)]
+            found = [f"{part}/{name}" for name in image_files(root / part).names]
             if len(found) != COUNTS[part]:
                 raise _error(root, f"{part} must hold {COUNTS[part]} images, got {len(found)}")
             wnids = [name.split("/")[1] for name in found] if part == "train" else _annotated(root, found)
@@ -44,9 +44,10 @@ class TinyImageNet(Dataset):
                 raise _error(root, f"{strange[0]} is a class of a {part} image, but not in wnids.txt")
             names += found
             labels += [label[wnid] for wnid in wnids]
-        source = {"rule": RULE, "root": str(root.resolve()), "files": stamps(root, names)}
+        source = {"rule": RULE, "root": str(root.resolve()), "files": fingerprint(stamps(root, names))}
         fill = filler("tiny_imagenet", root, names, SIDE, "refuse")
-        return mapped(self.cache, "tiny_imagenet", source, np.array(labels), (3, SIDE, SIDE), fill)
+        decoded = mapped(self.cache, "tiny_imagenet", source, (3, SIDE, SIDE), fill)
+        return decoded.images("tiny_imagenet", np.array(labels), names=tuple(names))
 
 
 def _classes(root: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8, UInt64
@@ -21,13 +22,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from lpla.contracts.inputs import Images, InputError
+from lpla.contracts.inputs import Images
 from lpla.data.split._hashes import content_groups, look_hashes
 
 FAR = 6
 DIFFERENCE = 8.0
 SHARE = 0.5
-RULES = ("keep_together", "ignore")
+NearDuplicates = Literal["keep_together", "ignore"]
+"""What a split does with them."""
 BLOCK = 4096
 
 _FOUND: dict[str, Int[np.ndarray, " N"]] = {}
@@ -51,10 +53,8 @@ class Eligible:
         return f"the {len(self.order)} images of {images.name} that are left without {len(self.aside)} near-duplicates"
 
 
-def eligible(images: Images, order: Int[np.ndarray, " N"], rule: str) -> Eligible:
+def eligible(images: Images, order: Int[np.ndarray, " N"], rule: NearDuplicates) -> Eligible:
     """The first of every group in the drawn order stands for it, the others are set aside; `ignore` keeps all."""
-    if rule not in RULES:
-        raise InputError(f"split.near_duplicates must be {' or '.join(RULES)}, got {rule}")
     if rule == "ignore":
         return Eligible(order, order[:0], None)
     group = duplicate_groups(images)

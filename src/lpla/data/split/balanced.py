@@ -5,19 +5,21 @@ The target's row is drawn independently of the shadows': paired with its own com
 
 import numpy as np
 
-from lpla.contracts.inputs import Images, InputError, Membership, Split
-from lpla.data.split._duplicates import eligible
+from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
+from lpla.contracts.settings import checked
+from lpla.data.split._duplicates import NearDuplicates, eligible
 
 
+@checked
 class Balanced(Split):
     """A pool of twice `members` images, all of them candidates, of every group of near-duplicates at most one."""
 
-    def __init__(self, *, near_duplicates: str) -> None:
-        self.near_duplicates = near_duplicates
+    def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
+        self.near_duplicates: NearDuplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; rows 2j+1 and 2j+2 are the complementary pair j, drawn from (seed, j) alone."""
-        order = np.random.default_rng([seed, 0]).permutation(len(images))
+        order = stream("pool", seed).permutation(len(images))
         usable = eligible(images, order, self.near_duplicates)
         limit = len(usable.order) // 2
         if not 2 <= members <= limit:
@@ -28,15 +30,16 @@ class Balanced(Split):
                 f"shadows must be an even number >= 2 in split=balanced (they come in pairs), got {shadows}"
             )
         pool = 2 * members
-        rows = [_half(pool, seed, 1)]
+        rows = [_half(pool, stream("target", seed))]
         for pair in range(shadows // 2):
-            row = _half(pool, seed, 2, pair)
+            row = _half(pool, stream("shadows", seed, pair))
             rows += [row, ~row]
         everyone = np.ones(pool, dtype=bool)
-        return Membership(usable.order[:pool], np.stack(rows), everyone, usable.aside, usable.groups)
+        unseen = np.sort(usable.order[pool:])
+        return Membership(usable.order[:pool], np.stack(rows), everyone, usable.aside, usable.groups, unseen)
 
 
-def _half(pool: int, *seed: int) -> np.ndarray:
+def _half(pool: int, random: np.random.Generator) -> np.ndarray:
     inside = np.zeros(pool, dtype=bool)
-    inside[np.random.default_rng(seed).permutation(pool)[: pool // 2]] = True
+    inside[random.permutation(pool)[: pool // 2]] = True
     return inside

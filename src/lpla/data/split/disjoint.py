@@ -5,19 +5,21 @@ No shadow ever saw a candidate: the attacker of EncoderMI (Liu et al., CCS '21),
 
 import numpy as np
 
-from lpla.contracts.inputs import Images, InputError, Membership, Split
-from lpla.data.split._duplicates import eligible
+from lpla.contracts.inputs import Images, InputError, Membership, Split, stream
+from lpla.contracts.settings import checked
+from lpla.data.split._duplicates import NearDuplicates, eligible
 
 
+@checked
 class Disjoint(Split):
     """A pool of four times `members` images, the first half candidates, of every group of near-duplicates one."""
 
-    def __init__(self, *, near_duplicates: str) -> None:
-        self.near_duplicates = near_duplicates
+    def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
+        self.near_duplicates: NearDuplicates = near_duplicates
 
     def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; shadows 2j+1 and 2j+2 have complementary halves of the shadow part, from (seed, j)."""
-        order = np.random.default_rng([seed, 0]).permutation(len(images))
+        order = stream("pool", seed).permutation(len(images))
         usable = eligible(images, order, self.near_duplicates)
         limit = len(usable.order) // 4
         if not 2 <= members <= limit:
@@ -29,7 +31,8 @@ class Disjoint(Split):
         inside[0, :members] = True
         for row in range(1, shadows + 1):
             pair, complement = divmod(row - 1, 2)
-            order = 2 * members + np.random.default_rng([seed, 2, pair]).permutation(2 * members)
+            order = 2 * members + stream("shadows", seed, pair).permutation(2 * members)
             inside[row, order[members:] if complement else order[:members]] = True
         candidates = np.arange(4 * members) < 2 * members
-        return Membership(usable.order[: 4 * members], inside, candidates, usable.aside, usable.groups)
+        unseen = np.sort(usable.order[4 * members :])
+        return Membership(usable.order[: 4 * members], inside, candidates, usable.aside, usable.groups, unseen)

@@ -11,16 +11,16 @@ from lightly.models.modules import NNMemoryBankModule
 from lightly.models.modules.memory_bank import MemoryBankModule
 from torch import Tensor
 
-from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
+
+BANK_VERSION = 1
+"""Raise it when a change here changes the weights."""
 
 
 class Queue(MemoryBankModule):
     """The last `queue_size` embeddings; full from the start, of random directions from torch's global generator."""
 
     def __init__(self, queue_size: int, width: int) -> None:
-        if queue_size < 1:
-            raise InputError(f"arch.queue_size must be an integer >= 1, got {queue_size}")
         super().__init__((queue_size, width))
         for name, buffer in list(self.named_buffers(recurse=False)):
             self.register_buffer(name, buffer, persistent=True)

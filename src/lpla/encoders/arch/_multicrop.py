@@ -4,49 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import Views
+from lpla.contracts.settings import Dimension, ShareEnds, checked
+from lpla.encoders.arch._views import BatchNorm
 
-MODES = ("joint", "per_view")
+MULTICROP_VERSION = 1
+"""Raise it when a change here changes the weights."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class MultiCrop:
     """Two global views, with the data set's own crop scale if theirs is None, and any number of local ones."""
 
-    global_scale: Sequence[float] | None
-    local_views: int
-    local_scale: Sequence[float]
-    local_size: int | None
+    global_scale: ShareEnds | None = None
+    local_views: Annotated[int, Ge(0), Le(100)] = 0
+    local_scale: ShareEnds = (0.05, 0.4)
+    local_size: Dimension | None = None
     """Side of the local views in pixels; None leaves them as large as the global ones."""
-
-    def __post_init__(self) -> None:
-        if self.local_views < 0:
-            raise InputError(f"arch.crops.local_views must be at least 0, got {self.local_views}")
 
     def views(self, base: Views) -> tuple[Views, ...]:
         """The global views, then the local ones."""
-        whole = base if self.global_scale is None else replace(base, crop_scale=tuple(self.global_scale))
+        whole = base if self.global_scale is None else replace(base, crop_scale=self.global_scale)
         size = base.size if self.local_size is None else self.local_size
-        part = replace(base, crop_scale=tuple(self.local_scale), size=size)
+        part = replace(base, crop_scale=self.local_scale, size=size)
         return (whole, whole, *[part] * self.local_views)
-
-
-def check_mode(batch_norm: str) -> str:
-    """The mode itself; raises InputError if there is no such mode."""
-    if batch_norm not in MODES:
-        raise InputError(f"arch.batch_norm must be {' or '.join(MODES)}, got {batch_norm}")
-    return batch_norm
 
 
 def forward(
     network: Callable[[Float[Tensor, "M C H W"]], Float[Tensor, "M D"]],
     views: Sequence[Float[Tensor, "B C H W"]],
-    batch_norm: str,
+    batch_norm: BatchNorm,
 ) -> list[Float[Tensor, "B D"]]:
     """The network's output for each view, in their order.
 

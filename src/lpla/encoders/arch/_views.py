@@ -1,12 +1,18 @@
 """Batch norm in one forward over all views: joint, or for each view by itself (Wu & Johnson, arXiv 2105.07576)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lpla.contracts.inputs import InputError
 from lpla.encoders.batch_norm import over_ranks
+
+VIEW_NORM_VERSION = 1
+"""Raise it when a change here changes the weights."""
+BatchNorm = Literal["joint", "per_view"]
+"""Over which views of a batch a batch norm takes its statistics."""
 
 
 class PerViewBatchNorm(_BatchNorm):
@@ -36,13 +42,11 @@ class PerViewBatchNorm(_BatchNorm):
         pass
 
 
-def set_batch_norm(network: nn.Module, batch_norm: str, views: int) -> None:
+def set_batch_norm(network: nn.Module, batch_norm: BatchNorm, views: int) -> None:
     """Have every batch norm below `network` treat the `views` views of a batch as `batch_norm` says, in place.
 
-    `joint` leaves them as they are; `per_view` replaces them, keeping weights and names. Raises InputError otherwise.
+    `joint` leaves them as they are; `per_view` replaces them, keeping weights and names.
     """
-    if batch_norm not in ("joint", "per_view"):
-        raise InputError(f"arch.batch_norm must be joint or per_view, got {batch_norm}")
     if batch_norm == "joint":
         return
     for parent in list(network.modules()):

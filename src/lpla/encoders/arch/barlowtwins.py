@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import BarlowTwinsLoss
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
+from lpla.contracts.settings import Dimension, NonNegative, checked
 from lpla.encoders import ranks
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class BarlowTwins(Arch):
     """Lightly's loss, and the projector of two layers of its CIFAR-10 benchmark; both views in one forward.
 
@@ -29,12 +29,15 @@ class BarlowTwins(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        redundancy: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 512,
+        output_dim: Dimension = 512,
+        redundancy: NonNegative = 5e-3,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.loss import BarlowTwinsLoss
+        from lightly.models.modules.heads import ProjectionHead
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NegativeCosineSimilarity
-from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, Share, checked
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class BYOL(Arch):
     """Lightly's heads and loss; both views in one forward of each network.
 
@@ -27,13 +26,16 @@ class BYOL(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        momentum: float,
-        final_momentum: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 1024,
+        output_dim: Dimension = 256,
+        momentum: Share = 0.99,
+        final_momentum: Share = 0.99,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BYOLProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -6,21 +6,25 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from math import cos, pi
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from lightly.loss import DINOLoss
-from lightly.models.modules import DINOProjectionHead
-from lightly.models.modules.heads import ProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._multicrop import MultiCrop, check_mode, forward
-from lpla.encoders.arch._transformer import neck
+from lpla.contracts.settings import Decay, Dimension, Positive, Share, checked
+from lpla.encoders.arch._momentum import update_momentum
+from lpla.encoders.arch._multicrop import MultiCrop, forward
+from lpla.encoders.arch._views import BatchNorm
+from lpla.encoders.backbone.vit import neck
+
+if TYPE_CHECKING:
+    from lightly.models.modules import DINOProjectionHead
 
 
+@checked
 class DINO(Arch):
     """Lightly's head, with two layers as in its CIFAR-10 benchmark, and its loss, whose centre is a buffer.
 
@@ -33,21 +37,23 @@ class DINO(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        bottleneck_dim: int,
-        output_dim: int,
-        frozen_last_layer: float,
-        student_temp: float,
-        teacher_temp: float,
-        warmup_teacher_temp: float,
-        warmup: float,
-        center_momentum: float,
-        momentum: float,
-        final_momentum: float,
-        crops: MultiCrop,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 2048,
+        bottleneck_dim: Dimension = 256,
+        output_dim: Dimension = 2048,
+        frozen_last_layer: Share = 0.0,
+        student_temp: Positive = 0.1,
+        teacher_temp: Positive = 0.04,
+        warmup_teacher_temp: Positive = 0.04,
+        warmup: Share = 0.0,
+        center_momentum: Decay = 0.9,
+        momentum: Share = 0.99,
+        final_momentum: Share = 0.99,
+        crops: MultiCrop = MultiCrop(),
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.loss import DINOLoss
+
         super().__init__()
         self.backbone, self.slow_backbone = backbone, deepcopy(backbone)
         self.neck, self.slow_neck = neck(backbone), neck(backbone)
@@ -55,12 +61,13 @@ class DINO(Arch):
         self.slow_projector = _head(backbone.features, hidden_dim, bottleneck_dim, output_dim)
         self.slow_projector.load_state_dict(self.projector.state_dict())
         for slow in (self.slow_backbone, self.slow_neck, self.slow_projector):
-            deactivate_requires_grad(slow)
+            slow.requires_grad_(False)
         self.criterion = DINOLoss(output_dim, student_temp=student_temp, center_momentum=center_momentum)
         self.temps = (warmup_teacher_temp, teacher_temp)
         self.warmup, self.frozen_last_layer = warmup, frozen_last_layer
         self.momentum, self.final_momentum = momentum, final_momentum
-        self.crops, self.batch_norm = crops, check_mode(batch_norm)
+        self.crops = crops
+        self.batch_norm: BatchNorm = batch_norm
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:
@@ -94,6 +101,9 @@ class DINO(Arch):
 
 
 def _head(features: int, hidden_dim: int, bottleneck_dim: int, output_dim: int) -> DINOProjectionHead:
+    from lightly.models.modules import DINOProjectionHead
+    from lightly.models.modules.heads import ProjectionHead
+
     with warnings.catch_warnings():
         # Lightly's head uses torch's older weight_norm.
         warnings.filterwarnings("ignore", message=".*weight_norm.*deprecated", category=FutureWarning)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float, Int
-from lightly.models import utils
-from lightly.models.modules import MaskedVisionTransformerDecoderTIMM
-from lightly.models.modules.masked_vision_transformer_timm import init_weights
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.settings import Dimension, Part, checked
 from lpla.encoders import ranks
-from lpla.encoders.arch._transformer import neck, transformer
+from lpla.encoders.backbone.vit import neck, transformer
+
+OPTIMIZATION = Optimization(partial(torch.optim.AdamW, betas=(0.9, 0.95), weight_decay=0.05), 1e-3, None, 10)
+"""solo-learn's CIFAR config, but for the learning rate."""
 
 
+@checked
 class MAE(Arch):
     """Lightly's masked encoder and decoder (the successor of MAEDecoderTIMM, which Lightly 1.7 removes).
 
@@ -29,27 +33,32 @@ class MAE(Arch):
     """
 
     layers = ("backbone",)
+    smallest_batch = 1
 
     def __init__(
         self,
         backbone: Backbone,
         /,
         *,
-        mask_ratio: float,
-        decoder_width: int,
-        decoder_depth: int,
-        decoder_heads: int,
-        normalize_target: bool,
-        colour: bool,
-        optimization: Optimization,
+        mask_ratio: Part = 0.75,
+        decoder_width: Dimension = 64,
+        decoder_depth: Annotated[int, Ge(1), Le(100)] = 2,
+        decoder_heads: Dimension = 4,
+        normalize_target: bool = True,
+        colour: bool = False,
+        optimization: Optimization = OPTIMIZATION,
     ) -> None:
+        from lightly.models.modules import MaskedVisionTransformerDecoderTIMM
+        from lightly.models.modules.masked_vision_transformer_timm import init_weights
+
         super().__init__()
         net = transformer(backbone)
         if net is None:
             presets = "backbone=vit_tiny, vit_small or vit_micro"
             raise InputError(f"arch=mae needs a vision transformer ({presets}), got {type(backbone).__name__}")
-        if not 0 < mask_ratio < 1:
-            raise InputError(f"arch.mask_ratio must lie between 0 and 1, got {mask_ratio}")
+        if decoder_width % decoder_heads or decoder_width % 4:
+            needs = f"a multiple of 4 and of arch.decoder_heads, {decoder_heads}"
+            raise InputError(f"arch.decoder_width must be {needs}, got {decoder_width}")
         patches = net.vit.patch_embed
         self.patch_size = patches.patch_size[0]
         values = self.patch_size**2 * patches.proj.in_channels
@@ -63,7 +72,7 @@ class MAE(Arch):
         self.predict = nn.Linear(decoder_width, values)
         for layer in (self.embed, self.predict):
             init_weights(layer)
-        self.seed = int(torch.randint(2**63 - 1, ()))
+        self.seed = int(torch.randint(2**63 - 1, (), device="cpu"))
         self.mask_ratio, self.normalize_target, self.colour = mask_ratio, normalize_target, colour
         self.optimization = optimization
 
@@ -73,6 +82,9 @@ class MAE(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """Mean squared error of the hidden patches' values."""
+        from lightly.models import utils
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
         (images,) = views
         net = transformer(self.backbone)
         assert net is not None
@@ -102,9 +114,11 @@ class MAE(Arch):
     def _mask(
         self, size: tuple[int, int], progress: float, device: torch.device
     ) -> tuple[Int[Tensor, "B shown"], Int[Tensor, "B hidden"]]:
+        from lightly.models.utils import random_token_mask
+
         key = sha256(f"mask {self.seed} {float(progress)!r}".encode()).digest()
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the accelerators too.
             torch.default_generator.manual_seed(int.from_bytes(key[:8]) >> 1)
-            shown, hidden = utils.random_token_mask((ranks.count() * size[0], size[1]), self.mask_ratio)
+            shown, hidden = random_token_mask((ranks.count() * size[0], size[1]), self.mask_ratio)
         return ranks.shard(shown).to(device), ranks.shard(hidden).to(device)

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._bank import Queue
-from lpla.encoders.arch._nt_xent import NTXent
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, Positive, Share, checked
+from lpla.encoders.arch._contrastive import NTXent
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class MoCo(Arch):
     """Lightly's head, and its loss and memory bank; all views that a network sees in one forward.
 
@@ -33,16 +32,20 @@ class MoCo(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        temperature: float,
-        queue_size: int,
-        symmetric: bool,
-        momentum: float,
-        final_momentum: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 512,
+        output_dim: Dimension = 128,
+        temperature: Positive = 0.1,
+        queue_size: Dimension = 4096,
+        symmetric: bool = True,
+        momentum: Share = 0.99,
+        final_momentum: Share = 0.99,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import MoCoProjectionHead
+
+        from lpla.encoders.arch._bank import Queue
+
         super().__init__()
         self.backbone = backbone
         self.projector = MoCoProjectionHead(backbone.features, hidden_dim, output_dim)

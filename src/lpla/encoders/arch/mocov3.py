@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
+from lpla.contracts.settings import Dimension, Positive, Share, checked
 from lpla.encoders import ranks
-from lpla.encoders.arch._multicrop import check_mode, forward
-from lpla.encoders.arch._slow import cosine_momentum, slow_copy
-from lpla.encoders.arch._transformer import neck
+from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
+from lpla.encoders.arch._multicrop import forward
+from lpla.encoders.arch._views import BatchNorm
+from lpla.encoders.backbone.vit import neck
 
 
+@checked
 class MoCoV3(Arch):
     """Lightly's MoCo heads as their documentation describes version 3; Lightly has neither an example nor the loss.
 
@@ -31,15 +34,17 @@ class MoCoV3(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        projector_layers: int,
-        temperature: float,
-        momentum: float,
-        final_momentum: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 1024,
+        output_dim: Dimension = 256,
+        projector_layers: Annotated[int, Ge(2), Le(100)] = 2,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.99,
+        final_momentum: Share = 1.0,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import MoCoProjectionHead
+
         super().__init__()
         self.backbone = backbone
         head = MoCoProjectionHead(backbone.features, hidden_dim, output_dim, projector_layers, batch_norm=True)
@@ -49,7 +54,7 @@ class MoCoV3(Arch):
         self.slow_projector = slow_copy(self.projector)
         self.temperature = temperature
         self.momentum, self.final_momentum = momentum, final_momentum
-        self.batch_norm = check_mode(batch_norm)
+        self.batch_norm: BatchNorm = batch_norm
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:

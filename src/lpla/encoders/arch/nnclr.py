@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import NNCLRPredictionHead
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._bank import Neighbours
-from lpla.encoders.arch._nt_xent import NTXent
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, Positive, checked
+from lpla.encoders.arch._contrastive import NTXent
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class NNCLR(Arch):
     """Lightly's loss, bank and prediction head, and the projector of two layers of its CIFAR-10 benchmark.
 
@@ -29,14 +28,19 @@ class NNCLR(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        prediction_dim: int,
-        temperature: float,
-        queue_size: int,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 2048,
+        output_dim: Dimension = 256,
+        prediction_dim: Dimension = 4096,
+        temperature: Positive = 0.5,
+        queue_size: Dimension = 4096,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import NNCLRPredictionHead
+        from lightly.models.modules.heads import ProjectionHead
+
+        from lpla.encoders.arch._bank import Neighbours
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

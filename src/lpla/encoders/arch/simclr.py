@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._dcl import DCL
-from lpla.encoders.arch._nt_xent import NTXent
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, Positive, checked
+from lpla.encoders.arch._contrastive import DCL, NTXent
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class SimCLR(Arch):
     """Lightly's head and NT-Xent loss; both views in one forward.
 
@@ -27,13 +27,15 @@ class SimCLR(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        temperature: float,
-        decoupled: bool,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 512,
+        output_dim: Dimension = 128,
+        temperature: Positive = 0.5,
+        decoupled: bool = False,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(),
     ) -> None:
+        from lightly.models.modules import SimCLRProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(backbone.features, hidden_dim, output_dim)

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from lightly.loss import NegativeCosineSimilarity
-from lightly.models.modules import SimSiamPredictionHead
-from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.contracts.settings import Dimension, checked
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 
+@checked
 class SimSiam(Arch):
     """Lightly's loss and prediction head, and the projector of two layers of its CIFAR-10 benchmark (as in the paper).
 
@@ -26,12 +25,16 @@ class SimSiam(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        prediction_dim: int,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 2048,
+        output_dim: Dimension = 2048,
+        prediction_dim: Dimension = 512,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = Optimization(reference_batch=None),
     ) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import SimSiamPredictionHead
+        from lightly.models.modules.heads import ProjectionHead
+
         super().__init__()
         self.backbone = backbone
         first = (backbone.features, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU())

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
 
+from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.loss import SwaVLoss
-from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Adam
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
-from lpla.encoders.arch._multicrop import MultiCrop, check_mode, forward
-from lpla.encoders.arch._transformer import neck
+from lpla.contracts.settings import Dimension, Positive, Share, checked
+from lpla.encoders.arch._multicrop import MultiCrop, forward
+from lpla.encoders.arch._views import BatchNorm
+from lpla.encoders.backbone.vit import neck
+
+OPTIMIZATION = Optimization(partial(Adam, weight_decay=1e-6), base_lr=0.001)
+"""lightly's CIFAR-10 benchmark."""
 
 
+@checked
 class SwAV(Arch):
     """Lightly's head, prototypes and loss, without the queue, which its CIFAR-10 benchmark does not use.
 
@@ -28,17 +36,20 @@ class SwAV(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        prototypes: int,
-        frozen_prototypes: float,
-        temperature: float,
-        sinkhorn_iterations: int,
-        sinkhorn_epsilon: float,
-        crops: MultiCrop,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 512,
+        output_dim: Dimension = 128,
+        prototypes: Dimension = 512,
+        frozen_prototypes: Share = 0.0,
+        temperature: Positive = 0.1,
+        sinkhorn_iterations: Annotated[int, Ge(0), Le(1000)] = 3,
+        sinkhorn_epsilon: Positive = 0.05,
+        crops: MultiCrop = MultiCrop(local_scale=(0.05, 0.14)),
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = OPTIMIZATION,
     ) -> None:
+        from lightly.loss import SwaVLoss
+        from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
+
         super().__init__()
         self.backbone = backbone
         self.projector = nn.Sequential(neck(backbone), SwaVProjectionHead(backbone.features, hidden_dim, output_dim))
@@ -46,7 +57,7 @@ class SwAV(Arch):
         self.criterion = SwaVLoss(temperature, sinkhorn_iterations, sinkhorn_epsilon, sinkhorn_gather_distributed=True)
         self.frozen_prototypes = frozen_prototypes
         self.crops = crops
-        self.batch_norm = check_mode(batch_norm)
+        self.batch_norm: BatchNorm = batch_norm
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:

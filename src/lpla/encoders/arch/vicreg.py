@@ -1,20 +1,25 @@
 """VICReg: two views alike, each dimension spread, no two dimensions correlated (Bardes et al., arXiv 2105.04906)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
-from lightly.loss.vicreg_loss import invariance_loss, variance_loss
-from lightly.models.modules import BarlowTwinsProjectionHead
+from lightly.utils.lars import LARS
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
 from lpla.contracts.inputs import Views
+from lpla.contracts.settings import Dimension, NonNegative, checked
 from lpla.encoders import ranks
-from lpla.encoders.arch._off_diagonal import off_diagonal
-from lpla.encoders.arch._views import set_batch_norm
+from lpla.encoders.arch._contrastive import off_diagonal
+from lpla.encoders.arch._views import BatchNorm, set_batch_norm
+
+OPTIMIZATION = Optimization(partial(LARS, momentum=0.9, weight_decay=1e-4, trust_coefficient=0.02), 0.3, 256, 10)
+"""solo-learn's CIFAR-10 configuration."""
 
 
+@checked
 class VICReg(Arch):
     """Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
 
@@ -27,14 +32,16 @@ class VICReg(Arch):
         backbone: Backbone,
         /,
         *,
-        hidden_dim: int,
-        output_dim: int,
-        invariance: float,
-        variance: float,
-        covariance: float,
-        batch_norm: str,
-        optimization: Optimization,
+        hidden_dim: Dimension = 512,
+        output_dim: Dimension = 512,
+        invariance: NonNegative = 25.0,
+        variance: NonNegative = 25.0,
+        covariance: NonNegative = 1.0,
+        batch_norm: BatchNorm = "joint",
+        optimization: Optimization = OPTIMIZATION,
     ) -> None:
+        from lightly.models.modules import BarlowTwinsProjectionHead
+
         super().__init__()
         self.backbone = backbone
         self.projector = BarlowTwinsProjectionHead(backbone.features, hidden_dim, output_dim)
@@ -48,6 +55,8 @@ class VICReg(Arch):
 
     def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
+        from lightly.loss.vicreg_loss import invariance_loss, variance_loss
+
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         z0, z1 = ranks.all_gather(z0), ranks.all_gather(z1)
         invariance = invariance_loss(z0, z1)

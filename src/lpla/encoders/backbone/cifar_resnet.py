@@ -1,19 +1,37 @@
 """ResNets for small images (3 x 3 stem, no pooling), from Lightly's ResNetGenerator (He et al., arXiv 1512.03385)."""
 
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models import ResNetGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.contracts.encoder import Backbone
-from lpla.contracts.inputs import InputError
-from lpla.encoders.backbone._maps import STAGES, stages_with_positions
+from lpla.contracts.inputs import UndefinedError
+from lpla.contracts.settings import checked
 
+MAPS_VERSION = 1
+"""Raise it when a change here changes the positions."""
 STEM = 1
 """What the stem divides an image's side by."""
-DEPTHS = (9, 18, 34, 50)
+STAGES = 4
 
 
+def stages_with_positions(side: int, stem: int) -> int:
+    """How many stages in a row, from the first, make maps of more than one position of images of `side` pixels.
+
+    The stem of a residual network divides the side by `stem`, the first stage keeps it, each later one halves it; all
+    round up. Raises UndefinedError if there is no such stage.
+    """
+    count = sum(side > stem * 2**stage for stage in range(STAGES))
+    if not count:
+        needs = f"a map of more than one position needs images of at least {stem + 1} pixels under this backbone"
+        raise UndefinedError(f"{needs}, got {side}")
+    return count
+
+
+@checked
 class CifarResNet(Backbone):
     """A depth and a width factor; the mean over positions is the feature.
 
@@ -21,10 +39,18 @@ class CifarResNet(Backbone):
     takes that network apart and loses it, so its figures are of networks without.
     """
 
-    def __init__(self, channels: int, /, *, depth: int, width: float, stem_relu: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        /,
+        *,
+        depth: Literal[9, 18, 34, 50] = 9,
+        width: Annotated[float, Ge(1 / 64), Le(64)] = 0.25,
+        stem_relu: bool = True,
+    ) -> None:
+        from lightly.models import ResNetGenerator
+
         super().__init__()
-        if depth not in DEPTHS:
-            raise InputError(f"backbone.depth must be one of {', '.join(map(str, DEPTHS))}, got {depth}")
         net = ResNetGenerator(f"resnet-{depth}", width=width)
         stem = net.conv1.out_channels
         # Lightly's stem takes three channels; greyscale images need their own.

@@ -1,26 +1,27 @@
 """ResNets for large images (7 x 7 stem, pooling), torchvision's, untrained (He et al., arXiv 1512.03385)."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
 
 from lpla.contracts.encoder import Backbone
-from lpla.contracts.inputs import InputError
-from lpla.encoders.backbone._maps import stages_with_positions
+from lpla.contracts.settings import checked
+from lpla.encoders.backbone.cifar_resnet import stages_with_positions
 
 STEM = 4
 """What the stem and its pooling divide an image's side by."""
-NETWORKS = {18: resnet18, 50: resnet50}
 
 
+@checked
 class ImagenetResNet(Backbone):
     """Depth 18 or 50; the mean over positions is the feature. A side of 32 pixels leaves a single position."""
 
-    def __init__(self, channels: int, /, *, depth: int) -> None:
+    def __init__(self, channels: int, /, *, depth: Literal[18, 50] = 18) -> None:
+        from torchvision import models
+
         super().__init__()
-        if depth not in NETWORKS:
-            raise InputError(f"backbone.depth must be {' or '.join(map(str, NETWORKS))}, got {depth}")
-        self.net = NETWORKS[depth](weights=None)
+        self.net: models.ResNet = getattr(models, f"resnet{depth}")(weights=None)
         self.features = self.net.fc.in_features
         # torchvision's stem takes three channels; greyscale images need their own, drawn as torchvision draws them.
         stem = self.net.conv1.out_channels

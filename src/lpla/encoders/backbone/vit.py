@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Literal
+
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
-from lightly.models.modules import MaskedVisionTransformerTIMM
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Backbone
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.settings import Dimension, checked
 
-POOLING = ("token", "mean")
+if TYPE_CHECKING:
+    from lightly.models.modules import MaskedVisionTransformerTIMM
+
+NECK_VERSION = 1
+"""Raise it when a change here changes the weights."""
 
 
+@checked
 class ViT(Backbone):
     """A width, a depth, heads and square patches; the feature is the class token, or the mean of the patches.
 
@@ -23,15 +30,25 @@ class ViT(Backbone):
     """
 
     def __init__(
-        self, channels: int, /, *, width: int, depth: int, heads: int, patch_size: int, image_size: int, pooling: str
+        self,
+        channels: int,
+        /,
+        *,
+        width: Dimension = 128,
+        depth: Annotated[int, Ge(1), Le(100)] = 4,
+        heads: Dimension = 4,
+        patch_size: Dimension = 2,
+        image_size: Annotated[int, Ge(1), Le(4096)] = 8,
+        pooling: Literal["token", "mean"] = "mean",
     ) -> None:
+        from lightly.models.modules import MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
         super().__init__()
         if width % heads or width % 4:
             raise InputError(f"backbone.width must be a multiple of 4 and of backbone.heads, {heads}, got {width}")
         if image_size % patch_size:
             raise InputError(f"backbone.image_size must be a multiple of patch_size, {patch_size}, got {image_size}")
-        if pooling not in POOLING:
-            raise InputError(f"backbone.pooling must be {' or '.join(POOLING)}, got {pooling}")
         vit = VisionTransformer(
             img_size=image_size,
             patch_size=patch_size,
@@ -68,6 +85,19 @@ class ViT(Backbone):
             needs = f"parts of an image need a side that patch_size, {self.patch_size}, divides"
             raise UndefinedError(f"{needs}, got {x.shape[-1]} for images of {side}")
         return self(x)
+
+
+def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
+    """The transformer within a backbone; None if it is a convolutional network."""
+    from lightly.models.modules import MaskedVisionTransformerTIMM
+
+    net = getattr(backbone, "net", None)
+    return net if isinstance(net, MaskedVisionTransformerTIMM) else None
+
+
+def neck(backbone: Backbone) -> nn.Module:
+    """What stands between the released feature and the heads: a transformer's final LayerNorm, otherwise nothing."""
+    return nn.Identity() if transformer(backbone) is None else nn.LayerNorm(backbone.features, eps=1e-6)
 
 
 def _check_size(patches: nn.Module, images: tuple[Tensor]) -> None:

@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+FIXED_ORDER_VERSION = 1
+"""Raise it when a change here changes the statistics."""
+
 
 def sum_in_fixed_order(x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
     """Sum over the last axis by folding it in half until one element is left."""

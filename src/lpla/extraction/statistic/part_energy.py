@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from lpla.contracts.evidence import Query, Statistic
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import InputError, Views, stream
 from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
 
 LARGE = 64
@@ -60,7 +60,7 @@ class PartEnergy(Statistic):
 
     def _references(self, positions: int) -> tuple[np.ndarray, np.ndarray]:
         """U and G over so many positions."""
-        draws = np.sort(np.random.default_rng(self.seed).standard_normal(positions))
+        draws = np.sort(stream("standard normal draws", self.seed).standard_normal(positions))
         density = np.exp(-(draws**2) / 2)
         return np.full(positions, 1 / positions), density / density.sum()
 

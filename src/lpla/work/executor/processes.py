@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
 from pebble import ProcessPool
 from threadpoolctl import threadpool_limits
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, Positive, checked
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ _held: list[FileLock] = []
 """A worker's slot, for as long as it lives."""
 
 
+@checked
 class Processes(Executor):
     """`workers` processes (None: `per_gpu` on each GPU; without GPUs one per 4 cores but at least 2).
 
@@ -50,19 +51,12 @@ class Processes(Executor):
     def __init__(
         self,
         *,
-        workers: int | None,
-        threads: int | None,
-        gpus: Sequence[int | str] | None,
-        per_gpu: int | str,
-        minutes: float | None,
+        workers: Count | None = None,
+        threads: Count | None = None,
+        gpus: Sequence[int | str] | None = None,
+        per_gpu: Literal["auto"] | Count = "auto",
+        minutes: Positive | None = None,
     ) -> None:
-        for name, value in {"workers": workers, "threads": threads}.items():
-            if value is not None and value < 1:
-                raise InputError(f"executor.{name} must be an integer >= 1 or null, got {value}")
-        if per_gpu != "auto" and not (isinstance(per_gpu, int) and per_gpu >= 1):
-            raise InputError(f"executor.per_gpu must be auto or an integer >= 1, got {per_gpu}")
-        if minutes is not None and minutes <= 0:
-            raise InputError(f"executor.minutes must be a number > 0 or null, got {minutes}")
         self._gpus = _visible() if gpus is None else list(map(str, gpus))
         self._workers, self._threads, self._per_gpu = workers, threads, per_gpu
         self._seconds = None if minutes is None else 60 * minutes

@@ -7,33 +7,38 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from threading import Thread
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from submitit import AutoExecutor, Job
 from submitit.core.utils import UncompletedJobError
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, Positive, Whole, checked
 
 LOOKS = 30
 """At its folder between two at the queue; a job that is twice absent there, without a result, is lost."""
 
 
+@checked
 class Slurm(Executor):
     """`cpus` and `gpus` of a node for `minutes` each; `folder` receives what the jobs write.
 
     `parameters` are further ones of sbatch, by their names (account, qos, ...).
     """
 
+    elsewhere: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
-        folder: str,
-        cpus: int,
-        gpus: int,
-        minutes: int,
-        partition: str | None,
-        parameters: Mapping[str, Any],
-        seconds_between_looks: float,
+        folder: str = "slurm/%j",
+        cpus: Count = 4,
+        gpus: Whole = 0,
+        minutes: Count = 240,
+        partition: str | None = None,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+        seconds_between_looks: Positive = 1.0,
     ) -> None:
         try:
             self._executor = AutoExecutor(folder, cluster="slurm")

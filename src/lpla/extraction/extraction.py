@@ -1,4 +1,4 @@
-"""Extraction: a Lightning callback that queries an encoder with every view of every image and keeps only statistics."""
+"""Extraction: an encoder is queried with every view of every image, and only statistics are kept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from lpla.contracts.encoder import Arch
+from lpla.contracts.encoder import Encoder
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError
 from lpla.encoders import ranks
@@ -30,13 +29,13 @@ from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pendin
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+OBSERVE_VERSION = 2
 """Raise it when a change here, or of what an encoder answers, changes the statistics."""
 Item = TypeVar("Item")
 
 
-class Extraction(pl.Callback):
-    """Observes `arch` on the images `index` of a data set after epoch `epoch` (None: its last), or when told to.
+class Extraction:
+    """Observes an encoder on the images `index` of a data set, as it is after epoch `epoch` (None: the last).
 
     `pixels` are the whole data set's, which may be a memory map. The peak of the memory is that of one chunk (of about
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
@@ -73,43 +72,31 @@ class Extraction(pl.Callback):
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
+        self.device = torch.device("cpu")
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as it is after the epoch."""
-        if trainer.current_epoch + 1 == self.epoch:
-            self._observe_module(pl_module)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Observe the encoder as training leaves it."""
-        if self.epoch is None:
-            self._observe_module(pl_module)
-
-    def _observe_module(self, module: pl.LightningModule) -> None:
-        assert isinstance(module.arch, Arch)
-        self.observe(module.arch, module.device)
-
-    def observe(self, arch: Arch, device: torch.device) -> dict[str, Extracted]:
+    def observe(self, encoder: Encoder, device: torch.device) -> dict[str, Extracted]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
-        training = arch.training
-        arch.to(device).eval()
+        training = encoder.training
+        encoder.to(device).eval()
+        self.device = device
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
-            self.axes = self._find_axes(arch, device)
+            self.axes = self._find_axes(encoder, device)
         self.axes = {layer: axes.to(device) for layer, axes in self.axes.items()}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
-        fast = compiled(arch, backend_on(device, self.compile_on_cuda), training=False)
-        with folded(arch, lambda: arch.encode(example)), fast, torch.inference_mode():
+        fast = compiled(encoder, backend_on(device, self.compile_on_cuda), training=False)
+        with folded(encoder, lambda: encoder.encode(example)), fast, torch.inference_mode():
             # While what a turn found is written, the device has the next one to go on with.
-            for images, coming in one_behind(self._turns(arch, device)):
+            for images, coming in one_behind(self._turns(encoder, device)):
                 for part in itertools.chain.from_iterable(ranks.gather([one.arrived() for one in coming])):
                     self._keep(part, found)
                 self._count(images)
-        arch.train(training)
+        encoder.train(training)
         self.result = {layer: pending.observed() for layer, pending in found.items()}
         return self.result
 
-    def _find_axes(self, arch: Arch, device: torch.device) -> dict[str, Axes]:
+    def _find_axes(self, encoder: Encoder, device: torch.device) -> dict[str, Axes]:
         """A first pass over the clean views; computed by rank 0 alone, so that all ranks have the same bits."""
         first = Extraction(
             self.pixels,
@@ -124,7 +111,7 @@ class Extraction(pl.Callback):
             bfloat16=self.bfloat16,
             compile_on_cuda=self.compile_on_cuda,
         )
-        clean = first.observe(arch, device)
+        clean = first.observe(encoder, device)
         self.forwards += first.forwards
         found = {layer: Axes.of(observed.values[PrincipalAxes.name]) for layer, observed in clean.items()}
         shutil.rmtree(first.folder)
@@ -134,21 +121,21 @@ class Extraction(pl.Callback):
         """Where the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
-    def _turns(self, arch: Arch, device: torch.device) -> Iterator[tuple[int, list[PendingCopy]]]:
+    def _turns(self, encoder: Encoder, device: torch.device) -> Iterator[tuple[int, list[PendingCopy]]]:
         """A chunk for every rank: the images of all, and what comes of this rank's."""
         chunks = self.index.split(self._chunk_size())
         for first in range(0, len(chunks), ranks.count()):
             turn = chunks[first : first + ranks.count()]
             mine = turn[ranks.number() : ranks.number() + 1]
-            yield sum(map(len, turn)), [piece for i in mine for piece in self._observe_in_pieces(arch, i, device)]
+            yield sum(map(len, turn)), [piece for i in mine for piece in self._observe_in_pieces(encoder, i, device)]
 
-    def _observe_in_pieces(self, arch: Arch, index: Tensor, device: torch.device) -> list[PendingCopy]:
+    def _observe_in_pieces(self, encoder: Encoder, index: Tensor, device: torch.device) -> list[PendingCopy]:
         """The chunk, in as many pieces as the device's memory asks for: no embedding depends on its company."""
         parts = []
         while len(index):
             piece = index[: self.most]
             try:
-                parts.append(self._observe_chunk(arch, piece, device))
+                parts.append(self._observe_chunk(encoder, piece, device))
             except torch.OutOfMemoryError as full:
                 self._halve(len(piece), device, full)
             else:
@@ -167,10 +154,10 @@ class Extraction(pl.Callback):
         """Images; no more than a rank's share, so that none is idle."""
         return max(1, min(self.batch_size // self.query.queries, math.ceil(len(self.index) / ranks.count())))
 
-    def _observe_chunk(self, arch: Arch, index: Tensor, device: torch.device) -> PendingCopy:
+    def _observe_chunk(self, encoder: Encoder, index: Tensor, device: torch.device) -> PendingCopy:
         views = self.views.chunk(self.pixels, index, self.query, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            embeddings = answers(arch, views, self.query, self.pixels.shape[-1])
+            embeddings = answers(encoder, views, self.query, self.pixels.shape[-1])
         return PendingCopy({layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}, device)
 
     def _statistics(self, layer: str, embedding: Tensor, images: int) -> dict[str, Tensor]:

@@ -1,62 +1,12 @@
-"""Pool the train and test parts of a torchvision data set into one Images, with torchvision's own checksums."""
+"""What an archive must hold: which of its parts are taken, and sentences for files that are absent or damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from jaxtyping import Int, UInt8
-from torchvision import datasets
-
-from lpla.contracts.inputs import Images, InputError
-
-Part = tuple[UInt8[np.ndarray, "N C H W"], Int[np.ndarray, " N"]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What torchvision reads, where it looks for it, and what it must find there."""
-
-    name: str
-    place: str
-    """A file or folder in data.root that is there if the data set is."""
-    url: str
-    counts: dict[str, int]
-    """Images of the parts `train` and `test`."""
-    shape: tuple[int, int, int]
-    read: Callable[[str, str, bool], Part]
-    """(data.root, part, download) -> the pixels and labels of a part."""
-
-
-def load_pool(source: Source, root: str, download: bool, part: str) -> Images:
-    """The training images, then (part=pooled) the test images; raises InputError with the remedy if they are not there.
-
-    Damaged files and files of other counts or shapes are refused too.
-    """
-    names = parts_of(part, ("train", "test"), ("train",))
-    place = Path(root).expanduser() / source.place
-    need(source.name, place, source.url, download)
-    with readable(source.name, place, source.url):
-        parts = [source.read(str(Path(root).expanduser()), name, download) for name in names]
-    for name, (pixels, labels) in zip(names, parts, strict=True):
-        verify(source.name, name, place, (source.counts[name], *source.shape), (pixels.shape, labels.shape))
-    pixels = np.concatenate([pixels for pixels, _ in parts])
-    labels = np.concatenate([labels for _, labels in parts]).astype(np.int64)
-    return Images(source.name, torch.from_numpy(pixels), torch.from_numpy(labels))
-
-
-def read_cifar(kind: type[datasets.CIFAR10]) -> Callable[[str, str, bool], Part]:
-    """The reader of CIFAR-10 or CIFAR-100."""
-
-    def read(root: str, part: str, download: bool) -> Part:
-        found = kind(root, train=part == "train", download=download)
-        return np.ascontiguousarray(found.data.transpose(0, 3, 1, 2)), np.asarray(found.targets)
-
-    return read
+from lpla.contracts.inputs import InputError
 
 
 def parts_of(part: str, pooled: Sequence[str], train: Sequence[str]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The same augmentations by Lightly's own transforms, one image at a time: a slow oracle of `apply`, and a baseline.
+"""The same augmentations by Lightly's own transforms, one image at a time: a slow oracle of `lpla.data.augment.apply`.
 
 Source: lightly.transforms.SimCLRViewTransform (torchvision's operations and Pillow's blur, on 8-bit images).
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Compose, RandomResizedCrop, Resize
 from torchvision.transforms.v2.functional import to_pil_image
 
-from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.inputs import Views
 from lpla.data.augment.views import check
 
 
@@ -30,12 +30,10 @@ def augment(
     """View number `view` of each image, its index being `stream`: pixels in [0, 1], not standardised.
 
     A view depends on (seed, image, view) alone, but is not the one that `apply.augment` draws from them. Raises
-    InputError if `spec` cannot be applied to images of this shape.
+    InputError if `spec` cannot be applied to images of this shape; they have 1 or 3 channels.
     """
     channels, height, width = pixels.shape[1:]
     check(spec, channels, height, width)
-    if channels not in (1, 3):
-        raise InputError(f"train.augment must be ours for images of {channels} channels, got lightly (only 1 or 3)")
     apply = transform(spec, height, width)
     views = []
     with _generators_restored():

@@ -1,0 +1,199 @@
+"""What is checked of an audit's settings before any work: their types, what goes together, what counts allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import psutil
+import torch
+from annotated_types import Ge, Le
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lpla.contracts.evidence import Attack, Labelled
+from lpla.contracts.inputs import Images, InputError, UndefinedError, Views
+from lpla.contracts.settings import Count, Order, Part, Seed, SettingError, Settings, Whole, check_arguments, read
+from lpla.contracts.settings import shown as written
+from lpla.data.augment import views as augmentation
+from lpla.work.recipe import Config, Unit, load_images, plug_in
+
+if TYPE_CHECKING:
+    from lpla.auditing.plan import Plan
+
+PlugIn = dict[str, Any]
+COPIES = 3
+"""Of an encoder's weights, at the least: themselves, their gradients and an optimiser's average of these."""
+LABELS = ("p", "queries")
+"""Settings of an attack by which its rows are labelled: they follow the audit's own."""
+
+
+class _Train(Settings):
+    batch_size: Count
+    compile: Literal["never", "auto"]
+
+
+class _Checkpoint(Settings):
+    every: Count
+
+
+class _Observe(Settings):
+    queries: Count
+    batch_size: Count
+    precision: Literal["32-true", "bf16-mixed"]
+    cache_mb: Whole
+    statistics: list[PlugIn]
+    every: Count | None
+
+
+class _Utility(Settings):
+    images: Whole
+    k: Count
+
+
+class _Knowledge(Settings):
+    kind: Literal["shadows", "one_shadow", "known_nonmembers", "few_labels"]
+    images: Count
+    dataset: str
+    arch: str
+    views: str
+
+
+class _Data(Settings):
+    root: str
+    download: bool
+    cache: str
+
+
+class _Report(Settings):
+    images: bool
+    names: bool = False
+
+
+class AuditSettings(Settings):
+    """Every setting of `conf/config.yaml`; the groups' own are checked by the constructors of their options."""
+
+    arch: PlugIn
+    backbone: PlugIn
+    dataset: PlugIn
+    split: PlugIn
+    attack: PlugIn
+    defense: PlugIn
+    trainer: PlugIn
+    executor: PlugIn
+    logger: PlugIn | None
+    views: PlugIn | None = None
+    p: Order
+    ps: list[Order]
+    queries: Count
+    shadows: Annotated[int, Ge(0), Le(10_000)]
+    members: Count
+    epochs: Whole
+    seed: Seed
+    layer: str
+    store: str
+    train: _Train
+    checkpoint: _Checkpoint
+    observe: _Observe
+    utility: _Utility
+    knowledge: _Knowledge
+    permutations: Annotated[int, Ge(1), Le(1_000_000)]
+    prior: Part
+    data: _Data
+    report: _Report
+
+
+def typed(config: DictConfig) -> Config:
+    """The settings as plain data, references resolved.
+
+    Raises InputError, one sentence, for an unknown setting, for one of another type or beyond its bounds, for plug-ins
+    that do not take theirs, and for settings that do not go together.
+    """
+    try:
+        settings: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as unresolved:
+        raise InputError(" ".join(str(unresolved).split())) from unresolved
+    read(AuditSettings, settings)
+    for name in ("arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"):
+        if not isinstance(settings[name].get("_target_"), str):
+            raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
+    if views := settings.pop("views", None):
+        # In place of those that suit the data set's images.
+        settings["dataset"] |= {"train_views": views, "query_views": views}
+    for name in ("train_views", "query_views"):
+        plug_in(settings["dataset"].get(name) or {}, setting=f"dataset.{name}")
+    for group in ("arch", "backbone", "executor"):
+        _check_plug_in(settings[group])
+    _check_labels(settings)
+    return settings
+
+
+def check_arch(settings: Config) -> None:
+    """Raise InputError where the framework cannot be trained with these epochs and batches."""
+    arch = plug_in(settings["arch"], partial=True)
+    warmup = settings["arch"].get("optimization", {}).get("warmup_epochs", 0)
+    if warmup > settings["epochs"] > 0:
+        most = f"at most epochs, which is {settings['epochs']}"
+        raise InputError(f"arch.optimization.warmup_epochs must be {most}, got {warmup}")
+    fewest, size = arch.func.smallest_batch, settings["train"]["batch_size"]
+    if size < fewest:
+        raise InputError(f"train.batch_size must be at least {fewest} for this framework, got {size}")
+
+
+def check_views(views: Mapping[str, Views], images: Images) -> None:
+    """Raise InputError where an augmentation cannot be applied to the images; `views` go by their setting's name."""
+    for setting, spec in views.items():
+        try:
+            augmentation.check(spec, *images.pixels.shape[1:])
+        except InputError as impossible:
+            raise InputError(f"{setting}.{impossible}") from impossible
+
+
+def check_learning(plan: Plan, attack: Attack) -> None:
+    """Raise InputError where the attack could not learn from what is known, which the counts say before any training.
+
+    An attack that does not exist under these settings passes: its row is empty and says why.
+    """
+    try:
+        if plan.knowledge.kind == "known_nonmembers":
+            attack.check_nonmembers(plan.knowledge.images)
+        elif plan.knowledge.kind == "few_labels":
+            index, inside = plan.membership.index[plan.labelled], plan.membership.inside[0][plan.labelled]
+            attack.check([Labelled(index, {}, inside)])
+        else:
+            shadows = plan.encoders.shadows
+            attack.check([Labelled(-1 - s.index if s.foreign else s.index, {}, s.inside) for s in shadows])
+    except UndefinedError:
+        return
+
+
+def check_networks(units: Iterable[Unit]) -> None:
+    """Build one network of every kind, on no device, and show its backbone an image: what cannot be is InputError."""
+    for unit in {str((unit.arch, unit.backbone, unit.dataset)): unit for unit in units}.values():
+        channels, height, width = load_images(unit.dataset).pixels.shape[1:]
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                backbone = plug_in(unit.backbone, partial=True)(channels)
+                backbone.eval()(torch.empty(1, channels, height, width))
+                arch = plug_in(unit.arch, partial=True)(backbone)
+        except (RuntimeError, TypeError, ArithmeticError) as impossible:
+            message = " ".join(str(impossible).split())
+            raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
+        needed = COPIES * sum(4 * one.numel() for one in arch.state_dict().values() if isinstance(one, torch.Tensor))
+        if needed > (there := psutil.virtual_memory().total):
+            sizes = f"this machine's {there / 2**30:.0f} GiB, got {needed / 2**30:.0f} GiB"
+            raise InputError(f"arch and backbone must have weights, gradients and an optimiser that fit into {sizes}")
+
+
+def _check_plug_in(config: Config) -> None:
+    """Hold the constructor to its settings without calling it."""
+    made = plug_in(config, partial=True)
+    check_arguments(made.func, made.keywords)
+
+
+def _check_labels(settings: Config) -> None:
+    for name in LABELS:
+        own = settings["attack"].get(name, settings[name])
+        if own != settings[name]:
+            problem = f"follows {name}, by which rows are labelled: set {name}={written(own)} instead"
+            raise SettingError(("attack", name), problem)

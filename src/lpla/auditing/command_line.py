@@ -1,0 +1,94 @@
+"""Mistakes on the command line, which Hydra finds before a job begins: one sentence each, with the most similar key."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+CONF = Path(__file__).parents[1] / "conf"
+WHOLE_ERRORS = "HYDRA_FULL_ERROR"
+"""The environment's variable at which Hydra raises what it finds; otherwise it prints several lines and ends."""
+SWEEP = ("-m", "--multirun")
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Within, a command line that Hydra cannot use ends the process with one sentence; `-m` may stand anywhere.
+
+    A user who has set HYDRA_FULL_ERROR=1 gets the whole stack.
+    """
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in SWEEP)
+    if os.environ.get(WHOLE_ERRORS) == "1":
+        yield
+        return
+    os.environ[WHOLE_ERRORS] = "1"
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as mistake:
+        print(f"error: {explain(mistake, sys.argv[1:])}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        job_begins()
+
+
+def job_begins() -> None:
+    """Say that the command line was understood: from here on errors are the job's."""
+    os.environ.pop(WHOLE_ERRORS, None)
+
+
+def explain(mistake: Exception, arguments: Sequence[str]) -> str:
+    """The sentence on a command line of these arguments that Hydra refused."""
+    said = " ".join(str(mistake).split())
+    if isinstance(mistake, OverrideParseException):
+        return _quoted(mistake.override)
+    if found := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", said):
+        return f"{_quoted(found[1])}; several values to sweep need -m"
+    if found := re.search(r"Could not override '([^']+)'", said):
+        key = found[1]
+        if close := get_close_matches(key, sorted(_known(arguments)), n=1, cutoff=0.6):
+            return f"{key} is no setting; did you mean {close[0]}?"
+        return f"{key} is no setting of this audit; `--help` shows them all"
+    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
+        options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
+        close = get_close_matches(found[2], options, n=1, cutoff=0.6)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
+    return said
+
+
+def _quoted(override: str | None) -> str:
+    """How a value with a character that Hydra reads as its own is written."""
+    key, _, value = str(override).partition("=")
+    return f"a value with a comma, an equals sign, a space or the like must be quoted twice: '{key}=\"{value}\"'"
+
+
+def _known(arguments: Sequence[str]) -> set[str]:
+    """Every setting under the options that are chosen, at any depth, and every group."""
+    groups = {folder.name for folder in CONF.iterdir() if any(folder.glob("*.yaml"))}
+    chosen = []
+    for argument in arguments:
+        group, _, option = argument.partition("=")
+        if group in groups and (CONF / group / f"{option}.yaml").exists():
+            chosen.append(argument)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        return groups | set(_keys(compose("config", chosen)))
+
+
+def _keys(config: Any, above: str = "") -> Iterator[str]:
+    if isinstance(config, DictConfig):
+        for key in config:
+            yield f"{above}{key}"
+            yield from _keys(config._get_node(key), f"{above}{key}.")

@@ -1,0 +1,113 @@
+"""Whether scores leak membership: two exact tests of "no leak", and what they say over many rows (our section 9.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import ndtr
+from scipy.stats import rankdata
+
+from lpla.metrics.roc import leak_p_value, lowest_fpr, sides
+
+LEVEL = 0.0125
+"""Of each of the two tests, so that a row without a leak is called leaking with probability 2.5 % at most."""
+EXACT_BELOW = 40
+"""Images, members and non-members together, below which the rank test counts all memberships; above it is normal."""
+FALLBACK_FPR = 0.05
+"""Of the tail test where the non-members are too few for any true-positive rate worth a number."""
+
+
+@dataclass(frozen=True)
+class LeakTest:
+    """One-sided p-values of "no leak" by all ranks and by the highest ranks, and whether they could have been small.
+
+    `separation` is the AUC less 0.5 in standard errors of an AUC without a leak.
+    """
+
+    p_rank: float
+    p_tail: float
+    tail_fpr: float
+    separation: float
+    undecided: str | None
+    """The sentence that says why no membership whatever of these scores could be called a leak; None: one could."""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether one of the two tests rejects "no leak"."""
+        return not self.undecided and min(self.p_rank, self.p_tail) < LEVEL
+
+    @property
+    def p(self) -> float:
+        """The p-value of both tests together (Bonferroni)."""
+        return min(1.0, 2 * min(self.p_rank, self.p_tail))
+
+
+def leak_test(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> LeakTest:
+    """Both tests on the scores (higher = member) of one row, at any number of images."""
+    inside, outside = sides(score, member)
+    fpr = lowest_fpr(len(outside)) or FALLBACK_FPR
+    return LeakTest(
+        rank_p_value(score, member),
+        leak_p_value(score, member, fpr),
+        fpr,
+        separation(score, member),
+        _undecided(score, len(inside), len(outside), fpr),
+    )
+
+
+def _undecided(score: Float[np.ndarray, " N"], members: int, nonmembers: int, fpr: float) -> str | None:
+    counts = f"{members} members against {nonmembers} non-members"
+    if min(members, nonmembers) < 2:
+        return f"no test is possible with one image on a side ({counts})"
+    if score.min() == score.max():
+        return f"no test is possible, as all scores are equal ({counts})"
+    # The largest leak that these scores could show: their highest are the members'.
+    best = np.argsort(np.argsort(score, kind="stable"), kind="stable") >= nonmembers
+    if min(rank_p_value(score, best), leak_p_value(score, best, fpr)) < LEVEL:
+        return None
+    return f"no test is possible: scores like these would not be significant in any order ({counts})"
+
+
+def separation(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+    """AUC less 0.5 over its standard error without a leak, corrected for ties (Mann & Whitney 1947); 0 if all tie."""
+    inside, outside = sides(score, member)
+    m, n = len(inside), len(outside)
+    ranks = rankdata(np.concatenate([inside, outside]))
+    error = math.sqrt(ranks.var() / (m * n * (m + n - 1)))
+    area = (ranks[:m].sum() - m * (m + 1) / 2) / (m * n)
+    return float((area - 0.5) / error) if error else 0.0
+
+
+def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+    """One-sided p-value of "no leak" from all ranks: the probability of an AUC as high, all orders being equal.
+
+    Exact by counting memberships below `EXACT_BELOW` images, else by the normal law of the rank sum.
+    """
+    if len(score) >= EXACT_BELOW:
+        return float(ndtr(-separation(score, member)))
+    sides(score, member)
+    doubled = np.rint(2 * rankdata(score)).astype(int)
+    ways = _rank_sums(doubled, int(member.sum()))
+    return float(ways[doubled[member].sum() :].sum() / ways.sum())
+
+
+def _rank_sums(doubled: Int[np.ndarray, " N"], members: int) -> Int[np.ndarray, " S"]:
+    """In how many ways `members` of these images have each sum of (doubled mid-) ranks."""
+    ways = np.zeros((members + 1, int(doubled.sum()) + 1), dtype=np.int64)
+    ways[0, 0] = 1
+    for rank in doubled:
+        ways[1:, rank:] += ways[:-1, :-rank].copy()
+    return ways[members]
+
+
+def holm(p: Sequence[float]) -> Float[np.ndarray, " R"]:
+    """Adjusted p-values (Holm 1979): those below 5 % hold a false one with probability 5 % at most."""
+    found = np.asarray(p, dtype=float)
+    order = np.argsort(found, kind="stable")
+    adjusted = np.empty(len(found))
+    adjusted[order] = np.minimum(np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1)), 1.0)
+    return adjusted

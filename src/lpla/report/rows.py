@@ -1,0 +1,128 @@
+"""Result rows as data: read from what jobs left, told apart by their choices, written as CSV; imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lpla.contracts.result import columns, from_json
+
+Row = Mapping[str, Any]
+SETTINGS = "settings"
+"""A job's overrides that are no column of their own (see `read_rows`): a choice beside those of `AuditResult`."""
+
+
+def choices() -> list[str]:
+    """What a row may differ in from another: the choices that a table shows, and the settings without a column."""
+    return [*columns("choice", headed=True), SETTINGS]
+
+
+def target_choices() -> list[str]:
+    """The choices that make the target, and so none of the attacker's."""
+    return [name for name, one in columns("choice").items() if one.whose == "target"]
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of every `result.json` below a job's or a sweep's folder, in the order of the jobs.
+
+    `settings` are a job's overrides that are no column of their own, less those that all jobs share.
+    """
+    rows = []
+    for file in sorted(folder.rglob("result.json"), key=lambda file: _job_number(file.parent)):
+        job = {"job": file.parent.name, SETTINGS: _settings(file.parent)}
+        rows += [job | row for row in _load(file)]
+    shared = set[str]().union(*(row[SETTINGS] for row in rows)).intersection(*(row[SETTINGS] for row in rows))
+    return [row | {SETTINGS: [one for one in row[SETTINGS] if one not in shared]} for row in rows]
+
+
+def _load(file: Path) -> list[dict[str, Any]]:
+    """A job's rows; one that says so where the file is damaged."""
+    try:
+        return from_json(file.read_text())
+    except ValueError as damage:
+        return [{"error": f"{file} cannot be read: {damage}"}]
+
+
+def as_given(overrides: Any) -> list[str]:
+    """Overrides as they were given: a reference among them (seed=${shadows}) is one to the job's settings."""
+    return list(map(str, OmegaConf.to_container(OmegaConf.create(overrides), resolve=False)))
+
+
+def _settings(job: Path) -> list[str]:
+    file = job / ".hydra" / "overrides.yaml"
+    if not file.exists():
+        return []
+    overrides, known = as_given(OmegaConf.load(file)), choices()
+    return sorted(one for one in overrides if one.partition("=")[0].lstrip("+~") not in known)
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """All columns of all rows; an empty cell is a value that was not measurable (see its `notes`)."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "; ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()})
+    return out.getvalue()
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write `csv_text` to a file."""
+    with path.open("w", newline="") as out:
+        out.write(csv_text(rows))
+
+
+def differing(rows: Sequence[Row], among: Sequence[str] | None = None) -> list[str]:
+    """The choices, of all or of those named, in which the rows differ."""
+    return [c for c in among or choices() if len({cell(row.get(c)) for row in rows}) > 1]
+
+
+def chosen_columns(rows: Sequence[Row]) -> list[str]:
+    """The choices that tell one row from another; always the layer."""
+    different = differing(rows)
+    return [c for c in choices() if c in different or c == "layer"]
+
+
+def cell(value: object) -> str:
+    """A choice as it is printed."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "-" if value is None or value == "" else str(value)
+
+
+def number(value: float | None) -> str:
+    """A figure in three decimals, without the leading zero."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A figure and its bounds."""
+    return "-" if value is None else f"{number(value)} [{number(low)} {number(high)}]"
+
+
+def label(row: Row, names: Sequence[str]) -> str:
+    """A row by what it was chosen to be."""
+    return " ".join(cell(row.get(c)) if c in ("layer", SETTINGS) else f"{c}={cell(row.get(c))}" for c in names)
+
+
+def short_label(row: Row, names: Sequence[str]) -> str:
+    """The same for a legend: no empty choices, no names of choices that explain themselves, nothing that follows."""
+    known = columns("choice")
+    words = []
+    for name in names:
+        value = cell(row.get(name))
+        if value != "-" and not (name in known and known[name].whose == "fit"):
+            words.append(value if name == SETTINGS or known[name].plain else f"{name}={value}")
+    return " ".join(words)
+
+
+def _job_number(folder: Path) -> tuple[int, str]:
+    return (int(folder.name), "") if folder.name.isdigit() else (0, str(folder))

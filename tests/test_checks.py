@@ -1,0 +1,144 @@
+"""What a plan refuses before any encoder is trained, and that nothing it is told ends in a stack trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import tiny_audit
+from omegaconf import DictConfig, OmegaConf
+from tiny_audit import TINY, Ran, tiny_config
+
+from lpla.auditing.checks import check_networks
+from lpla.auditing.plan import Plan, plan
+from lpla.contracts.inputs import InputError
+
+Tiny = Callable[..., Plan]
+
+REFUSED = {
+    "p=null": "p must be a number > 0 or inf, got null",
+    "attack.p=3": "attack.p follows p, by which rows are labelled: set p=3 instead",
+    "attack=ensemble attack.queries=7": "attack.queries follows queries, .* set queries=7 instead",
+    "+train.lr=1": "train.lr is no setting; there are batch_size, compile",
+    "+observe.foo=1": "observe.foo is no setting; there are batch_size, .*",
+    "+data.rot=x": r"data.rot is no setting; did you mean root\?",
+    "+epoch=5": r"epoch is no setting; did you mean epochs\?",
+    "+arch.temprature=1": r"arch.temprature is no setting; did you mean temperature\?",
+    "arch.optimization.warmup_epochs=9": "arch.optimization.warmup_epochs must be at most epochs, which is 2, got 9",
+    "train.batch_size=1": "train.batch_size must be at least 2 for this framework, got 1",
+    "attack=encodermi_v knowledge.kind=few_labels knowledge.images=4": "attack.training needs members and .*",
+    "attack=gmm attack.components=500": "attack.components=500 needs as many members' .* got 80",
+    "attack.likelihood=lira shadows=2": "attack.likelihood=lira needs every image in at least 2 shadows .* got 2 .*",
+    "attack.likelihood=hier shadows=2": "attack.likelihood=hier needs at least 4 shadows .* got 2",
+    "knowledge.kind=known_nonmembers knowledge.images=5": "knowledge.images must give at least 20 known .* got 5",
+    "attack.norms=joint knowledge.kind=known_nonmembers": "attack.norms must be single without shadows, .* got joint",
+    "knowledge.views=simclr": "knowledge.views.saturation must be 0 for images of 1 channel, got 0.8",
+    "views=simclr": "dataset.train_views.saturation must be 0 for images of 1 channel, got 0.8",
+    "dataset.query_views.hue=x": "dataset.query_views.hue must be a number from 0 to 0.5, got 'x'",
+    "executor=processes executor.workers=0": "executor.workers must be an integer >= 1 or null, got 0",
+    "backbone.width=0": "backbone.width must be a number from 0.015625 to 64, got 0",
+    "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
+}
+
+
+@pytest.mark.parametrize("given", REFUSED)
+def test_a_plan_refuses_in_one_sentence(tiny: Tiny, given: str) -> None:
+    with pytest.raises(InputError, match=f"^{REFUSED[given]}$") as error:
+        tiny(*given.split())
+    assert "\n" not in str(error.value)
+
+
+def test_what_can_be_learnt_from_is_accepted(tiny: Tiny) -> None:
+    for given in ("attack.p=2", "attack=encodermi_v", "attack=gmm", "attack=quantile", "split=disjoint", "shadows=2"):
+        tiny(given)
+    tiny("arch.optimization.warmup_epochs=2")
+    tiny("attack=encodermi_v", "knowledge.kind=few_labels", "knowledge.images=20")
+
+
+def test_chosen_views_stand_in_for_the_data_sets_own(tiny: Tiny) -> None:
+    chosen = tiny("views=crops")
+    for views in (chosen.encoders.target.unit.regime.views, chosen.full_query.views):
+        assert (views.crop_scale, views.flip, views.jitter) == ((0.2, 1.0), 0.5, 0.0)
+    assert chosen.encoders.target.unit.encoder_parts != tiny().encoders.target.unit.encoder_parts
+
+
+def test_an_attack_that_compares_an_image_with_itself_has_an_empty_row_under_few_labels(
+    cli: Callable[..., Ran],
+) -> None:
+    ran = cli(*TINY, "attack=rmia", "knowledge.kind=few_labels", "knowledge.images=10", "layer=backbone")
+    (row,) = json.loads((ran.folder / "result.json").read_text())
+    assert ran.code == 0 and row["auc"] is None
+    assert "needs a target that holds the shadows' images" in " ".join(row["notes"])
+
+
+def bare_config(*overrides: str) -> DictConfig:
+    """The tiny configuration without its settings of framework and backbone, with `overrides`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_audit, "TINY", [one for one in TINY if not one.startswith(("arch.", "backbone."))])
+        return tiny_config(*overrides, "arch.optimization.warmup_epochs=1")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("arch=mae backbone=resnet9", "arch=mae needs a vision transformer"),
+        ("backbone=vit_micro backbone.width=18", "backbone.width must be a multiple of 4"),
+        ("backbone=vit_micro backbone.patch_size=3 backbone.image_size=9", "backbone.patch_size must divide"),
+        ("arch.hidden_dim=1000000 arch.output_dim=1000000", "must have weights, gradients and an optimiser that fit"),
+    ],
+)
+def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check_networks(plan(bare_config(*given.split())).units)
+    check_networks(plan(bare_config("backbone=vit_micro")).units)
+
+
+VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]
+OPTIONS = ["", "arch=dino", "arch=mae", "arch=moco", "backbone=vit_micro", "attack=encodermi_v", "attack=ensemble"]
+OPTIONS += ["attack=gmm", "attack=quantile", "attack=rmia", "attack=partcrop", "executor=processes", "split=disjoint"]
+
+
+def leaves(config: Any, above: str = "") -> Iterator[str]:
+    """The dotted name of every setting and of every group of settings."""
+    for key in config:
+        name = f"{above}{key}"
+        yield name
+        inner = config._get_node(key)
+        if isinstance(inner, DictConfig):
+            yield from leaves(inner, f"{name}.")
+
+
+def tried(option: str, names: Callable[[str], bool]) -> Iterator[tuple[str, Any, DictConfig]]:
+    """A configuration for every setting and every value."""
+    whole = bare_config(*option.split())
+    for name in filter(names, dict.fromkeys(leaves(whole))):
+        for value in VALUES:
+            config = whole.copy()
+            OmegaConf.set_struct(config, False)
+            OmegaConf.update(config, name, value, merge=False)
+            yield name, value, config
+
+
+def check(name: str, value: Any, config: DictConfig) -> None:
+    try:
+        plan(config)
+    except InputError as error:
+        assert "\n" not in str(error), (name, value, str(error))
+    except Exception as escaped:
+        raise AssertionError(f"{name}={value!r} ends in {type(escaped).__name__}: {escaped}") from escaped
+
+
+def test_a_setting_of_any_type_ends_in_a_plan_or_in_one_sentence() -> None:
+    chosen = ("p", "arch.temperature", "arch.optimization.base_lr", "knowledge.images", "attack")
+    for name, value, config in tried("", lambda name: name in chosen):
+        check(name, value, config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_setting_of_every_type_ends_in_a_plan_or_in_one_sentence(option: str) -> None:
+    group = option.partition("=")[0]
+    for name, value, config in tried(option, lambda name: not option or name.partition(".")[0] == group):
+        check(name, value, config)

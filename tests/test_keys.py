@@ -1,0 +1,311 @@
+"""Keys: what a number depends on and nothing about where the code lives; a defence is where its effect is."""
+
+import ast
+import importlib
+import inspect
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_audit import ROOT, tiny_config
+from torch import Tensor
+
+from lpla.auditing.plan import Plan, plan
+from lpla.contracts import encoder
+from lpla.contracts.encoder import Defense, Optimization
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Views
+from lpla.encoders.arch import simclr
+from lpla.encoders.arch.simclr import SimCLR
+from lpla.encoders.backbone.cifar_resnet import CifarResNet
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.store.artifacts import key_of
+from lpla.training.config import TrainConfig
+from lpla.work import keys
+from lpla.work.recipe import ExtractionRequest, Unit
+
+Tiny = Callable[..., Plan]
+SOURCE = ROOT / "src" / "lpla"
+PINNED = {
+    "encoder": "2fdf7c455a601d6fc35617caa4ff8ddf",
+    "statistic": "6b1f2617eb3c376f6578d0da2e5b9af8",
+    "checkpoint": "bcc07b64d996a362996dba4fb3138330",
+}
+"""Of `explicit`. Other values mean that every store loses its artifacts: raise one version instead."""
+
+
+@pytest.fixture(scope="module")
+def explicit(unit: Unit) -> Unit:
+    """A unit of which every setting is away from its default, whatever defaults there will be."""
+    optimizer = {"_target_": "torch.optim.SGD", "_partial_": True, "momentum": 0.8, "weight_decay": 3e-4}
+    optimization = {"_target_": "lpla.contracts.encoder.Optimization", "base_lr": 0.07, "reference_batch": 129}
+    optimization |= {"warmup_epochs": 3, "optimizer": optimizer}
+    arch = {"_target_": "lpla.encoders.arch.simclr.SimCLR", "hidden_dim": 17, "output_dim": 9, "temperature": 0.31}
+    arch |= {"decoupled": True, "batch_norm": "per_view", "optimization": optimization}
+    backbone = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 34, "width": 0.3}
+    query = Query(Views(flip=0.3), 6, 7)
+    return replace(
+        unit,
+        arch=arch,
+        backbone=backbone | {"stem_relu": False},
+        defense={"_target_": "lpla.encoders.defense.unit_norm.UnitNorm"},
+        members=(1, 2, 3),
+        regime=TrainConfig(3, 2, Views(flip=0.4), 11),
+        observations=(ExtractionRequest((4, 5), query, (LogNorm((0.7, 1.7)),), epoch=2),),
+        trainer={"precision": "bf16-mixed"},
+    )
+
+
+@pytest.fixture(scope="module")
+def unit() -> Unit:
+    """The tiny audit's target."""
+    return plan(tiny_config()).units[0]
+
+
+def encoder_key(unit: Unit) -> str:
+    return key_of(unit.encoder_parts)
+
+
+def statistic_key(unit: Unit) -> str:
+    pool = unit.observations[0]
+    return key_of(unit.statistic_parts(pool, pool.statistics[0]))
+
+
+def test_three_keys_are_what_they_were(explicit: Unit) -> None:
+    checkpoint = key_of({"encoder": explicit.encoder_parts, "epoch": 1})
+    found = {"encoder": encoder_key(explicit), "statistic": statistic_key(explicit), "checkpoint": checkpoint}
+    assert found == PINNED, explicit.encoder_parts
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Module, new dotted name, replacements in its source -> the new name, importable."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def copy(module: object, name: str, *changes: tuple[str, str]) -> str:
+        source = inspect.getsource(module)  # pyright: ignore[reportArgumentType]
+        for old, new in changes:
+            assert old in source
+            source = source.replace(old, new)
+        file = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+        importlib.invalidate_caches()
+        for loaded in [one for one in sys.modules if one.partition(".")[0] == name.partition(".")[0]]:
+            monkeypatch.delitem(sys.modules, loaded)
+        keys._versions_below.cache_clear()
+        keys._read.cache_clear()
+        return name
+
+    return copy
+
+
+def test_a_class_moved_to_another_module_keeps_its_key(unit: Unit, copied: Callable[..., str]) -> None:
+    framework = f"{copied(simclr, 'moved.frameworks.simclr')}.SimCLR"
+    nested = f"{copied(encoder, 'moved.nouns')}.Optimization"
+    optimization = unit.arch["optimization"] | {"_target_": nested}
+    moved = replace(unit, arch=unit.arch | {"_target_": framework, "optimization": optimization})
+    assert "moved" in json.dumps(moved.arch)
+    assert encoder_key(moved) == encoder_key(unit) and statistic_key(moved) == statistic_key(unit)
+
+
+def test_an_option_added_with_a_default_keeps_the_key(unit: Unit, copied: Callable[..., str]) -> None:
+    longer = f"{copied(simclr, 'grown.arch.simclr', ('*,', '*, symmetric: bool = True,'))}.SimCLR"
+    grown = replace(unit, arch=unit.arch | {"_target_": longer})
+    explicit, other = (replace(unit, arch=grown.arch | {"symmetric": value}) for value in (True, False))
+    assert encoder_key(unit) == encoder_key(grown) == encoder_key(explicit) != encoder_key(other)
+
+
+def test_the_order_of_settings_is_in_no_key(unit: Unit) -> None:
+    assert encoder_key(unit) == encoder_key(replace(unit, arch=dict(reversed(unit.arch.items()))))
+
+
+def test_no_path_is_in_a_key(tiny: Tiny) -> None:
+    for arch in ("simclr", "swav"):
+        unit = tiny(f"arch={arch}").units[0]
+        parts = json.dumps(unit.statistic_parts(unit.observations[0], unit.observations[0].statistics[0]))
+        assert "lpla" not in parts and "torch" not in parts and "_target_" not in parts
+
+
+ENCODER, STATISTIC, NEITHER = (True, True), (False, True), (False, False)
+VERSIONS = dict.fromkeys(("nt_xent", "off_diagonal", "view_norm", "batch_norm", "maps", "train", "augment"), ENCODER)
+VERSIONS |= dict.fromkeys(("observe", "query", "fold", "fixed_order"), STATISTIC)
+VERSIONS |= {"multicrop": NEITHER, SimCLR: ENCODER, CifarResNet: ENCODER, LogNorm: STATISTIC, Cosine: NEITHER}
+
+
+@pytest.mark.parametrize("of", VERSIONS)
+def test_a_version_changes_the_keys_of_what_it_is_used_by(
+    of: str | type, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = encoder_key(unit), statistic_key(unit)
+    if isinstance(of, type):
+        monkeypatch.setattr(of, "version", 99)
+    else:
+        read = keys._read
+
+        def higher(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+            constants, imported = read(file)
+            return {name: 99 if name == of else version for name, version in constants.items()}, imported
+
+        monkeypatch.setattr(keys, "_read", higher)
+        keys._versions_below.cache_clear()
+    raised = replace(unit)  # Without the parts that `unit` has computed.
+    after = encoder_key(raised), statistic_key(raised)
+    keys._versions_below.cache_clear()
+    assert (before[0] != after[0], before[1] != after[1]) == VERSIONS[of]
+
+
+def test_every_version_constant_has_a_name_of_its_own() -> None:
+    names = Counter(name for file in SOURCE.rglob("*.py") for name in keys._read(file)[0])
+    assert {"train", "augment", "observe", "nt_xent", "batch_norm"} <= set(names)
+    assert set(names.values()) == {1}
+
+
+def test_versions_are_read_from_the_source_as_python_has_them() -> None:
+    for module in ("lpla.training.pretraining", "lpla.encoders.arch._views", "lpla.data.augment.apply"):
+        constants = {name: value for name, value in vars(importlib.import_module(module)).items() if "_VERSION" in name}
+        assert constants == {f"{k.upper()}_VERSION": v for k, v in keys._read(keys._file(module))[0].items()}  # pyright: ignore[reportArgumentType]
+
+
+def test_the_imports_that_are_followed_are_those_of_the_file() -> None:
+    file = SOURCE / "encoders" / "arch" / "simclr.py"
+    modules = {node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)}
+    assert modules <= set(keys._read(file)[1])
+    assert {"nt_xent", "dcl", "bank", "view_norm", "off_diagonal"} <= set(keys._versions_below(simclr.__name__))
+
+
+DEFAULT = Optimization(partial(torch.optim.SGD, momentum=0.9), 0.06, 128, 0)
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A value among a plug-in's settings."""
+
+    optimization: Optimization = DEFAULT
+    sides: tuple[int, ...] = (1, 2)
+    more: list[int] = field(default_factory=list)
+
+
+CONFIGURED = {
+    "_target_": f"{__name__}.Nested",
+    "optimization": {
+        "_target_": "lpla.contracts.encoder.Optimization",
+        "base_lr": 0.06,
+        "reference_batch": 128,
+        "warmup_epochs": 0,
+        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "momentum": 0.9, "weight_decay": 0.0},
+    },
+    "sides": [1, 2],
+    "more": [],
+}
+
+
+def test_a_configured_value_is_compared_with_a_default_that_is_an_object() -> None:
+    assert keys.plain(CONFIGURED) == {"name": "Nested"} == keys.plain(Nested())
+    slower = CONFIGURED["optimization"] | {"base_lr": 0.05}  # pyright: ignore[reportOperatorIssue]
+    found = keys.plain(CONFIGURED | {"optimization": slower, "sides": [1, 3]})
+    assert found["with"]["sides"] == [1, 3]
+    assert found["with"]["optimization"]["with"]["base_lr"] == 0.05
+    assert found["with"]["optimization"]["with"]["optimizer"] == {"name": "SGD", "with": {"momentum": 0.9}}
+
+
+def test_a_noun_is_in_a_key_by_the_fields_away_from_their_defaults() -> None:
+    assert keys.changed(Views()) == {}
+    assert keys.changed(Views(flip=0.5, crop_scale=(0.2, 1.0))) == {"flip": 0.5, "crop_scale": [0.2, 1.0]}
+    query = Query(Views(flip=0.5), 3, 0)
+    assert keys.changed(query) == {"views": {"flip": 0.5}, "queries": 3, "seed": 0}
+    assert keys.changed(replace(query, positions=True)) == keys.changed(query) | {"positions": True}
+
+
+class Stronger(Defense):
+    """Trains on stronger views."""
+
+    def __init__(self, *, flip: float = 0.5) -> None:
+        self.flip = flip
+
+    def train_views(self, views: Views) -> Views:
+        """Flipped more often."""
+        return replace(views, flip=self.flip)
+
+
+class SameViews(Defense):
+    """Trains in another way, of which nothing is seen in the views."""
+
+    def train_views(self, views: Views) -> Views:
+        """As they are."""
+        return views
+
+
+class Scaled(Defense):
+    """Releases embeddings scaled."""
+
+    def __init__(self, *, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def release(self, embedding: Tensor) -> Tensor:
+        """Scaled."""
+        return embedding * self.scale
+
+
+class Both(Scaled, Stronger):
+    """Does both."""
+
+    release_arguments = frozenset({"scale"})
+
+    def __init__(self, *, scale: float, flip: float) -> None:
+        self.scale, self.flip = scale, flip
+
+
+def keys_of(
+    unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch | None = None, **arguments: float
+) -> tuple[str, str]:
+    target = kind if "." in kind else f"{__name__}.{kind}"
+    defended = replace(unit, defense={"_target_": target, **arguments})
+    return encoder_key(defended), statistic_key(defended)
+
+
+def test_no_defence_is_in_no_key(unit: Unit) -> None:
+    none = keys_of(unit, "lpla.encoders.defense.none.Identity")
+    assert none == (encoder_key(unit), statistic_key(unit))
+    assert none == keys_of(unit, "lpla.contracts.encoder.Defense")
+
+
+def test_a_defence_of_the_release_shares_the_encoder(unit: Unit) -> None:
+    none, scaled = keys_of(unit, "lpla.contracts.encoder.Defense"), keys_of(unit, "Scaled")
+    assert scaled[0] == none[0] and scaled[1] != none[1]
+    other = keys_of(unit, "Scaled", scale=2.0)
+    assert other[0] == none[0] and other[1] not in (none[1], scaled[1])
+
+
+@pytest.mark.parametrize("kind", ["Stronger", "SameViews"])
+def test_a_defence_of_the_training_does_not_share_the_encoder(unit: Unit, kind: str) -> None:
+    none, trained = keys_of(unit, "lpla.contracts.encoder.Defense"), keys_of(unit, kind)
+    assert trained[0] != none[0] and trained[1] != none[1]
+
+
+def test_a_defence_of_both_shares_the_encoder_where_its_release_alone_differs(unit: Unit) -> None:
+    one, louder, other = (
+        keys_of(unit, "Both", scale=scale, flip=flip) for scale, flip in ((1, 0.5), (2, 0.5), (1, 0.6))
+    )
+    assert one[0] == louder[0] != other[0]
+    assert len({one[1], louder[1], other[1]}) == 3
+
+
+@pytest.mark.parametrize("kind", ["Stronger", "Scaled"])
+def test_a_defences_version_is_where_its_effect_is(unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys_of(unit, kind)
+    monkeypatch.setattr(globals()[kind], "version", 2)
+    after = keys_of(unit, kind)
+    assert (before[0] == after[0]) == (kind == "Scaled") and before[1] != after[1]
+
+
+def test_plug_ins_that_share_a_module_do_not_share_a_name() -> None:
+    assert keys.name_of(Stronger) == f"{__name__.rpartition('.')[2]}.Stronger" != keys.name_of(SameViews)
+    assert keys.name_of(simclr.SimCLR) == "simclr"
