@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lpla.extraction.callback import Extraction
 from tiny_audit import Silent, tiny_config
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Views
-from lpla.extraction.callback import Extraction
 from lpla.extraction.query import query_views
 from lpla.extraction.statistic.principal_axes import Axes, PrincipalAxes
 from lpla.extraction.statistic.whitened import Direction, Whitened

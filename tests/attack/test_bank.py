@@ -193,11 +193,12 @@ def test_wrong_settings_say_what_was_expected() -> None:
             Bank(collective=collective).fit([])
     attack = Bank(queries=4, collective=True)
     target, *others = observed(attack, 4)
-    foreign = [Labelled(-1 - o.index, o.values, row) for o, row in zip(others, INSIDE[1:], strict=True)]
+    foreign = [Labelled(o.index, o.values, row, foreign=True) for o, row in zip(others, INSIDE[1:], strict=True)]
     with pytest.raises(
         UndefinedError, match=r"attack.collective=true needs shadows that were asked about the target's"
     ):
         attack.fit(foreign)
-    attack.fit([replace(one, index=target.index) for one in foreign])
-    with pytest.raises(ValueError, match="the shadows' images in the same order"):
-        attack.score(replace(target, index=target.index[::-1]))
+    attack.fit([replace(one, foreign=False) for one in foreign])
+    for other in (replace(target, index=target.index[::-1]), replace(target, foreign=True)):
+        with pytest.raises(UndefinedError, match="a target with the shadows' images in the same order"):
+            attack.score(other)

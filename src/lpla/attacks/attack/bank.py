@@ -70,7 +70,7 @@ class Bank(ScalarAttack):
         """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
         if self.together is None:
             return super().score(target)
-        return self.together.score(target.index, self._columns.features(target), target.values[Direction.name])
+        return self.together.score(target, self._columns.features(target), target.values[Direction.name])
 
     def scores_log_ratio(self) -> bool:
         """Collective scores are log ratios; else the calibration says."""
