@@ -56,7 +56,7 @@ def test_few_images_are_all_neighbours(images: int) -> None:
     np.testing.assert_allclose(kernel.sum(axis=1), 1.0 if images > 1 else 0.0)
 
 
-def test_neighbours_found_in_a_projection_are_far_more_often_the_nearest_than_by_chance(
+def test_neighbours_in_a_projection_are_mostly_near(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of = directions(2, encoders=5, images=300, width=64)
