@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from lpla.contracts.result import InputError
 from lpla.contracts.result import columns as known
+from lpla.metrics.targets import error_of, over_targets
 from lpla.report.rows import Row, cell, choices, interval, number, target_choices
 
 LABELS = ("attack", "knowledge", "layer")
@@ -117,14 +117,18 @@ def encoder(row: Row) -> tuple[str, ...]:
 
 
 def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | None, float | None]:
-    """Median, lowest and highest over the seeds; of a single seed its own 95 % interval, if any; None: not measured."""
-    values = [row[name] for row in rows if row.get(name) is not None]
-    if not values:
+    """Mean over the targets of the seeds with the recipe's 95 % interval, of which there is none from two targets.
+
+    Of a single seed its own value and its interval over images, if any; None: not measured.
+    """
+    there = [row for row in rows if row.get(name) is not None]
+    if not there:
         return None, None, None
-    if len(values) == 1:
-        (row,) = (row for row in rows if row.get(name) is not None)
-        return values[0], row.get(f"{name}_low"), row.get(f"{name}_high")
-    return median(values), min(values), max(values)
+    own = [(row[name], row.get(f"{name}_low"), row.get(f"{name}_high")) for row in there]
+    if len(own) == 1:
+        return own[0]
+    together = over_targets([value for value, _, _ in own], [error_of(*one) for one in own])
+    return together.mean, together.low, together.high
 
 
 def figures(rows: Sequence[Row], names: Sequence[str]) -> str:

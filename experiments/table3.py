@@ -156,7 +156,8 @@ def _caption(table: Table, folder: Path, empty: Sequence[cells.Label]) -> str:
     ours = cells.measured(table.rows)
     seeds = sorted({row["seed"] for row in ours})
     rate = "1 % FPR" if table.figures[1] == RATE else "5 % FPR (at 1 % it needs 1000 non-members)"
-    spread = "median [lowest highest] over the seeds" if len(seeds) > 1 else "with the 95 % interval of seed"
+    recipe = "mean [95 % interval of the recipe, none from 2 targets] over the seeds"
+    spread = recipe if len(seeds) > 1 else "with the 95 % interval of seed"
     layers: dict[tuple[str, ...], list[str]] = {}
     for attack, knowledge, layer, *_ in empty:
         layers.setdefault((knowledge, layer), []).append(attack)

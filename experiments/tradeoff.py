@@ -30,11 +30,11 @@ PRIMARY = ("knn_accuracy", "auc")
 SEED = 0
 """Of the bootstrap."""
 CAPTION = (
-    "Spearman's correlation with the percentile interval of a bootstrap that draws families, not encoders: a family is "
-    "one framework, backbone and seed at all its lengths and checkpoints, which share their first weights and their "
-    "images. At equal length: ranks less their mean among encoders of the same length and seed. Checkpoints are not "
-    "independent of each other, so pooled they add points but no families. The rows are not corrected for their "
-    "number; the sentences are on kNN accuracy and AUC, which were chosen beforehand"
+    "Spearman's correlation with the percentile interval of a bootstrap that draws frameworks, not encoders: the claim "
+    "is on frameworks, and encoders of one framework are alike in both. p: share, doubled, of all exchanges of whole "
+    "frameworks that correlate as much. The claim needs both, and 8 frameworks. At equal length: ranks less their mean "
+    "among encoders of the same length and seed. Checkpoints add points but no frameworks. The rows are not corrected "
+    "for their number; the sentences are on kNN accuracy and AUC, which were chosen beforehand"
 )
 
 
@@ -66,7 +66,7 @@ def render(folder: Path) -> list[Path]:
               folder / "tradeoff.csv")  # fmt: skip
     invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
     missing = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
-    header = ("layer", "over", "utility", "leakage", "Spearman [95 %]", "encoders", "families", "the claim is")
+    header = ("layer", "over", "utility", "leakage", "Spearman [95 %]", "p", "encoders", "frameworks", "the claim is")
     text = [
         "![Utility against leakage](tradeoff.svg)",
         *said,
@@ -100,25 +100,29 @@ def questions(layer: str, final: Sequence[Encoder], along: Sequence[Encoder]) ->
 def _correlate(some: Sequence[Encoder], utility: str, leak: str, stratified: bool) -> Correlation:
     x, y = (np.array([e.figures[name] for e in some], dtype=float) for name in (utility, leak))
     strata = [(e.epochs, e.seed) for e in some] if stratified else None
-    return spearman(x, y, [e.family for e in some], SEED, strata)
+    return spearman(x, y, [e.arch for e in some], SEED, strata, [(e.backbone, e.seed, e.epochs, e.epoch) for e in some])
 
 
 def sentence(question: Question) -> str:
-    """What the interval says of the claim: supported, contradicted, or undecided at this size."""
+    """What interval and exchange say of the claim: supported, contradicted, or undecided at this size."""
     found = question.found
-    scale = f"{found.encoders} encoders in {found.clusters} families"
+    scale = f"{found.encoders} encoders of {found.clusters} frameworks"
     over = f"{scale}{question.over.removeprefix('encoders')}"
     pair = f"{UTILITIES[question.utility]} and {LEAKS[question.leak]}"
     start = f"{question.layer}, {verdict(found)}: over {over}, Spearman's correlation of {pair}"
     if found.value is None:
         return f"{start} does not exist, as one of the two does not vary."
     start += f" is {interval(found.value, found.low, found.high)}"
+    unequal = "whole frameworks cannot be exchanged, as not all were trained alike"
+    start += f" ({unequal if found.p is None else f'whole frameworks exchanged: p = {found.p:.2g}'})"
     if found.decides:
         side, more = ("above", "more") if found.low > 0 else ("below", "less")
         return f"{start}, {side} 0: encoders with better features leak {more}."
     if found.clusters < FEWEST:
-        return f"{start}; an interval from fewer than {FEWEST} families decides nothing."
-    return f"{start}, and the interval holds 0."
+        return (
+            f"{start}; that describes these {found.clusters} frameworks alone, as fewer than {FEWEST} decide nothing."
+        )
+    return f"{start}, which chance may make."
 
 
 def verdict(found: Correlation) -> str:
@@ -136,6 +140,7 @@ def _line(question: Question) -> list[str]:
         UTILITIES[question.utility],
         LEAKS[question.leak],
         interval(found.value, found.low, found.high),
+        "-" if found.p is None else f"{found.p:.2g}",
         str(found.encoders),
         str(found.clusters),
         verdict(found),

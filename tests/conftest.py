@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 from tiny_audit import ROOT, Ran, Silent, tiny_config
 
 from lpla.auditing.plan import Plan, plan
+from lpla.store.artifacts import Store
+from lpla.work.unit import make
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,15 @@ def tiny() -> Callable[..., Plan]:
         return plan(tiny_config(*overrides))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The setting of a store that has all of the tiny audit, made once: for tests that neither count nor damage it."""
+    work, store = plan(tiny_config()), Store(tmp_path_factory.mktemp("tiny") / "store")
+    for unit in (*work.units, work.encoders.untrained.unit):
+        make(unit, store, Silent())
+    return f"store={store.root}"
 
 
 @pytest.fixture

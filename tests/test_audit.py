@@ -115,16 +115,16 @@ def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cl
     )
 
 
-def test_no_images_outside_the_pool_leave_utility_empty_and_say_so(cli: Cli) -> None:
-    for row in rows(cli(*TINY, "utility.images=0").folder):
+def test_no_images_outside_the_pool_leave_utility_empty_and_say_so(cli: Cli, tiny_store: str) -> None:
+    for row in rows(cli(*TINY, tiny_store, "utility.images=0").folder):
         assert row["knn_accuracy"] is None and row["embedding_spread"] is None and row["utility_images"] == 0
         assert "utility needs labelled images of 2 classes" in " ".join(row["notes"])
 
 
-def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli) -> None:
-    for row in rows(cli(*TINY, "defense=unit_norm").folder):
+def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli, tiny_store: str) -> None:
+    for row in rows(cli(*TINY, tiny_store, "defense=unit_norm").folder):
         assert row["auc"] == 0.5
-    assert any(row["auc"] != 0.5 for row in rows(cli(*TINY, "defense=unit_norm", "p=1").folder))
+    assert any(row["auc"] != 0.5 for row in rows(cli(*TINY, tiny_store, "defense=unit_norm", "p=1").folder))
 
 
 def test_the_disjoint_layout_is_judged_on_its_candidates(cli: Cli) -> None:

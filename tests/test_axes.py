@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lpla.extraction.callback import Extraction
 from tiny_audit import Silent, tiny_config
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Views
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import query_views
 from lpla.extraction.statistic.principal_axes import Axes, PrincipalAxes
 from lpla.extraction.statistic.whitened import Direction, Whitened
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.work.axes import load_axes
-from lpla.work.recipe import build_arch, statistic_config
+from lpla.work.recipe import build_arch
 from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
@@ -102,15 +102,14 @@ def test_the_store_keeps_axes_for_statistics_that_are_asked_for_later(
 ) -> None:
     unit, store = tiny("attack=bank").units[0], Store(tmp_path)
     whole, *_ = (one for one in unit.observations if one.query.queries == 4)
-    configs = [config for config in whole.statistics if config["_target_"].endswith("Whitened")]
-    assert len(configs) == 1
-    first = replace(unit, observations=(replace(whole, statistics=tuple(configs)),))
+    assert Whitened() in whole.statistics
+    first = replace(unit, observations=(replace(whole, statistics=(Whitened(),)),))
     made = make(first, store, silent)
     assert made.forwards == len(whole.index) * (1 + 4)
-    axes = load_axes(unit, store, whole, configs)
+    axes = load_axes(unit, store, whole, [Whitened()])
     assert set(axes) == {"backbone", "projector"}
-    assert load_axes(unit, store, whole, [statistic_config(PrincipalAxes())]) == {}
-    later = replace(unit, observations=(replace(whole, statistics=(statistic_config(Whitened(1.0)),)),))
+    assert load_axes(unit, store, whole, [PrincipalAxes()]) == {}
+    later = replace(unit, observations=(replace(whole, statistics=(Whitened(1.0),)),))
     assert make(later, store, silent).forwards == len(whole.index) * 4
     fresh = Store(tmp_path / "fresh")
     make(later, fresh, silent)

@@ -70,7 +70,7 @@ def near(covered: float, rounds: int, low: float = 0.93, high: float = 0.97) -> 
 @pytest.mark.parametrize(("area", "images"), [(0.714, 200), (0.95, 50), (0.95, 100), (0.99, 50), (0.99, 100)])
 def test_the_auc_interval_covers_as_it_says(area: float, images: int) -> None:
     """DeLong's symmetric interval covered .83 to .93 at .95 and .99."""
-    gap = math.sqrt(2) * norm.ppf(area)
+    gap = math.sqrt(2) * float(norm.ppf(area))
     found = [auc(*scores(seed, images, images, gap, digits=12)) for seed in range(1000)]
     assert near(covers(found, area), 1000)
 

@@ -1,6 +1,7 @@
 """The executors: one result under all of them; what fails in one unit is not lost for the others, and is said."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
+from pytorch_lightning.utilities.rank_zero import rank_zero_info  # pyright: ignore[reportPrivateImportUsage]
 from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
 
 from lpla.auditing.plan import Plan
@@ -193,8 +195,16 @@ def test_dask_workers_that_take_several_tasks_at_once_are_refused(cli: Cli) -> N
     assert ran.code == 1 and "error: executor.address needs workers of one task at a time" in ran.out
 
 
+def test_lightning_is_quiet_also_where_it_is_imported_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    dispatch.quieten_lightning()
+    logging.getLogger("pytorch_lightning").setLevel(logging.INFO)  # As its import does.
+    rank_zero_info("GPU available")
+    rank_zero_info("a tip")
+    assert caplog.records == []
+
+
 @pytest.fixture
-def tls(tmp_path: Path) -> dict[str, str]:
+def tls(tmp_path: Path) -> dict[str, Any]:
     """The settings of a certificate that signed itself, and so is its own authority."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("no openssl to make a certificate with")
@@ -205,7 +215,7 @@ def tls(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, str]) -> None:
+def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str, Any]) -> None:
     with Dask(workers=1, **tls) as executor:
         assert executor._cluster is not None
         address = executor._cluster.scheduler_address
@@ -218,11 +228,13 @@ def test_a_dask_cluster_with_certificates_refuses_whoever_has_none(tls: dict[str
                 Client(stranger, timeout=3, set_as_default=False)
 
 
-def test_certificates_of_dask_are_all_or_none(tls: dict[str, str]) -> None:
+def test_certificates_of_dask_are_all_or_none(tls: dict[str, Any]) -> None:
+    without_key: dict[str, Any] = tls | {"tls_key": None}
     with pytest.raises(InputError, match=r"^executor.tls_key must be a PEM file, as TLS needs .*, got None$"):
-        Dask(**tls | {"tls_key": None})
+        Dask(**without_key)
+    without_file: dict[str, Any] = tls | {"tls_cert": "/no/such"}
     with pytest.raises(InputError, match=r"^executor.tls_cert must be a PEM file, .*, got /no/such$"):
-        Dask(**tls | {"tls_cert": "/no/such"})
+        Dask(**without_file)
     with pytest.raises(InputError, match=r"^executor.address must begin with tls:// .*, got tcp://here:8786$"):
         Dask(address="tcp://here:8786", **tls)
 

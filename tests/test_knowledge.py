@@ -110,8 +110,8 @@ def test_what_does_not_go_together_is_refused(tiny: Tiny) -> None:
     ],
     ids=" ".join,
 )
-def test_every_kind_of_knowledge_audits(cli: Callable[..., Ran], knowledge: list[str]) -> None:
-    ran = cli(*TINY, *knowledge)
+def test_every_kind_of_knowledge_audits(cli: Callable[..., Ran], tiny_store: str, knowledge: list[str]) -> None:
+    ran = cli(*TINY, tiny_store, *knowledge)
     assert ran.code == 0, ran.out
     for row in json.loads((ran.folder / "result.json").read_text()):
         assert 0 <= row["auc_low"] <= row["auc"] <= 1 and row["null_untrained_auc"] is not None

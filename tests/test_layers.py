@@ -41,19 +41,9 @@ MAY_IMPORT = {
 """A line for each room."""
 MOST_ROOMS, MOST_FLOORS, FEWEST_LINES = 12, 7, 40
 TOO_SHORT = {
-    "attacks.attack._known",
-    "attacks.attack._log_norms",
-    "attacks.attack._pair_scalar",
-    "attacks.attack._pairs",
-    "attacks.attack._unusable",
     "attacks.likelihood.standardise",
     "attacks.likelihood.threshold",
-    "data.augment.subset",
-    "encoders.arch._dcl",
-    "encoders.arch._off_diagonal",
-    "encoders.arch._slow",
-    "encoders.arch._transformer",
-    "encoders.backbone._maps",
+    "data.augment.views",
     "extraction.statistic.fixed_order",
     "report.background",
 }

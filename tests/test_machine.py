@@ -73,6 +73,7 @@ def test_devices_are_those_that_are_there(two_gpus: None) -> None:
     check_trainer(RANKS | {"accelerator": "cpu", "devices": 3})
 
 
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
 def test_auto_is_the_cpu_where_there_is_a_gpu_that_cannot_make_views(
     tiny: Callable[..., Plan], no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lpla.contracts import Arch, Views
-from lpla.evidence import Query, Statistic
-from lpla.view_cache import ViewCache
-from lpla.observe import Extraction
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import Views
+from lpla.extraction.view_cache import ViewCache
+from lpla.extraction.extraction import Extraction
 
 torch.set_num_threads(1)
 queries, kept, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
@@ -57,6 +58,7 @@ print(json.dumps([peak(int(images)) for images in sys.argv[4:]]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
 def test_ten_times_the_images_take_no_more_memory(tmp_path: Path) -> None:
     views = np.random.default_rng(0).integers(0, 256, (MANY, 3, 8, 8), dtype=np.uint8)

@@ -142,7 +142,8 @@ def test_unusable_views_are_counted_and_say_nothing() -> None:
     method = attack().fit(shadows)
     scores = method.score(target)
     assert np.isfinite(scores).all()
-    assert not method._features(target)[0].any()
+    # The fourth part is how the views vary, of which 0 may also say that they do not.
+    assert np.isnan(np.delete(method._features(target)[0], 3)).all() and scores[0] == 0
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)
     assert "4 zero and 1 non-finite embeddings" in " ".join(method.warnings())
 

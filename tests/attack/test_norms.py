@@ -188,7 +188,9 @@ def test_the_density_reaches_the_likelihood(density: str) -> None:
 
 
 def test_wrong_settings_say_what_was_expected() -> None:
-    with pytest.raises(InputError, match=r"attack.norms must be one of single, select, joint, contrast, got 'all'"):
+    with pytest.raises(
+        InputError, match=r"attack.norms must be one of single, select, joint, contrast, whitened, got 'all'"
+    ):
         attack("all")
     with pytest.raises(InputError, match=r"attack.norms=contrast needs at least 2 norms in attack.ps, got \[2.0\]"):
         attack("contrast", ps=(2,))

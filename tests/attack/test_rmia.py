@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
+from tiny_audit import ROOT
 
 from lpla.attacks.attack.rmia import RMIA
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
-from lpla.attacks.likelihood.rmia import Rmia
+from lpla.attacks.likelihood.rmia import GAMMA, OFFLINE, Rmia
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.contracts.inputs import InputError
 
@@ -57,6 +59,14 @@ def test_the_table_of_likelihoods_stays_as_it_is() -> None:
     before = dict(PER_SAMPLE)
     attack(a=0.9)
     assert before == PER_SAMPLE
+
+
+def test_attack_and_likelihood_share_their_constants() -> None:
+    """The offline constant was .3 in the attack and .5 in the likelihood of the same name."""
+    configured = OmegaConf.load(ROOT / "conf" / "attack" / "rmia.yaml")
+    model = PER_SAMPLE["rmia"]()
+    assert isinstance(model, Rmia)
+    assert (configured.a, configured.gamma) == (model.a, model.gamma) == (OFFLINE, GAMMA)
 
 
 def test_unusable_views_are_counted_and_stay_in_the_table() -> None:

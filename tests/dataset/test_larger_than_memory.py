@@ -23,7 +23,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, Views
 from lpla.data.split.balanced import Balanced
-from lpla.extraction.callback import Extraction
+from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
 
@@ -62,6 +62,7 @@ except RuntimeError:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA covers all allocations on Linux alone")
 def test_reading_hashing_drawing_and_observing_copy_pieces_alone(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8)

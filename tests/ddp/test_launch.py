@@ -25,8 +25,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
+from lpla.training import signals
 from lpla.training.signals import Stopped, stoppable
-from lpla.work.launcher import Launch
+from lpla.work.launcher import Launch, repeat
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
@@ -46,7 +47,8 @@ def ranks_of(store: Path) -> list[int]:
             command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
         except OSError:  # It has ended meanwhile.
             continue
-        if b"lpla.work.unit" in command and str(store).encode() in command:
+        # Their launcher's command ends as theirs does.
+        if b"lpla.work.unit" in command[:4] and str(store).encode() in command:
             found.append(int(entry.name))
     return found
 
@@ -129,6 +131,32 @@ def test_a_mistake_is_one_sentence(cli: Cli, tmp_path: Path, mistake: str) -> No
     assert ranks_of(tmp_path / "store") == [] and list(Store(tmp_path / "store").artifacts()) == []
 
 
+def test_what_rank_0_says_is_repeated_here_and_noise_is_not(silent: Silent, caplog: pytest.LogCaptureFixture) -> None:
+    """In a process of its own, whose other prints must not be taken for reports."""
+    code = """if True:
+        import logging, os
+        from lpla.work.rank import Reports
+        print("NCCL version 2")
+        reports = Reports()
+        logging.getLogger("lpla").addHandler(reports)
+        advances = [reports.begin(task, 3) for task in ("one", "other")]
+        advances[1](2)
+        os.write(1, b"half a line")
+        logging.getLogger("lpla.work").warning("in %s", "words")
+        advances[0](1)
+        reports.end({"trained": True})
+        """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    made: dict = {}
+    with caplog.at_level("INFO", logger="lpla"):
+        repeat(ran.stdout.splitlines(), silent.begin, made)
+    assert silent.tasks == {"one": [1], "other": [2]} and made == {"trained": True}
+    assert [(one.name, one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("lpla.work", "WARNING", "in words")
+    ]
+    assert "half a line" in ran.stderr
+
+
 @contextmanager
 def once_ranks_run(folder: Path, act: Callable[[], object]) -> Iterator[None]:
     """Within, another thread waits for two ranks and then acts."""
@@ -175,13 +203,12 @@ def test_a_signal_ends_the_ranks_before_this_process_stops(tiny: Callable[..., P
     handler, seen = signal.getsignal(signal.SIGTERM), []
     stop = lambda: (seen.append(signal.getsignal(signal.SIGTERM)), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
     with once_ranks_run(tmp_path, stop), pytest.raises(Stopped) as stopped, stoppable():
-        ours = signal.getsignal(signal.SIGTERM)
         try:
             make(unit, store, Silent())
         finally:
             assert ranks_of(tmp_path) == []
     # The handler was called once, was never replaced, and what was before is back.
-    assert stopped.value.code == 128 + signal.SIGTERM and seen == [ours]
+    assert stopped.value.code == 128 + signal.SIGTERM and seen == [signals._note]
     assert signal.getsignal(signal.SIGTERM) == handler
 
 

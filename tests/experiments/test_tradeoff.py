@@ -25,44 +25,60 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 OUTCOMES = {
     "supported": (
-        Correlation(0.5, 0.2, 0.7, 40, 20),
-        ".500 [.200 .700], above 0: encoders with better features leak more.",
+        Correlation(0.5, 0.2, 0.7, 40, 20, 0.01),
+        ".500 [.200 .700] (whole frameworks exchanged: p = 0.01), above 0: encoders with better features leak more.",
     ),
-    "contradicted": (Correlation(-0.5, -0.7, -0.2, 40, 20), ", below 0: encoders with better features leak less."),
-    "undecided at this size": (Correlation(0.1, -0.2, 0.4, 40, 20), ".100 [-.200 .400], and the interval holds 0."),
+    "contradicted": (
+        Correlation(-0.5, -0.7, -0.2, 40, 20, 0.002),
+        ", below 0: encoders with better features leak less.",
+    ),
+    "undecided at this size": (
+        Correlation(0.1, -0.2, 0.4, 40, 20, 0.4),
+        ".100 [-.200 .400] (whole frameworks exchanged: p = 0.4), which chance may make.",
+    ),
 }
-FEW = Correlation(1.0, 1.0, 1.0, 7, 7)
-CONSTANT = Correlation(None, -1.0, 1.0, 40, 20)
+FEW = Correlation(1.0, 1.0, 1.0, 7, 7, 0.0004)
+CONSTANT = Correlation(None, -1.0, 1.0, 40, 20, None)
+UNEQUAL = Correlation(0.5, 0.2, 0.7, 40, 20, None)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_the_sentence_follows_from_the_interval(outcome: str) -> None:
+def test_the_sentence_follows_from_interval_and_exchange(outcome: str) -> None:
     found, end = OUTCOMES[outcome]
     said = sentence(Question("backbone", "encoders", "knn_accuracy", "auc", found))
     assert verdict(found) == outcome and said.endswith(end)
-    assert said.startswith(f"backbone, {outcome}: over 40 encoders in 20 families, Spearman's correlation of kNN")
+    assert said.startswith(f"backbone, {outcome}: over 40 encoders of 20 frameworks, Spearman's correlation of kNN")
     assert [other for other in OUTCOMES if other in said] == [outcome]
 
 
-@pytest.mark.parametrize(("found", "end"), [(FEW, "fewer than 8 families decides nothing."), (CONSTANT, "not vary.")])
+@pytest.mark.parametrize(
+    ("found", "end"),
+    [
+        (FEW, "describes these 7 frameworks alone, as fewer than 8 decide nothing."),
+        (CONSTANT, "not vary."),
+        (UNEQUAL, "not all were trained alike), which chance may make."),
+    ],
+)
 def test_what_cannot_decide_says_why(found: Correlation, end: str) -> None:
     said = sentence(Question("projector", "encoders at equal length", "knn_accuracy", "auc", found))
-    assert "undecided at this size" in said and said.endswith(end) and "families at equal length" in said
+    assert "undecided at this size" in said and said.endswith(end) and "frameworks at equal length" in said
 
 
 @pytest.mark.parametrize(("slope", "outcome"), [(1, "supported"), (-1, "contradicted"), (0, "undecided at this size")])
 def test_the_outcome_is_that_of_the_encoders(slope: int, outcome: str) -> None:
     random = np.random.default_rng(0)
     final = []
-    for number in range(40):
-        utility, noise = random.normal(size=2)
-        figures = {"knn_accuracy": utility, "auc": slope * utility + noise / 2}
+    framework = random.normal(size=10)
+    for number in range(80):
+        utility, noise = random.normal(size=2) / 2
+        utility += framework[number // 8]
+        figures = {"knn_accuracy": utility, "auc": slope * utility + noise}
         family = f"arch{number // 8}", f"net{number // 4 % 2}", number % 2
         final.append(Encoder(*family, "backbone", 20 + number // 2 % 2, 20, figures))
     asked = questions("backbone", final, [])
     assert [question.over for question in asked] == ["encoders", "encoders at equal length"]
     assert {verdict(question.found) for question in asked} == {outcome}
-    assert {(question.found.encoders, question.found.clusters) for question in asked} == {(40, 20)}
+    assert {(question.found.encoders, question.found.clusters) for question in asked} == {(80, 10)}
 
 
 def test_length_alone_is_no_support_at_equal_length() -> None:
@@ -73,7 +89,9 @@ def test_length_alone_is_no_support_at_equal_length() -> None:
         for arch in range(10) for seed in range(2) for length in (0, 10)
     ]  # fmt: skip
     overall, equal = (question.found for question in questions("backbone", final, []))
-    assert verdict(overall) == "supported" and verdict(equal) == "undecided at this size"
+    # The interval of the one leaves 0; exchanging frameworks, of which each has both lengths, shows that they do not.
+    assert overall.low > 0.3 and equal.low < 0 < equal.high
+    assert verdict(overall) == verdict(equal) == "undecided at this size"
 
 
 def test_encoders_differ_in_nothing_else_and_carry_their_intervals(tmp_path: Path) -> None:
@@ -114,9 +132,9 @@ def test_the_command_runs_to_its_end(
     along = [(row["epochs"], row["epoch"]) for row in points if row["kind"] == "checkpoint"]
     assert sorted(set(along)) == [("2", "1"), ("4", "1"), ("4", "2"), ("4", "3")] and len(along) == 4 * 2 * 2
     text = (folder / "tradeoff.md").read_text()
-    assert text.count("undecided at this size: over 4 encoders in 2 families") == 4
+    assert text.count("undecided at this size: over 4 encoders of 2 frameworks") == 4
     for over, count in {"encoders": 4, "encoders at equal length": 4, "encoders and their checkpoints": 12}.items():
-        assert re.search(rf"\| backbone \| {over} \| kNN accuracy \| AUC \| .* \| {count} \| 2 \|", text)
+        assert re.search(rf"\| backbone \| {over} \| kNN accuracy \| AUC \| .* \| .* \| {count} \| 2 \|", text)
     for name in ("tradeoff", "tradeoff_curves"):
         drawn = ElementTree.parse(folder / f"{name}.svg").getroot()
         assert drawn.tag.endswith("svg") and len(list(drawn.iter())) > 100

@@ -25,19 +25,40 @@ def test_a_spread_of_rounding_noise_is_a_tie() -> None:
     assert standardise(1e-5 * sample()).any()
 
 
-def test_unusable_views_are_the_middle_and_move_nobody() -> None:
+def test_unusable_views_stay_unknown_and_move_nobody() -> None:
     s = sample()
     s[0, 0], s[1, 1], s[2] = -np.inf, np.nan, np.inf
     unusable = ~np.isfinite(s)
     u = standardise(s)
-    assert not u[unusable].any()
+    assert np.isnan(u[unusable]).all()
     usable = s[~unusable]
     spread = 1.4826 * np.median(np.abs(usable - np.median(usable)))
     np.testing.assert_allclose(u[~unusable], (usable - np.median(usable)) / spread, atol=1e-14)
 
 
-def test_nothing_usable_is_all_middle() -> None:
-    assert not standardise(np.full((3, 2), np.nan)).any()
+def test_nothing_usable_is_all_unknown() -> None:
+    assert np.isnan(standardise(np.full((3, 2), np.nan))).all()
+
+
+def test_where_most_values_are_one_the_deviation_is_the_scale() -> None:
+    """A MAD of 0 made ties of all images, whatever the others said."""
+    s = np.full((50, 2), 1.5)
+    s[:10] += np.random.default_rng(0).normal(2, 1, (10, 2))
+    s[20, 0] += 1e-9
+    u = standardise(s)
+    np.testing.assert_allclose(u[:10], (s[:10] - 1.5) / s.std(), rtol=1e-6)
+    # Rounding noise is not made an order.
+    assert not u[10:].any()
+
+
+def test_unusable_views_leave_an_image_the_moments_of_its_others() -> None:
+    u = sample()
+    full = view_moments(u.copy())
+    u[0, 1:3], u[1] = np.nan, np.nan
+    mean, within = view_moments(u)
+    assert (mean[0], within[0]) == pytest.approx((u[0, [0, 3]].mean(), u[0, [0, 3]].var()))
+    assert np.isnan(mean[1]) and np.isnan(within[1])
+    np.testing.assert_array_equal(np.stack([mean, within])[:, 2:], np.stack(full)[:, 2:])
 
 
 def test_moments_of_the_views() -> None:
@@ -56,7 +77,7 @@ def test_a_reference_gives_the_scale_in_place_of_the_images() -> None:
     np.testing.assert_allclose(standardise(s, known), (s - np.median(usable)) / spread, rtol=1e-12)
     np.testing.assert_array_equal(standardise(s, s), standardise(s))
     s[3] = np.nan
-    assert not standardise(s, known)[3].any()
+    assert np.isnan(standardise(s, known)[3]).all()
 
 
 def test_without_a_usable_reference_all_is_middle() -> None:

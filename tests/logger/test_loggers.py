@@ -34,19 +34,27 @@ def table(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_every_logger_tells_the_same_and_none_touches_a_key_or_a_number(cli: Cli, tmp_path: Path) -> None:
+def test_the_default_leaves_two_files_and_touches_no_key_and_no_number(cli: Cli, tmp_path: Path) -> None:
     first = cli(*TINY)
     assert first.code == 0 and "5 of 5 encoders to train" in first.out
     rows, losses = results(first.folder), trained(tmp_path / "store")
     check_csv(first.folder, rows, losses)
+    keys = {place for _, place, _ in Store(tmp_path / "store").artifacts()}
+    without = cli(*TINY, "~logger")
+    assert results(without.folder) == rows and not (without.folder / "logs").exists()
+    assert {place for _, place, _ in Store(tmp_path / "store").artifacts()} == keys
+
+
+@pytest.mark.slow
+def test_every_logger_tells_the_same_and_none_touches_a_key_or_a_number(cli: Cli, tmp_path: Path) -> None:
+    first = cli(*TINY)
+    rows, losses = results(first.folder), trained(tmp_path / "store")
     keys = {place for _, place, _ in Store(tmp_path / "store").artifacts()}
     for logger, check in {"tensorboard": check_tensorboard, "mlflow": check_mlflow}.items():
         ran = cli(*TINY, f"logger={logger}")
         assert ran.code == 0 and ran.out.count(": found") == 6 and "failed" not in ran.out
         assert results(ran.folder) == rows and not (ran.folder / "logs").exists()
         check(ran.folder, rows, losses)
-    without = cli(*TINY, "~logger")
-    assert results(without.folder) == rows and not (without.folder / "logs").exists()
     assert {place for _, place, _ in Store(tmp_path / "store").artifacts()} == keys
 
 
@@ -93,9 +101,9 @@ def check_mlflow(folder: Path, rows: list[dict], losses: list[list[float]]) -> N
         assert runs["audit"].data.metrics[f"{row['layer']}/auc"] == row["auc"]
 
 
-def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tmp_path: Path) -> None:
+def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tiny_store: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ran = cli(*TINY, "logger.folder=file/logs", "layer=projector")
+    ran = cli(*TINY, tiny_store, "logger.folder=file/logs", "layer=projector")
     assert ran.code == 0 and len(results(ran.folder)) == 1
     warned = [line for line in ran.out.splitlines() if "CSVFiles failed" in line]
     assert len(warned) == 1 and f"the audit is whole in {ran.folder}" in warned[0]

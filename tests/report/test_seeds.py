@@ -1,10 +1,9 @@
 """Rows that differ in the seed alone, together."""
 
-from statistics import median
-
 import pytest
 
-from lpla.report.seeds import aggregate, render
+from lpla.metrics.targets import error_of, over_targets
+from lpla.report.seeds import aggregate, as_cells, render
 from lpla.report.table import print_whole
 
 ROW = {
@@ -13,22 +12,35 @@ ROW = {
 AUCS = (0.7, 0.5, 0.65, 0.9)
 
 
-def test_median_and_range_over_the_seeds_of_every_setting() -> None:
-    rows = [ROW | {"p": p, "seed": seed, "auc": auc / p} for seed, auc in enumerate(AUCS) for p in (1, 2)]
+def row(seed: int, auc: float | None, **choices: object) -> dict:
+    return ROW | {"seed": seed, "auc": auc, "auc_low": auc and auc - 0.04, "auc_high": auc and auc + 0.04} | choices
+
+
+def test_mean_and_intervals_over_the_seeds_of_every_setting() -> None:
+    rows = [row(seed, auc / p, p=p) for seed, auc in enumerate(AUCS) for p in (1, 2)]
     found = aggregate([*rows, {"error": "p must be > 0"}])
-    assert [row["p"] for row in found] == [1, 2]
-    for row in found:
-        assert row["seeds"] == 4 and row["layer"] == "backbone" and "seed" not in row
-        assert row["auc_median"] == pytest.approx(median(AUCS) / row["p"])
-        assert (row["auc_min"], row["auc_max"]) == (0.5 / row["p"], 0.9 / row["p"])
-        assert row["tpr_at_5pct_median"] is None and row["knn_accuracy_min"] == 0.875
+    assert [one["p"] for one in found] == [1, 2]
+    for one in found:
+        assert one["seeds"] == 4 and one["layer"] == "backbone" and "seed" not in one
+        values = [auc / one["p"] for auc in AUCS]
+        expected = over_targets(values, [error_of(value, value - 0.04, value + 0.04) for value in values])
+        assert {name: one[f"auc_{name}"] for name in vars(expected)} == vars(expected)
+        assert (one["auc_min"], one["auc_max"]) == (0.5 / one["p"], 0.9 / one["p"])
+        assert one["tpr_at_5pct_mean"] is None and one["knn_accuracy_min"] == 0.875
 
 
 def test_one_seed_is_no_range_and_a_missing_figure_leaves_none() -> None:
-    one, other = ROW | {"seed": 0, "auc": 0.7}, ROW | {"seed": 1, "auc": None}
+    one, other = row(0, 0.7), row(1, None)
     assert aggregate([one]) == aggregate([one, other | {"p": 1}]) == []
     (found,) = aggregate([one, other])
-    assert found["auc_median"] is found["auc_max"] is None and found["knn_accuracy_max"] == 0.875
+    assert found["auc_mean"] is found["auc_max"] is None and found["knn_accuracy_max"] == 0.875
+
+
+def test_two_seeds_have_no_interval(capsys: pytest.CaptureFixture) -> None:
+    (found,) = aggregate([row(0, 0.7), row(1, 0.8)])
+    assert found["auc_mean"] == pytest.approx(0.75) and found["auc_low"] is found["auc_next_low"] is None
+    header, (cells,) = as_cells([found])
+    assert cells[header.index("AUC [95 %]")] == ".750" and "AUC next" not in header
 
 
 def test_what_differs_in_more_than_the_seed_is_not_mixed() -> None:
@@ -39,7 +51,9 @@ def test_what_differs_in_more_than_the_seed_is_not_mixed() -> None:
 
 
 def test_the_table_shows_them(capsys: pytest.CaptureFixture) -> None:
-    rows = [ROW | {"p": p, "seed": seed, "auc": auc} for seed, auc in enumerate(AUCS) for p in (1, 2)]
+    rows = [row(seed, auc, p=p) for seed, auc in enumerate(AUCS) for p in (1, 2)]
     print_whole(render(aggregate(rows)))
     shown = capsys.readouterr().out
-    assert shown.count(".675 [.500 .900]") == 2 and "median [lowest highest]" in shown and "layer" in shown
+    # 3.18 standard errors, sd/2, about the mean; the deviation of 4 values is .165.
+    assert shown.count(".688 [.425 .950]") == 2 and "95 % interval of the recipe" in shown and "layer" in shown
+    assert "[.100 1.000]" in shown

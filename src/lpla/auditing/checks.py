@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import psutil
 import torch
@@ -11,15 +11,11 @@ from annotated_types import Ge, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lpla.contracts.evidence import Attack, Labelled
-from lpla.contracts.inputs import Images, InputError, UndefinedError, Views
+from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import Count, Order, Part, Seed, SettingError, Settings, Whole, check_arguments, read
 from lpla.contracts.settings import shown as written
 from lpla.data.augment import views as augmentation
 from lpla.work.recipe import Config, Unit, load_images, plug_in
-
-if TYPE_CHECKING:
-    from lpla.auditing.plan import Plan
 
 PlugIn = dict[str, Any]
 COPIES = 3
@@ -147,24 +143,6 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
             augmentation.check(spec, *images.pixels.shape[1:])
         except InputError as impossible:
             raise InputError(f"{setting}.{impossible}") from impossible
-
-
-def check_learning(plan: Plan, attack: Attack) -> None:
-    """Raise InputError where the attack could not learn from what is known, which the counts say before any training.
-
-    An attack that does not exist under these settings passes: its row is empty and says why.
-    """
-    try:
-        if plan.knowledge.kind == "known_nonmembers":
-            attack.check_nonmembers(plan.knowledge.images)
-        elif plan.knowledge.kind == "few_labels":
-            index, inside = plan.membership.index[plan.labelled], plan.membership.inside[0][plan.labelled]
-            attack.check([Labelled(index, {}, inside)])
-        else:
-            shadows = plan.encoders.shadows
-            attack.check([Labelled(-1 - s.index if s.foreign else s.index, {}, s.inside) for s in shadows])
-    except UndefinedError:
-        return
 
 
 def check_networks(units: Iterable[Unit]) -> None:

@@ -101,6 +101,7 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
         log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
     )
+    _write_images(work, folder, config.report.names)
     (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
     if config.report.images:
         scores = np.stack([one.score for one in found])
@@ -108,6 +109,19 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     if config.get("logger"):
         _log(config, work, store, folder, found, curve)
     return rows
+
+
+def _write_images(work: Plan, folder: Path, named: bool) -> None:
+    """`images.csv`: to which image an index of `scores.npz` belongs; with the names of files only if so wished."""
+    images = work.images
+    if named and images.names is None:
+        log.warning("report.names=true: the images of %s are no files, so that images.csv has no names", images.name)
+    rows: list[Row] = []
+    for index in work.membership.index[work.judged].tolist():
+        file = {"file": images.names[index]} if named and images.names is not None else {}
+        rows.append({"index": index, "class": int(images.labels[index])} | file)
+    (folder / "images.csv").touch(mode=0o600)
+    write_csv(rows, folder / "images.csv")
 
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:

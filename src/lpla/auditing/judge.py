@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.notes import notes
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of
+from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack, Query
 from lpla.contracts.inputs import Images, UndefinedError, stream
@@ -69,14 +69,14 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
     row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
-    return Judgement(row, score, _posterior(plan, attack, score), log_norm)
+    return Judgement(row, score, _posterior(trial, attack, score), log_norm)
 
 
-def _posterior(plan: Plan, attack: Attack, score: Scores) -> Scores:
+def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:
     """Probability of membership, image by image; nan where there is nothing to calibrate the score by."""
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         return np.full(len(score), np.nan)
-    return posterior(score, attack.shadow_scores_, plan.prior)
+    return posterior(score, attack.shadow_scores_, trial.plan.prior, usable_images(trial.target)[trial.plan.judged])
 
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sentences on what the reader of a row must know: why a number is absent, what was set aside."""
+"""Sentences on what the reader of a row must know: why a number is absent, what was set aside, which null failed."""
 
 from __future__ import annotations
 

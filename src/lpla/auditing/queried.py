@@ -60,6 +60,14 @@ def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
     return Seen(seen.index[rows], values, pixels=pixels, foreign=seen.foreign)
 
 
+def usable_images(seen: Seen) -> Bool[np.ndarray, " N"]:
+    """Images of which some statistic says something; a zero embedding and one that is not finite say nothing."""
+    values = [value.reshape(len(value), -1) for value in seen.values.values()]
+    if not values:
+        return np.ones(len(seen.index), dtype=bool)
+    return np.any([(np.isfinite(one) & (one != 0)).any(axis=1) for one in values], axis=0)
+
+
 def count_unusable(subject: QueriedEncoder, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
     """Zero and non-finite embeddings among the views of one query at this layer; None if there is none."""
     for observation in subject.observations:

@@ -127,7 +127,10 @@ class Attack(ABC):
         """One score per image, higher = member."""
 
     def scores_log_ratio(self) -> bool:
-        """Whether a score is log p(seen | member) - log p(seen | non-member), and so evidence without calibration."""
+        """Whether a score is log p(seen | member) - log p(seen | non-member) and shown to be calibrated as it stands.
+
+        Then it gives a posterior also where no shadow's left-out scores calibrate it.
+        """
         return False
 
     def fit_summary(self) -> dict[str, str | int | float]:

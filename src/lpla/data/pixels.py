@@ -9,24 +9,24 @@ from jaxtyping import Float, Float32, UInt8
 from torch import from_numpy
 from torch.nn import functional as F
 
-SUMMARIES = ("l1_norm", "l2_norm", "mean", "deviation", "entropy", "compressed_size")
+SUMMARIES = ("l2_norm", "mean", "deviation", "entropy", "compressed_size")
 _CHUNK = 4096
 """Images turned into floating-point numbers at a time; a matter of memory, not of results."""
 
 
-def summaries(pixels: UInt8[np.ndarray, "N C H W"]) -> Float[np.ndarray, "N 6"]:
-    """The columns of `SUMMARIES`: norms, mean and deviation of the values, bits per value, bytes after deflate."""
+def summaries(pixels: UInt8[np.ndarray, "N C H W"]) -> Float[np.ndarray, "N 5"]:
+    """The columns of `SUMMARIES`: norm, mean and deviation of the values, bits per value, bytes after deflate."""
     return np.concatenate([_summaries(pixels[i : i + _CHUNK]) for i in range(0, len(pixels), _CHUNK)])
 
 
-def _summaries(pixels: UInt8[np.ndarray, "n C H W"]) -> Float[np.ndarray, "n 6"]:
+def _summaries(pixels: UInt8[np.ndarray, "n C H W"]) -> Float[np.ndarray, "n 5"]:
     flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
     total = flat.sum(axis=1, dtype=np.int64)
     squares = np.einsum("nf,nf->n", flat, flat, dtype=np.int64)
     mean = total / flat.shape[1]
     deviation = np.sqrt(np.maximum(squares / flat.shape[1] - mean**2, 0.0))
     size = np.array([len(zlib.compress(one.data, 1)) for one in flat])
-    return np.column_stack([total, np.sqrt(squares), mean, deviation, _entropy(flat), size]).astype(np.float64)
+    return np.column_stack([np.sqrt(squares), mean, deviation, _entropy(flat), size]).astype(np.float64)
 
 
 def _entropy(flat: UInt8[np.ndarray, "n F"]) -> Float[np.ndarray, " n"]:

@@ -9,13 +9,23 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from lpla.contracts.result import InputError
-from lpla.metrics.roc import ALPHA, NORMAL_QUANTILE, Estimate, placements
+from lpla.metrics.roc import ALPHA, Estimate, placements
 
 
 def paired_auc(
-    score_a: Float[np.ndarray, " N"], score_b: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
+    score_a: Float[np.ndarray, " N"],
+    score_b: Float[np.ndarray, " N"],
+    member: Bool[np.ndarray, " N"],
+    comparisons: int = 1,
 ) -> tuple[Estimate, float]:
     """AUC of `a` minus AUC of `b` on the same images, and the two-sided p-value of no difference (DeLong 1988).
+
+    Args:
+        score_a: One score per image, higher = member.
+        score_b: The same of another attack.
+        member: Who was inside the target.
+        comparisons: How many such differences the intervals are to hold together with 95 % (Bonferroni); the p-value
+            is this comparison's alone.
 
     Scores that order the images equally differ by exactly 0 with p = 1.
     """
@@ -29,16 +39,17 @@ def paired_auc(
         return Estimate(0.0, 0.0, 0.0), 1.0
     error = math.sqrt(by_member.var(ddof=1) / m + by_nonmember.var(ddof=1) / n)
     if error < 1e-12:
-        return _unanimous(difference, min(m, n))
-    low, high = difference - NORMAL_QUANTILE * error, difference + NORMAL_QUANTILE * error
+        return _unanimous(difference, min(m, n), ALPHA / comparisons)
+    half = float(norm.isf(ALPHA / comparisons / 2)) * error
+    low, high = difference - half, difference + half
     return Estimate(difference, max(low, -1.0), min(high, 1.0)), float(2 * norm.sf(abs(difference) / error))
 
 
-def _unanimous(difference: float, fewest: int) -> tuple[Estimate, float]:
+def _unanimous(difference: float, fewest: int, alpha: float) -> tuple[Estimate, float]:
     """Every image says the same (one attack separates, the other knows nothing): the sign test over `fewest` pairs.
 
     By Clopper and Pearson a part `bound` of all pairs at least says it; the rest may say anything between -1 and 1.
     """
-    bound = (ALPHA / 2) ** (1 / fewest)
+    bound = (alpha / 2) ** (1 / fewest)
     low, high = bound * difference - (1 - bound), bound * difference + (1 - bound)
     return Estimate(difference, max(low, -1.0), min(high, 1.0)), 2.0 ** (1 - fewest)

@@ -136,7 +136,7 @@ def _tpr_interval(
     top, B ~ Beta(k + 1, n - k): the (k+1)-th smallest of n uniform numbers. Where all members or none are found,
     resamples would not vary: there Clopper and Pearson's bound of that side counts too.
     """
-    random, m, n = np.random.default_rng(0), len(inside), len(outside)
+    random, m, n = stream("interval of a true-positive rate", 0), len(inside), len(outside)
     place = np.minimum((n * random.beta(allowed + 1, n - allowed, RESAMPLES)).astype(int), n - 1)
     cut = np.sort(outside)[::-1][place]
     above = 1 - np.searchsorted(np.sort(inside), cut, "right") / m

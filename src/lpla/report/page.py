@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lpla.contracts.result import columns
-from lpla.report import axes, figures, formats
+from lpla.report import axes, figures, formats, seeds
 from lpla.report import thumbnails as exposed
+from lpla.report.family import tally
 from lpla.report.outputs import Left, command, config, jobs_below, read, versions
 from lpla.report.rows import Row, chosen_columns, csv_text, short_label, write_csv
 from lpla.report.table import as_strings, verdicts
@@ -117,6 +117,7 @@ def _said(left: Left) -> dict[str, Any]:
         return {
             "headline": NOTHING,
             "tally": "",
+            "seeds": {},
             "verdicts": {},
             "table": absent,
             "cost": "",
@@ -125,7 +126,7 @@ def _said(left: Left) -> dict[str, Any]:
             "revisions": [],
         }
     strings, chosen = as_strings(rows), chosen_columns(rows)
-    tally = Counter(row["verdict"].partition(":")[0] or "undefined" for row in rows)
+    together = seeds.aggregate(rows)
     strongest = left.strongest()
     headline = "no attack was defined"
     if strongest:
@@ -133,7 +134,10 @@ def _said(left: Left) -> dict[str, Any]:
         headline = f"{whose}: {strongest[0]['verdict']}"
     return {
         "headline": headline,
-        "tally": ", ".join(f"{found}: {count} of {len(rows)} rows" for found, count in tally.most_common()),
+        "tally": ". ".join(tally(rows)),
+        "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
+        if together
+        else {},
         "verdicts": verdicts(rows),
         "table": {
             "title": strings.title,

@@ -17,9 +17,9 @@ from lpla.report.rows import SETTINGS, Row, cell, choices, differing, interval, 
 
 CAPTION = (
     "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
-    "these same scores, so the differences and their intervals lie too high; corrected: p times the number of all "
-    "pairs of attacks on this target (Bonferroni), which holds although the best was chosen. Several targets are not "
-    "corrected for."
+    "these same scores, so the differences lie too high; the intervals of all pairs of attacks on this target hold "
+    "together with 95 %, and corrected is p times the number of these pairs (Bonferroni): both stand although the best "
+    "was chosen. Several targets are not corrected for."
 )
 
 
@@ -70,7 +70,7 @@ def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list
     for row, _, score in attacks:
         if row is best:
             continue
-        difference, p = paired_auc(best_score, score, member)
+        difference, p = paired_auc(best_score, score, member, pairs)
         found.append(
             {c: cell(best.get(c)) for c in _target() if c in best}
             | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}

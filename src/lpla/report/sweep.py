@@ -30,6 +30,7 @@ class SweepTable(Callback):
         from rich import get_console
 
         from lpla.report import pairs, seeds
+        from lpla.report.family import tally
         from lpla.report.rows import read_rows, write_csv
         from lpla.report.table import print_whole, show
 
@@ -47,6 +48,8 @@ class SweepTable(Callback):
                 print_whole(part.render(found))
                 written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
                 write_csv(found, written[-1])
+        for sentence in tally([row for row in rows if not row.get("error")]):
+            console.print(sentence, soft_wrap=True, highlight=False)
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
         self._pages.add(folder)
         if not self._pages.finish():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Thumbnail:
     member: bool
     score: float
     posterior: float
+    name: str
+    """Of its file; empty unless the job was told to name files."""
 
 
 def chosen(score: Float[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " most"], Int[np.ndarray, " least"]]:
@@ -60,16 +63,26 @@ def found(left: Left) -> dict[str, list[Thumbnail]]:
     shown: dict[str, list[Thumbnail]] = {}
     for (name, layer), judged in left.judged.items():
         if name == job:
+            names = _names(left.job(name))
             for kind, places in zip(("most", "least"), chosen(judged.score), strict=True):
                 shown[f"{kind} exposed, {layer}"] = [
-                    _thumbnail(file, judged, place)
+                    _thumbnail(file, judged, place, names)
                     for place in places
                     if (file := left.job(name) / "thumbnails" / f"{judged.index[place]}.png").exists()
                 ]
     return shown
 
 
-def _thumbnail(file: Path, judged: Judged, place: int) -> Thumbnail:
+def _names(job: Path) -> dict[int, str]:
+    """Index -> file, where a job has left the names of its files."""
+    if not (job / "images.csv").exists():
+        return {}
+    with (job / "images.csv").open(newline="") as lines:
+        return {int(row["index"]): row["file"] for row in csv.DictReader(lines) if row.get("file")}
+
+
+def _thumbnail(file: Path, judged: Judged, place: int, names: Mapping[int, str]) -> Thumbnail:
     uri = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
     score, posterior = float(judged.score[place]), float(judged.posterior[place])
-    return Thumbnail(uri, int(judged.index[place]), bool(judged.member[place]), score, posterior)
+    index = int(judged.index[place])
+    return Thumbnail(uri, index, bool(judged.member[place]), score, posterior, names.get(index, ""))

@@ -73,9 +73,12 @@ def trains_here(executor: Config) -> bool:
 
 def quieten_lightning() -> None:
     """It speaks of devices, tips and Slurm once per encoder, and uses a name that torch has deprecated."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # Importing Lightning, perhaps later, sets the first one's level anew; the second one says nearly all.
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message="The `srun` command is available")
+    warnings.filterwarnings("ignore", message="GPU available but not used")  # On a Mac, and where trainer=cpu says so.
 
 
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:

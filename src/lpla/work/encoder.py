@@ -56,8 +56,7 @@ def train_encoder(
     """
     _explain(unit, store)
     checkpoints = Checkpoints(store, unit.encoder_parts, unit.regime.epochs, unit.checkpoint_every)
-    index = np.asarray(unit.members)
-    pixels = unit.images.pixels
+    pixels, index = unit.images.pixels, np.asarray(unit.members)
     epochs = Epochs(progress.begin(f"{unit.name}: training on {len(index)} images", unit.regime.epochs))
     start = time.monotonic()
     callbacks = [epochs, *(AtEpoch(one.observe, one.epoch) for one in extractions), Kept(save_observed), checkpoints]

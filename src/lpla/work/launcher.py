@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import torch
@@ -76,18 +76,9 @@ class Launch:
         """
         made: dict[str, Any] = {}
         printed = folder / f"torchrun-{node}.log"
-        command = [sys.executable, "-m", "torch.distributed.run", *self._options(folder, node)]
-        with (
-            printed.open("w") as errors,
-            subprocess.Popen(
-                [*command, "-m", "lpla.work.unit", str(folder / "recipe.json"), str(store)],
-                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True},
-                env=os.environ | self._environment(),
-                start_new_session=True,  # Ctrl-C at a terminal reaches this process alone.
-            ) as child,
-        ):
+        with printed.open("w") as errors, self._start(folder, store, node, errors) as child:
             assert child.stdin and child.stdout
-            reader = threading.Thread(target=_repeat, args=(child.stdout, begin, made), daemon=True)
+            reader = threading.Thread(target=repeat, args=(child.stdout, begin, made), daemon=True)
             reader.start()
             try:
                 while child.poll() is None:
@@ -100,6 +91,18 @@ class Launch:
         if child.returncode:
             raise self._error(folder, printed.read_text())
         return made
+
+    def _start(self, folder: Path, store: Path, node: int, errors: TextIO) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "torch.distributed.run", *self._options(folder, node), "-m", "lpla.work.unit"]
+        return subprocess.Popen(
+            [*command, str(folder / "recipe.json"), str(store)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | self._environment(),
+            start_new_session=True,  # Ctrl-C at a terminal reaches this process alone.
+        )
 
     def _options(self, folder: Path, node: int) -> list[str]:
         options = [f"--nnodes={self.nodes}", f"--nproc-per-node={self.devices}", f"--log-dir={folder}"]
@@ -159,7 +162,7 @@ def _wait_for_hosts(folder: Path, store: Path, nodes: int) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _repeat(lines: Iterable[str], begin: Begin, made: dict[str, Any]) -> None:
+def repeat(lines: Iterable[str], begin: Begin, made: dict[str, Any]) -> None:
     """Repeat here what rank 0 reports; what it made is put into `made`."""
     tasks: dict[int, Advance] = {}
     for line in lines:

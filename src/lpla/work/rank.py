@@ -61,7 +61,7 @@ def joined(unit: Unit, folder: Path) -> Iterator[Reports]:
         number, count, device = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), strategy.root_device
         dist.init_process_group(
             dist.get_default_backend_for_device(device),
-            store=dist.FileStore(str(folder / "group"), count),
+            store=dist.FileStore(str(folder / "group"), count),  # pyright: ignore[reportPrivateImportUsage]  # documented
             rank=number,
             world_size=count,
             device_id=None if device.type == "cpu" else device,

@@ -12,13 +12,15 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
 
+from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
@@ -71,8 +73,8 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         if unit.distributed and not ranks.launched():
             from lpla.work.launcher import launch
 
-            made = UnitReport(**launch(unit, store.root, scratch, progress.begin))
-            return replace(made, seconds=time.monotonic() - start)
+            report = launch(unit, store.root, scratch, progress.begin)
+            return UnitReport(**report | {"seconds": time.monotonic() - start})
         arch = build_arch(unit)
         extractions = [
             extraction_of(unit, store, o, todo, progress, views, scratch / str(i))
@@ -80,24 +82,18 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
         # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
-        epochs = [observation.epoch for observation, _ in pending if observation.epoch is not None]
+        epochs = [one.epoch for one, _ in pending if one.epoch is not None]
         if weights and not epochs:
             arch.load_state_dict(load_file(weights / "weights.safetensors"))
         else:
             # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
             from lpla.work.encoder import train_encoder
 
-            def save() -> None:
-                _save_observed(unit, store, waiting)
-
+            save = partial(_save_observed, unit, store, waiting)
             train_encoder(arch, unit, store, extractions, save, progress, min(epochs, default=None))
-        for _, _, extraction in waiting:
-            # Observed already when training ended; an encoder from the store is observed now.
-            if extraction.result is None:
-                extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
-        _save_observed(unit, store, waiting)
-    forwards = sum(e.forwards for e in extractions)
-    return UnitReport(bool(epochs) or not weights, sum(len(t) for _, t in pending), forwards, time.monotonic() - start)
+        _observe_rest(arch, unit, store, waiting)
+    observed, forwards = sum(len(todo) for _, todo in pending), sum(one.forwards for one in extractions)
+    return UnitReport(bool(epochs) or not weights, observed, forwards, time.monotonic() - start)
 
 
 def is_trained(unit: Unit, store: Store) -> bool:
@@ -180,6 +176,14 @@ def extraction_of(
         unit.compile_on_cuda,
         load_axes(unit, store, observation, todo),
     )
+
+
+def _observe_rest(arch: Arch, unit: Unit, store: Store, waiting: list[Waiting]) -> None:
+    """Observe and save what training's end did not: an encoder from the store is observed now."""
+    for _, _, extraction in waiting:
+        if extraction.result is None:
+            extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
+    _save_observed(unit, store, waiting)
 
 
 def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:

@@ -60,7 +60,8 @@ class BankColumns:
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
         """The columns, each on the one scale of `standardise`; 0 where an image has no value."""
-        return np.concatenate([standardise(one[:, None]) for one in self.columns(seen).values()], axis=1)
+        found = [np.nan_to_num(standardise(one[:, None])) for one in self.columns(seen).values()]
+        return np.concatenate(found, axis=1)
 
     def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name; not finite where an image has none. Means are over the usable views."""

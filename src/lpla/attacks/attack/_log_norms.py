@@ -38,7 +38,7 @@ class LogNorms:
         return set_aside(int(zero), int(nonfinite), "embeddings among the shadows' views")
 
 
-def mean_of_known(x: Float[np.ndarray, "N Q *P"], known: Bool[np.ndarray, "N Q *P"]) -> Float[np.ndarray, "N *P"]:
+def mean_of_known(x: Float[np.ndarray, "N Q *P"], known: Bool[np.ndarray, "N Q ..."]) -> Float[np.ndarray, "N *P"]:
     """Mean over the second axis where `known` (which may be the same for every P); nan where nothing is."""
     count = known.sum(axis=1)
     total = np.where(known, x, 0.0).sum(axis=1, dtype=np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_auc_score
 
+from lpla.attacks.attack._log_norms import mean_of_known
 from lpla.attacks.likelihood.calibrated import Calibrated
 from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.standardise import standardise
@@ -50,7 +51,8 @@ class CombinedNorms:
 
     def fit(self, log_norms: Sequence[AllNorms], member: Sequence[Bool[np.ndarray, " N"]], per_sample: bool) -> Self:
         """Learn the direction; per sample, row i of every shadow must be the same image."""
-        means = [self._standardised(one).mean(axis=1) for one in log_norms]
+        standardised = [self._standardised(one) for one in log_norms]
+        means = [mean_of_known(one, np.isfinite(one).all(axis=2, keepdims=True)) for one in standardised]
         if per_sample:
             x, inside = np.stack(means), np.stack(member)
         else:
@@ -60,8 +62,7 @@ class CombinedNorms:
 
     def scalars(self, log_norms: AllNorms) -> Float[np.ndarray, "N Q"]:
         """The projection of every view; nan where the embedding was unusable."""
-        usable = np.isfinite(log_norms).all(axis=2)
-        return np.where(usable, self.ratio_.project(self._standardised(log_norms)), np.nan)
+        return self.ratio_.project(self._standardised(log_norms))
 
     def _standardised(self, log_norms: AllNorms) -> Float[np.ndarray, "N Q F"]:
         finite = np.where(np.isfinite(log_norms).all(axis=2, keepdims=True), log_norms, np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.attack._no_shadow import NoShadow
-from lpla.attacks.likelihood.calibrated import NO_LOG_RATIO, Calibrated
+from lpla.attacks.likelihood.calibrated import CALIBRATED, Calibrated
 from lpla.attacks.likelihood.nonmembers import check_known
 from lpla.contracts.evidence import Attack, Labelled, Seen
 
@@ -64,7 +64,7 @@ class ScalarAttack(Attack):
 
     def scores_log_ratio(self) -> bool:
         """What the calibration says; an attacker without shadows has no such ratio."""
-        return isinstance(self.learnt_, Calibrated) and self.learnt_.likelihood_ not in NO_LOG_RATIO
+        return isinstance(self.learnt_, Calibrated) and self.learnt_.likelihood_ in CALIBRATED
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """Those of whichever learnt."""

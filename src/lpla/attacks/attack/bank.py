@@ -67,10 +67,20 @@ class Bank(ScalarAttack):
         return self
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
+        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place.
+
+        An image of which no statistic says anything gets the score that favours neither side.
+        """
+        silent = ~np.isfinite(np.stack(list(self._columns.columns(target).values()))).any(axis=0)
         if self.together is None:
+<<<<<<< HEAD
             return super().score(target)
         return self.together.score(target, self._columns.features(target), target.values[Direction.name])
+=======
+            return np.where(silent, self.calibrated.neutral_, super().score(target))
+        score = self.together.score(target.index, self._columns.features(target), target.values[Direction.name])
+        return np.where(silent, 0.0, score)
+>>>>>>> main
 
     def scores_log_ratio(self) -> bool:
         """Collective scores are log ratios; else the calibration says."""

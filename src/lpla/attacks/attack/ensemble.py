@@ -67,8 +67,14 @@ class Ensemble(ScalarAttack):
         return super().warnings() + ([alone] if self.queries == 1 else []) + self._set_aside
 
     def _features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """The parts, each on the one scale of `standardise`; 0 where it is unknown."""
-        return np.concatenate([standardise(part[:, None]) for part in self._parts(seen).values()], axis=1)
+        """The parts, each on the one scale of `standardise`; nan for an image without a usable view or pair of views.
+
+        How much the views vary is unknown also where they differ by rounding alone: 0, the middle, stands for that.
+        """
+        parts = {name: standardise(part[:, None]) for name, part in self._parts(seen).items()}
+        if "spread" in parts:
+            parts["spread"] = np.nan_to_num(parts["spread"])
+        return np.concatenate(list(parts.values()), axis=1)
 
     def _parts(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name; nan where an image has none. Means are over the usable views."""

@@ -92,10 +92,6 @@ class GMM(Attack):
         z, _ = self._align(target, usable)
         return _ratio(self.out_, self.in_, z, usable)
 
-    def scores_log_ratio(self) -> bool:
-        """It is one of two mixtures."""
-        return True
-
     def fit_summary(self) -> dict[str, str | int | float]:
         """How well the shadows' vectors agree, the threshold and its origin."""
         return {

@@ -68,9 +68,10 @@ class Quantile(Attack):
         inside = np.stack([shadow.member for shadow in shadows])
         x, usable = (np.stack(part) for part in zip(*map(self._means, shadows), strict=True))
         self._fit_heads(index, x, ~inside & usable)
-        residual = np.where(usable, self._residual(self._known[1], index, x), 0.0)
-        self.member_gap_ = float(residual[inside].mean() - residual[~inside].mean()) if inside.any() else 0.0
-        self.shadow_scores_ = ShadowScores((self._sign * residual).ravel(), inside.ravel())
+        residual, members = self._residual(self._known[1], index, x), inside & usable
+        outside = residual[~inside & usable].mean()
+        self.member_gap_ = float(residual[members].mean() - outside) if members.any() else 0.0
+        self.shadow_scores_ = ShadowScores(self._sign * residual[usable], inside[usable])
         self.threshold_ = balanced_cut(self.shadow_scores_.score, self.shadow_scores_.member)
         return self
 

@@ -12,7 +12,7 @@ from lpla.attacks.likelihood.class_conditional import ClassConditional
 from lpla.attacks.likelihood.density import DensityName
 from lpla.attacks.likelihood.leave_one_out import leave_one_out
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE, PerSample
-from lpla.attacks.likelihood.standardise import standardise
+from lpla.attacks.likelihood.standardise import mean_of_views, standardise
 from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
@@ -20,8 +20,9 @@ from lpla.contracts.inputs import InputError, UndefinedError
 Likelihood = Literal[
     "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
 ]
-NO_LOG_RATIO = ("offline", "rmia")
-"""Likelihoods whose score is a deviation or a share, not a log-likelihood ratio."""
+CALIBRATED = ("hier", "crossed", "combined")
+"""Likelihoods whose score is evidence as it stands: a log-likelihood ratio that few shadows do not exaggerate. Without
+a leak their log score at 4 shadows, and that of `crossed` at 1, is that of the prior, .693 to .698; of `lira` 4.8."""
 NEITHER_SIDE = "the score that favours neither side: too few shadows to leave a pair out"
 
 
@@ -34,7 +35,8 @@ class Calibrated:
     `class_conditional` where the shadows were asked about other images than the target.
     `models` are `PER_SAMPLE`, some of them with other parameters. `on_one_scale`: the scalars are combinations of
     standardised ones, with the same weights for every encoder, and are taken as they are.
-    Fitted: `likelihood_`, `model_`, `member_gap_`, `threshold_`, `threshold_from_`, `shadow_scores_`.
+    Fitted: `likelihood_`, `model_`, `neutral_` (the score that favours neither side), `member_gap_`, `threshold_`,
+    `threshold_from_`, `shadow_scores_`.
     """
 
     def __init__(
@@ -76,22 +78,24 @@ class Calibrated:
     def _fit_class_conditional(
         self, u: Sequence[Float[np.ndarray, "N Q"]], member: Sequence[Bool[np.ndarray, " N"]]
     ) -> None:
-        self.model_ = self._pooled.fit(u, member)
+        self.model_, self.neutral_ = self._pooled.fit(u, member), 0.0
         self.member_gap_ = float(self.model_.mu_[1] - self.model_.mu_[0])
-        scores = np.concatenate([self.model_.score(one) for one in u])
-        self._learn_threshold(ShadowScores(scores, np.concatenate(member)), "best balanced accuracy on the shadows")
+        scores, inside = np.concatenate([self.model_.score(one) for one in u]), np.concatenate(member)
+        known = ~np.isnan(scores)
+        self._learn_threshold(ShadowScores(scores[known], inside[known]), "best balanced accuracy on the shadows")
 
     def _fit_per_sample(self, shadows: Sequence[Labelled], u: Sequence[Float[np.ndarray, "N Q"]]) -> None:
         self.index_ = shadows[0].index
         make_model = self._models[self.likelihood_]
-        x, inside = np.stack([one.mean(axis=1) for one in u]), np.stack([shadow.member for shadow in shadows])
+        x, inside = np.stack([mean_of_views(one) for one in u]), np.stack([shadow.member for shadow in shadows])
         self.model_ = make_model().fit(x, inside)
+        self.neutral_ = self.model_.neutral_
         self.member_gap_ = float(self.model_.D_)
         try:
             scores = leave_one_out(make_model, x, inside)
         except InputError:
             self.shadow_scores_, self.threshold_from_ = None, NEITHER_SIDE
-            self.threshold_ = self.model_.neutral_
+            self.threshold_ = self.neutral_
             return
         judged = ~np.isnan(scores)
         origin = "best balanced accuracy on the shadows, each left out in turn"
@@ -102,15 +106,18 @@ class Calibrated:
         self.threshold_ = balanced_cut(scores.score, scores.member)
 
     def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
-        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place."""
+        """log p(seen | in) - log p(seen | out), or what the likelihood offers in its place.
+
+        An image without a usable view gets the score that favours neither side.
+        """
         u = self._scaled(raw)
         if isinstance(self.model_, ClassConditional):
-            return self.model_.score(u)
+            return _or_neutral(self.model_.score(u), u, self.neutral_)
         if target.foreign or not np.array_equal(target.index, self.index_):
             raise UndefinedError(
                 f"attack.likelihood={self.likelihood_} needs a target that holds the shadows' images in the same order"
             )
-        return self.model_.score(u.mean(axis=1))
+        return _or_neutral(self.model_.score(mean_of_views(u)), u, self.neutral_)
 
     def _scaled(self, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
         return raw if self._on_one_scale else standardise(raw)
@@ -127,6 +134,10 @@ class Calibrated:
     def warnings(self) -> list[str]:
         """Where the threshold does not come from the shadows' scores."""
         return [f"threshold at {NEITHER_SIDE}"] if self.threshold_from_ == NEITHER_SIDE else []
+
+
+def _or_neutral(score: Float[np.ndarray, " N"], u: Float[np.ndarray, "N Q"], neutral: float) -> Float[np.ndarray, " N"]:
+    return np.where(np.isfinite(u).any(axis=1), score, neutral)
 
 
 def _same_images(shadows: Sequence[Labelled]) -> bool:

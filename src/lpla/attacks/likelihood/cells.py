@@ -22,13 +22,20 @@ class Cells:
 
     @classmethod
     def of(cls, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
-        """Summarise the value of image i under shadow k, which was trained on it or not."""
+        """Summarise the value of image i under shadow k, which was trained on it or not; values of nan are left out."""
+        known = np.isfinite(x)
         n, mean, squares = [], [], []
-        for side in (~inside, inside):
+        for side in (~inside & known, inside & known):
             n.append(side.sum(axis=0))
             mean.append(np.where(side, x, 0.0).sum(axis=0) / np.maximum(n[-1], 1))
             squares.append(np.where(side, (x - mean[-1]) ** 2, 0.0).sum(axis=0))
         return cls(np.stack(n), np.stack(mean), np.stack(squares))
+
+    @staticmethod
+    def fewest(inside: Bool[np.ndarray, "K N"]) -> int:
+        """The smallest cell that the layout makes, whatever is known of it."""
+        times = inside.sum(axis=0)
+        return int(min(times.min(), (len(inside) - times).min()))
 
     @cached_property
     def dof(self) -> Int[np.ndarray, "2 N"]:

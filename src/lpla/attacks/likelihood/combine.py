@@ -33,10 +33,13 @@ class LinearRatio:
         self.per_sample = per_sample
 
     def fit(self, x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]) -> Self:
-        """Learn from the standardised scalars of image i under shadow k, which was trained on it or not."""
+        """Learn from the standardised scalars of image i under shadow k, which was trained on it or not.
+
+        Where one of an image's scalars is nan under a shadow, that shadow says nothing of the image.
+        """
         gap, residual = (_within_images if self.per_sample else _pooled)(x, inside)
         spread = np.sqrt((residual**2).mean(axis=0))
-        varies = spread > TIE * np.sqrt((x**2).mean(axis=(0, 1)))
+        varies = spread > TIE * np.sqrt(np.where(np.isfinite(x), x**2, 0.0).mean(axis=(0, 1)))
         self.direction_ = np.zeros(x.shape[2])
         if varies.any():
             covariance, _ = ledoit_wolf(residual[:, varies] / spread[varies], assume_centered=True)
@@ -52,7 +55,8 @@ class LinearRatio:
 def _pooled(
     x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]
 ) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, "M F"]]:
-    sides = x[inside], x[~inside]
+    known = _known(x)
+    sides = x[inside & known], x[~inside & known]
     if min(map(len, sides)) < 2:
         counts = " and ".join(str(len(side)) for side in sides)
         raise InputError(
@@ -62,12 +66,17 @@ def _pooled(
     return gap, np.concatenate([side - side.mean(axis=0) for side in sides])
 
 
+def _known(x: Float[np.ndarray, "K N F"]) -> Bool[np.ndarray, "K N"]:
+    return np.asarray(np.isfinite(x).all(axis=2))
+
+
 def _within_images(
     x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]
 ) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, "M F"]]:
     """Gap weighted by h = 1/(1/n_in + 1/n_out), and residuals scaled up by the degree of freedom each cell has lost."""
     means, counts, residuals = [], [], []
-    for side in (inside, ~inside):
+    known = _known(x)
+    for side in (inside & known, ~inside & known):
         n = side.sum(axis=0)
         mean = np.where(side[..., None], x, 0.0).sum(axis=0) / np.maximum(n, 1)[:, None]
         lost = np.sqrt(n / np.maximum(n - 1, 1))[:, None]

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.likelihood.nonmembers import NonMembers, cut_above, in_tail, known_means
+from lpla.attacks.likelihood.standardise import mean_of_views
 
 FOLDS = 5
 PENALTIES = np.append(np.inf, np.logspace(3, -3, 13))
@@ -45,7 +46,7 @@ class Conditional(NonMembers):
     ) -> Float[np.ndarray, " N"]:
         """The standardised residual of every image, by the model of all known non-members."""
         x = self._scaled(_given(features, len(u)))
-        return self._standardised(u.mean(axis=1) - _predict(x, self.intercept_, self.x_centre_, self.slope_))
+        return self._standardised(mean_of_views(u) - _predict(x, self.intercept_, self.x_centre_, self.slope_))
 
     def warnings(self) -> list[str]:
         """Where the features predicted nothing."""

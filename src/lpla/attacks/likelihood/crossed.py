@@ -37,7 +37,7 @@ class Crossed:
         """Learn the two means and what the shadows share.
 
         Args:
-            x: the standardised value of image i under shadow k.
+            x: the standardised value of image i under shadow k; nan where that shadow has no usable view of it.
             inside: whether shadow k was trained on image i.
 
         Returns:
@@ -46,16 +46,17 @@ class Crossed:
         Raises:
             InputError: if no shadow held any of the images, or none was without one.
         """
-        members = int(inside.sum())
-        if not 0 < members < inside.size:
+        known = np.isfinite(x)
+        members, others = int((inside & known).sum()), int((~inside & known).sum())
+        if not members or not others:
             raise InputError(
                 "attack.likelihood=crossed needs shadows with members and non-members among the images, "
-                f"got {members} and {inside.size - members}"
+                f"got {members} and {others}"
             )
-        self.mu_ = np.array([x[~inside].mean(), x[inside].mean()])
+        self.mu_ = np.array([x[~inside & known].mean(), x[inside & known].mean()])
         self.D_ = float(self.mu_[1] - self.mu_[0])
-        self._centred = x - self.mu_[inside.astype(int)]
-        self.v_ = float((self._centred**2).mean())
+        self._times, self._centred = known.sum(axis=0), np.where(known, x - self.mu_[inside.astype(int)], 0.0)
+        self.v_ = float((self._centred**2).mean()) * (known.size / int(known.sum()))
         # The sum over all pairs of shadows of their covariances is half of what the square of the sum has beside them.
         total, own = self._centred.sum(axis=0), (self._centred**2).sum(axis=0)
         self._shared_by_shadows = float((total**2 - own).mean() / 2)
@@ -63,16 +64,19 @@ class Crossed:
 
     def given(self, target: Float[np.ndarray, " N"]) -> LogRatio:
         """The log ratio of "in" and "out" for this target, whose values are compared with the shadows' here."""
-        shadows = len(self._centred)
+        shadows, known = self._times, np.isfinite(target)
         total = self._centred.sum(axis=0)
-        shared = self._shared_by_shadows + float((total * (target - target.mean())).mean())
-        pairs = shadows * (shadows - 1) / 2 + shadows
+        mean = target.mean() if known.all() else target[known].mean() if known.any() else 0.0
+        shared = self._shared_by_shadows + float((total * np.where(known, target - mean, 0.0)).mean())
+        # Of every image; 1 at least, as without any pair nothing is shared.
+        pairs = max(float((shadows * (shadows - 1) / 2 + shadows * known).mean()), 1.0)
         self.t2_ = float(np.clip(shared / pairs, 0.0, LARGEST_SHARE * self.v_))
         self.s2_ = self.v_ - self.t2_
         # Where nothing varies there is no gap either, and every ratio is 0, whatever is divided by.
         noise = self.s2_ or 1.0
-        weight = self.t2_ / (self.t2_ + noise / shadows)
-        level = self.mu_[0] + weight * total / shadows
+        # An image of which no shadow knows anything has a total of 0, and the mean for its level.
+        weight = np.where(shadows > 0, self.t2_ / (self.t2_ + noise / np.maximum(shadows, 1)), 0.0)
+        level = self.mu_[0] + weight * total / np.maximum(shadows, 1)
         variance = self.t2_ * (1 - weight) + noise
 
         def log_ratio(value: Float[np.ndarray, " N"], extra: Float[np.ndarray, "*N"]) -> Float[np.ndarray, " N"]:

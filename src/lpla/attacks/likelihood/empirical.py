@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lpla.attacks.likelihood.nonmembers import ONE_IN, NonMembers, known_means
+from lpla.attacks.likelihood.standardise import mean_of_views
 
 
 class Empirical(NonMembers):
@@ -26,7 +27,7 @@ class Empirical(NonMembers):
         self, u: Float[np.ndarray, "N Q"], features: Float[np.ndarray, "N F"] | None = None, /
     ) -> Float[np.ndarray, " N"]:
         """-p of every image."""
-        mean, n = u.mean(axis=1), len(self.known_)
+        mean, n = mean_of_views(u), len(self.known_)
         upper = (n - np.searchsorted(self.known_, mean, side="left") + 1) / (n + 1)
         lower = (np.searchsorted(self.known_, mean, side="right") + 1) / (n + 1)
         if self.tail == "both":

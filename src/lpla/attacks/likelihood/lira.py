@@ -29,8 +29,8 @@ class Lira:
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
         """Learn from the standardised mean of image i under shadow k, which was trained on it or not."""
         cells = Cells.of(x, inside)
-        fewest = int(cells.n.min())
-        if fewest < (1 if self.shared else 2) or not cells.dof.any():
+        fewest, needed = cells.fewest(inside), 1 if self.shared else 2
+        if fewest < needed or not cells.dof.any():
             name, least = ("lira_shared", "1 shadow (of some image 2)") if self.shared else ("lira", "2 shadows")
             raise InputError(
                 f"attack.likelihood={name} needs every image in at least {least} and out of as many "
@@ -40,10 +40,11 @@ class Lira:
         pooled = cells.squares.sum() / cells.dof.sum() or 1.0
         self.variance_ = np.full(cells.n.shape, pooled)
         if not self.shared:
-            self.variance_ = np.maximum(cells.squares / cells.dof, FLOOR * pooled)
+            self.variance_ = np.maximum(cells.squares / np.maximum(cells.dof, 1), FLOOR * pooled)
+        self._known = np.all(cells.n >= needed, axis=0)
         return self
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """log N(x_0i; in) - log N(x_0i; out)."""
+        """log N(x_0i; in) - log N(x_0i; out); neutral for an image of which too few shadows know anything."""
         outside, inside = np.log(self.variance_) + (x0 - self.mean_) ** 2 / self.variance_
-        return 0.5 * (outside - inside)
+        return np.where(self._known, 0.5 * (outside - inside), self.neutral_)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.special import expit, logit
 
 from lpla.attacks.likelihood.nonmembers import NonMembers, known_means
+from lpla.attacks.likelihood.standardise import mean_of_views
 
 SIGNS = {"both": (1, -1), "upper": (1,), "lower": (-1,)}
 STARTS = ((0.5, 1.0), (0.1, 3.0))
@@ -46,7 +47,7 @@ class Mixture(NonMembers):
         self, u: Float[np.ndarray, "N Q"], features: Float[np.ndarray, "N F"] | None = None, /
     ) -> Float[np.ndarray, " N"]:
         """log of the posterior odds of membership, given all candidates."""
-        z = (u.mean(axis=1) - self.mu_) / (self.s_ or 1.0)
+        z = (mean_of_views(u) - self.mu_) / (self.s_ or 1.0)
         found = [(sign, *_em(sign * z, *start)) for sign in SIGNS[self.tail] for start in STARTS]
         share = self.known_ / (self.known_ + len(z))
         found = [one for one in found if 2 * one[3] * share > CHANCE and one[1] * len(z) >= FEWEST]

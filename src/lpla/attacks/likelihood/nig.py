@@ -25,7 +25,7 @@ class Nig:
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
         """Learn from the standardised mean of image i under shadow k, which was trained on it or not."""
         cells = Cells.of(x, inside)
-        fewest = int(cells.n.min())
+        fewest = cells.fewest(inside)
         if fewest < 1 or not cells.dof.any(axis=1).all():
             raise InputError(
                 "attack.likelihood=nig needs every image in at least 1 shadow (some image in 2) and out of as many "
@@ -37,10 +37,11 @@ class Nig:
             d0, s02 = fit_variance_prior(squares[dof > 0], dof[dof > 0])
             s2.append(moderate(squares, dof, d0, s02))
             nu.append(d0 + dof)
-        self.scale_, self.nu_ = np.sqrt(np.array(s2) * (1 + 1 / cells.n)), np.array(nu)
+        self._known = np.all(cells.n > 0, axis=0)
+        self.scale_, self.nu_ = np.sqrt(np.array(s2) * (1 + 1 / np.maximum(cells.n, 1))), np.array(nu)
         return self
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """log t(x_0i | in) - log t(x_0i | out)."""
+        """log t(x_0i | in) - log t(x_0i | out); neutral for an image of which one side of shadows knows nothing."""
         outside, inside = t.logpdf(x0, self.nu_, self.mean_, self.scale_)
-        return inside - outside
+        return np.where(self._known, inside - outside, self.neutral_)

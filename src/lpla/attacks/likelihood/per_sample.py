@@ -24,11 +24,14 @@ class PerSample(Protocol):
     """The score that favours neither side: the threshold where shadows are too few to learn one."""
 
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
-        """Learn from the standardised mean of image i under shadow k; raises InputError where that is too little."""
+        """Learn from the standardised mean of image i under shadow k, nan where that shadow has no usable view of it.
+
+        Raises InputError where the layout is too little to learn from.
+        """
         ...
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """One score per image of the target, higher = member."""
+        """One score per image of the target, higher = member; nan where `x0` is."""
         ...
 
 
@@ -40,6 +43,5 @@ PER_SAMPLE: Mapping[str, Callable[[], PerSample]] = {
     "crossed": Crossed,
     "combined": Combined,
     "offline": Offline,
-    # Ratios count as they are (gamma = 1), and of the offline constants the middle one.
-    "rmia": lambda: Rmia(a=0.5, gamma=1.0),
+    "rmia": Rmia,
 }

@@ -15,6 +15,12 @@ from scipy.stats import rankdata
 
 from lpla.attacks.likelihood.cells import Cells
 
+OFFLINE = 0.3
+"""How much of an image's evidence under encoders that held it is taken from those that did not: `a` of the paper, which
+tunes it per data set. This is its value for CIFAR-10 as we remember it; the text was not at hand to check."""
+GAMMA = 1.0
+"""Ratios count as they are. It moves the shares, not the order of the images, so no figure of a row depends on it."""
+
 
 class Rmia:
     """Fitted: `log_evidence_`, the logarithm of P(x) over shadows; `D_`.
@@ -26,19 +32,20 @@ class Rmia:
 
     neutral_ = 0.5
 
-    def __init__(self, a: float, gamma: float) -> None:
+    def __init__(self, a: float = OFFLINE, gamma: float = GAMMA) -> None:
         self.a, self.gamma = a, gamma
 
     def fit(self, x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]) -> Self:
         """Learn from the standardised mean of image i under shadow k, which was trained on it or not."""
         cells = Cells.of(x, inside)
         self.D_ = cells.gap()
-        self._sign, self._known = np.sign(self.D_), cells.n[0] > 0
+        online, known = cells.fewest(inside) > 0, np.isfinite(x)
+        self._sign, self._known = np.sign(self.D_), cells.paired if online else cells.n[0] > 0
         outside, within = (
             logsumexp(np.where(side, self._sign * x, -np.inf), axis=0) - np.log(np.maximum(n, 1))
-            for side, n in zip((~inside, inside), cells.n, strict=True)
+            for side, n in zip((~inside & known, inside & known), cells.n, strict=True)
         )
-        if cells.paired.all():
+        if online:
             self.log_evidence_ = np.logaddexp(outside, within) - np.log(2)
         else:
             with np.errstate(divide="ignore"):  # a = 1 leaves no constant
@@ -53,8 +60,9 @@ class Rmia:
         nothing of the target's membership is known. Against one population the share is a step function of the
         image's own ratio, so images of equal shares are ordered by that ratio; gamma moves the shares, not the order.
         """
-        ratio = np.where(self._known, self._sign * x0 - self.log_evidence_, 0.0)
+        ratio = np.where(self._known & np.isfinite(x0), self._sign * x0 - self.log_evidence_, 0.0)
         shift = np.log(self.gamma)
         beaten = np.searchsorted(np.sort(ratio), ratio - shift, side="right") - (shift <= 0)
         # Beaten images and less than one more: `beaten` is at most N - 1.
-        return (beaten + rankdata(ratio) / (len(ratio) + 1)) / len(ratio)
+        share = (beaten + rankdata(ratio) / (len(ratio) + 1)) / len(ratio)
+        return np.where(np.isfinite(x0), share, np.nan)

@@ -112,16 +112,19 @@ def filler(
                 kept.append(position)
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
-        total = len({*names, *bad})
-        if bad and on_bad != "skip":
-            raise InputError(_sentence(dataset, root, bad, total, on_bad))
-        for name, problem in bad.items():
-            log.warning("dataset=%s: skipped %s (%s)", dataset, root / name, problem)
-        if not kept:
-            raise InputError(f"dataset={dataset}: none of the {total} images in {root} can be decoded")
+        _report_bad(dataset, root, bad, len({*names, *bad}), on_bad)
         return kept
 
     return fill
+
+
+def _report_bad(dataset: str, root: Path, bad: dict[str, str], total: int, on_bad: str) -> None:
+    if bad and on_bad != "skip":
+        raise InputError(_sentence(dataset, root, bad, total, on_bad))
+    for name, problem in bad.items():
+        log.warning("dataset=%s: skipped %s (%s)", dataset, root / name, problem)
+    if len(bad) == total:
+        raise InputError(f"dataset={dataset}: none of the {total} images in {root} can be decoded")
 
 
 def _told(dataset: str, bits: int | None) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 SIDE, LOW = 32, 8
+MIRROR = np.array([1, -1] * (LOW // 2), dtype=np.float32)
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601, as PIL's conversion to grey."""
 PIECE = 2**24
@@ -32,15 +33,21 @@ def content_groups(pixels: UInt8[Tensor, "N C H W"]) -> Int[np.ndarray, " N"]:
     return found
 
 
-def look_hashes(pixels: UInt8[Tensor, "N C H W"]) -> UInt64[np.ndarray, " N"]:
-    """64 bits per image: which of its low frequencies exceed the median of them."""
+def look_hashes(pixels: UInt8[Tensor, "N C H W"]) -> UInt64[np.ndarray, "2 N"]:
+    """64 bits for every image and for its mirror image: which of its low frequencies exceed the median of them.
+
+    Neither brightness nor contrast changes a bit.
+    """
     rows, columns = (_frequencies(side) for side in pixels.shape[2:])
-    found = np.empty(len(pixels), dtype=np.uint64)
+    found = np.empty((2, len(pixels)), dtype=np.uint64)
     for start, piece in pieces(pixels):
-        low = (rows @ _grey(piece) @ columns.T).reshape(len(piece), LOW * LOW)
-        # The mean (the first of them) says how bright an image is, not how it looks.
-        bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
-        found[start : start + len(piece)] = np.packbits(bits, axis=1).view(">u8")[:, 0]
+        low = rows @ _grey(piece) @ columns.T
+        # In a mirror the odd frequencies along a row change their sign.
+        for hashes, seen in zip(found, (low, low * MIRROR), strict=True):
+            flat = seen.reshape(len(piece), LOW * LOW)
+            # The mean (the first of them) says how bright an image is, not how it looks.
+            bits = flat > np.median(flat[:, 1:], axis=1, keepdims=True)
+            hashes[start : start + len(piece)] = np.packbits(bits, axis=1).view(">u8")[:, 0]
     return found
 
 

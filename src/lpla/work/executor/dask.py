@@ -58,6 +58,10 @@ class Dask(Executor):
         except (OSError, RuntimeError, TypeError) as nobody:
             message = f"executor.address must be that of a Dask scheduler, but none answers at {address}: {nobody}"
             raise InputError(message) from nobody
+        self._refuse_crowds()
+        self._executor = self._client.get_executor(pure=False)
+
+    def _refuse_crowds(self) -> None:
         threads_of: Any = self._client.nthreads()
         crowded = {name: count for name, count in threads_of.items() if count > 1}
         if crowded:
@@ -65,7 +69,6 @@ class Dask(Executor):
             name, count = next(iter(crowded.items()))
             wanted = "one task at a time (dask worker --nthreads 1), as encoders draw from a process's random numbers"
             raise InputError(f"executor.address needs workers of {wanted}, but {name} takes {count}")
-        self._executor = self._client.get_executor(pure=False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call it in a worker; one that is cancelled while it is under way is done for nothing."""
