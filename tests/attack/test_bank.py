@@ -202,3 +202,15 @@ def test_wrong_settings_say_what_was_expected() -> None:
     for other in (replace(target, index=target.index[::-1]), replace(target, foreign=True)):
         with pytest.raises(UndefinedError, match="a target with the shadows' images in the same order"):
             attack.score(other)
+
+
+@pytest.mark.parametrize("collective", [False, True])
+def test_an_image_of_which_nothing_was_seen_favours_neither_side(collective: bool) -> None:
+    attack = Bank(queries=4, collective=collective)
+    target, *others = observed(attack, 4)
+    known = [Labelled(o.index, o.values, row) for o, row in zip(others, INSIDE[1:], strict=True)]
+    values = {name: value.copy() for name, value in target.values.items()}
+    for value in values.values():
+        value[5] = 0 if value.ndim == 2 and value.dtype == np.float32 and np.isfinite(value).all() else np.nan
+    score = attack.fit(known).score(Seen(target.index, values))
+    assert score[5] == 0 and np.isfinite(score).all()
