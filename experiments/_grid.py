@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
 
 from lpla.auditing.plan import plan
+from lpla.auditing.settings import Settings, composed, own_hydra
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.work.recipe import Unit
@@ -40,7 +38,7 @@ class Ahead:
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of every job of `python run.py OVERRIDES`, by Hydra's own rules for sweeps."""
     given = OverridesParser.create().parse_overrides(list(overrides))
-    with _hydra():
+    with own_hydra():
         plain = [str(one.input_line) for one in given if not one.is_sweep_override()]
         params = compose("config", plain, return_hydra_config=True).hydra.sweeper.get("params") or {}
     axes = OverridesParser.create().parse_overrides([f"{axis}={values}" for axis, values in params.items()])
@@ -52,10 +50,10 @@ def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
     """Count the encoders of a grid and time a few steps of one of each kind that is to be trained."""
     units: dict[str, tuple[Unit, Store]] = {}
     impossible: dict[str, None] = {}
-    for config in _configs(overrides):
+    for settings in _settings(overrides):
         try:
-            for unit in plan(config).units:
-                units[key_of(unit.encoder_parts)] = unit, Store(config.store)
+            for unit in plan(settings).units:
+                units[key_of(unit.encoder_parts)] = unit, Store(settings.config.store)
         except InputError as mistake:
             impossible[str(mistake)] = None
     missing = [unit for unit, store in units.values() if unit.regime.epochs and not is_trained(unit, store)]
@@ -68,24 +66,13 @@ def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
     return Ahead(len(units), len(missing), seconds, tuple(impossible))
 
 
-def _configs(overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """The configuration of one job for every set of encoders; Hydra is left as a job finds it."""
+def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
+    """The settings of one job for every set of encoders."""
     distinct: dict[tuple[str, ...], list[str]] = {}
     for job in jobs(overrides):
         kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
         distinct.setdefault(kept, job)
-    with _hydra():
-        for job in distinct.values():
-            config = compose("config", [*job, "hydra.mode=RUN"], return_hydra_config=True)
-            HydraConfig.instance().set_config(config)
-            with open_dict(config):
-                del config["hydra"]
-            yield config
-
-
-def _hydra() -> initialize_config_dir:
-    GlobalHydra.instance().clear()
-    return initialize_config_dir(str(CONF), version_base="1.3")
+    return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())
 
 
 def _kind(unit: Unit) -> str:

@@ -6,14 +6,26 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
-from tiny_audit import ROOT, Ran, Silent, tiny_config
 
-from lpla.auditing.plan import Plan, plan
-from lpla.store.artifacts import Store
-from lpla.work.unit import make
+CHECKED = [
+    "lpla.attacks.check", "lpla.attacks.planted", "lpla.auditing.door", "lpla.auditing.settings",
+    "lpla.contracts.result", "lpla.metrics.evaluation", "lpla.report",
+]  # fmt: skip
+"""Rooms and modules whose own tests have passed with every annotation checked at every call; it may only grow.
+`LPLA_TYPES=all` checks all of lpla: whole audits pass so, not every test's stand-in does."""
+# Before any module of lpla is imported.
+jaxtyping.install_import_hook("lpla" if os.environ.get("LPLA_TYPES") == "all" else CHECKED, "type_check.check")
+
+from tiny_audit import ROOT, Ran, Silent  # noqa: E402
+from tiny_audit import tiny_settings as _settings  # noqa: E402
+
+from lpla.auditing.plan import Plan, plan  # noqa: E402
+from lpla.auditing.settings import Settings  # noqa: E402
+from lpla.store.artifacts import Store  # noqa: E402
+from lpla.work.unit import make  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +40,7 @@ def tiny() -> Callable[..., Plan]:
     """Overrides -> the plan of a tiny audit."""
 
     def make(*overrides: str) -> Plan:
-        return plan(tiny_config(*overrides))
+        return plan(_settings(*overrides))
 
     return make
 
@@ -36,16 +48,16 @@ def tiny() -> Callable[..., Plan]:
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The setting of a store that has all of the tiny audit, made once: for tests that neither count nor damage it."""
-    work, store = plan(tiny_config()), Store(tmp_path_factory.mktemp("tiny") / "store")
+    work, store = plan(_settings()), Store(tmp_path_factory.mktemp("tiny") / "store")
     for unit in (*work.units, work.encoders.untrained.unit):
         make(unit, store, Silent())
     return f"store={store.root}"
 
 
 @pytest.fixture
-def tiny_settings() -> Callable[..., DictConfig]:
-    """Overrides -> the configuration of a tiny audit."""
-    return tiny_config
+def tiny_settings() -> Callable[..., Settings]:
+    """Overrides -> the settings of a tiny audit."""
+    return _settings
 
 
 @pytest.fixture(scope="session")

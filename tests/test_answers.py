@@ -50,12 +50,12 @@ class Everything(Statistic):
 
 @pytest.fixture(scope="module", params=["resnet9", "vit_micro"])
 def arch(request: pytest.FixtureRequest) -> Arch:
-    from tiny_audit import tiny_config
+    from tiny_audit import tiny_settings
 
     from lpla.auditing.plan import plan
 
     width = "0.125" if request.param == "resnet9" else "16"
-    net = build_arch(plan(tiny_config(f"backbone={request.param}", f"backbone.width={width}")).units[0])
+    net = build_arch(plan(tiny_settings(f"backbone={request.param}", f"backbone.width={width}")).units[0])
     with torch.no_grad():
         net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
     return net

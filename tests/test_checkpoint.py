@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra import compose
 from omegaconf import OmegaConf
-from tiny_audit import CONF, Silent, tiny_config
+from tiny_audit import CONF, Silent, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import InputError
@@ -90,7 +90,7 @@ def cut_off(tiny: Tiny, tmp_path: Path) -> tuple[Unit, Store, Store]:
 
 
 def unit_of(arch: str) -> Unit:
-    unit = plan(tiny_config("epochs=5", "checkpoint.every=2")).units[0]
+    unit = plan(tiny_settings("epochs=5", "checkpoint.every=2")).units[0]
     settings = compose("config", [f"arch={arch}", *OF_ARCH.get(arch, HEADS)])
     chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
     return replace(unit, **chosen)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import tiny_audit
 from omegaconf import DictConfig, OmegaConf
-from tiny_audit import TINY, Ran, tiny_config
+from tiny_audit import TINY, Ran, tiny_settings
 
 from lpla.auditing.checks import check_networks
 from lpla.auditing.plan import Plan, plan
+from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
 
 Tiny = Callable[..., Plan]
@@ -73,11 +75,11 @@ def test_an_attack_that_compares_an_image_with_itself_has_an_empty_row_under_few
     assert "needs a target that holds the shadows' images" in " ".join(row["notes"])
 
 
-def bare_config(*overrides: str) -> DictConfig:
-    """The tiny configuration without its settings of framework and backbone, with `overrides`."""
+def bare_settings(*overrides: str) -> Settings:
+    """The tiny audit's settings without its settings of framework and backbone, with `overrides`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiny_audit, "TINY", [one for one in TINY if not one.startswith(("arch.", "backbone."))])
-        return tiny_config(*overrides, "arch.optimization.warmup_epochs=1")
+        return tiny_settings(*overrides, "arch.optimization.warmup_epochs=1")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +93,8 @@ def bare_config(*overrides: str) -> DictConfig:
 )
 def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        check_networks(plan(bare_config(*given.split())).units)
-    check_networks(plan(bare_config("backbone=vit_micro")).units)
+        check_networks(plan(bare_settings(*given.split())).units)
+    check_networks(plan(bare_settings("backbone=vit_micro")).units)
 
 
 VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]
@@ -110,20 +112,20 @@ def leaves(config: Any, above: str = "") -> Iterator[str]:
             yield from leaves(inner, f"{name}.")
 
 
-def tried(option: str, names: Callable[[str], bool]) -> Iterator[tuple[str, Any, DictConfig]]:
+def tried(option: str, names: Callable[[str], bool]) -> Iterator[tuple[str, Any, Settings]]:
     """A configuration for every setting and every value."""
-    whole = bare_config(*option.split())
-    for name in filter(names, dict.fromkeys(leaves(whole))):
+    told = bare_settings(*option.split())
+    for name in filter(names, dict.fromkeys(leaves(told.config))):
         for value in VALUES:
-            config = whole.copy()
+            config = told.config.copy()
             OmegaConf.set_struct(config, False)
             OmegaConf.update(config, name, value, merge=False)
-            yield name, value, config
+            yield name, value, replace(told, config=config)
 
 
-def check(name: str, value: Any, config: DictConfig) -> None:
+def check(name: str, value: Any, settings: Settings) -> None:
     try:
-        plan(config)
+        plan(settings)
     except InputError as error:
         assert "\n" not in str(error), (name, value, str(error))
     except Exception as escaped:

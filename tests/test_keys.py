@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_audit import ROOT, tiny_config
+from tiny_audit import ROOT, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import Plan, plan
@@ -66,7 +66,7 @@ def explicit(unit: Unit) -> Unit:
 @pytest.fixture(scope="module")
 def unit() -> Unit:
     """The tiny audit's target."""
-    return plan(tiny_config()).units[0]
+    return plan(tiny_settings()).units[0]
 
 
 def encoder_key(unit: Unit) -> str:
@@ -135,7 +135,7 @@ def test_no_path_is_in_a_key(tiny: Tiny) -> None:
 
 
 ENCODER, STATISTIC, NEITHER = (True, True), (False, True), (False, False)
-VERSIONS = dict.fromkeys(("nt_xent", "off_diagonal", "view_norm", "batch_norm", "maps", "train", "augment"), ENCODER)
+VERSIONS = dict.fromkeys(("contrastive", "view_norm", "batch_norm", "maps", "train", "augment"), ENCODER)
 VERSIONS |= dict.fromkeys(("observe", "query", "fold", "fixed_order"), STATISTIC)
 VERSIONS |= {"multicrop": NEITHER, SimCLR: ENCODER, CifarResNet: ENCODER, LogNorm: STATISTIC, Cosine: NEITHER}
 
@@ -164,7 +164,7 @@ def test_a_version_changes_the_keys_of_what_it_is_used_by(
 
 def test_every_version_constant_has_a_name_of_its_own() -> None:
     names = Counter(name for file in SOURCE.rglob("*.py") for name in keys._read(file)[0])
-    assert {"train", "augment", "observe", "nt_xent", "batch_norm"} <= set(names)
+    assert {"train", "augment", "observe", "contrastive", "batch_norm"} <= set(names)
     assert set(names.values()) == {1}
 
 
@@ -178,7 +178,7 @@ def test_the_imports_that_are_followed_are_those_of_the_file() -> None:
     file = SOURCE / "encoders" / "arch" / "simclr.py"
     modules = {node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)}
     assert modules <= set(keys._read(file)[1])
-    assert {"nt_xent", "dcl", "bank", "view_norm", "off_diagonal"} <= set(keys._versions_below(simclr.__name__))
+    assert {"contrastive", "view_norm", "batch_norm"} <= set(keys._versions_below(simclr.__name__))
 
 
 DEFAULT = Optimization(partial(torch.optim.SGD, momentum=0.9), 0.06, 128, 0)

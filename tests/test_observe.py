@@ -87,11 +87,11 @@ class Everything(Statistic):
 @pytest.fixture(scope="module")
 def arch() -> Arch:
     """A network with running statistics that are not its initial ones."""
-    from tiny_audit import tiny_config
+    from tiny_audit import tiny_settings
 
     from lpla.auditing.plan import plan
 
-    net = build_arch(plan(tiny_config()).units[0])
+    net = build_arch(plan(tiny_settings()).units[0])
     with torch.no_grad():
         for _ in range(3):
             net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra import compose
+from omegaconf import OmegaConf
 
 from lpla.attacks.attack.lpla import LpLA
 from lpla.auditing.plan import Plan
@@ -66,6 +69,8 @@ def test_a_recipe_may_name_plug_ins_alone(
 
 @pytest.mark.parametrize("arch", ["byol", "dino", "swav", "barlowtwins"])
 def test_every_kind_of_recipe_is_read_back(arch: str, tiny: Callable[..., Plan], tmp_path: Path) -> None:
-    unit = tiny(f"arch={arch}", "defense=unit_norm").units[0]
+    unit, settings = tiny("defense=unit_norm").units[0], compose("config", [f"arch={arch}"])
+    chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
+    unit = replace(unit, **chosen)
     unit.save(tmp_path / "recipe.json")
     assert key_of(Unit.load(tmp_path / "recipe.json").encoder_parts) == key_of(unit.encoder_parts)

@@ -68,7 +68,7 @@ def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
 
 
 SAME_WEIGHTS = [
-    "+trainer.precision=32",
+    "trainer.precision=32",
     "trainer.precision=auto",
     "+trainer.log_every_n_steps=9",
     "dataset.train_views.size=null",
@@ -88,7 +88,7 @@ SAME_WEIGHTS += [
 ]
 OTHER_WEIGHTS = ["arch=byol", "arch.temperature=0.2", "backbone.width=0.25", "members=21", "epochs=3", "seed=1"]
 OTHER_WEIGHTS += [
-    "+trainer.precision=bf16-mixed",
+    "trainer.precision=bf16-mixed",
     "arch.optimization.base_lr=0.07",
     "arch.optimization.optimizer.momentum=0.8",
 ]

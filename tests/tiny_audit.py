@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
+
+from lpla.auditing.settings import Settings, composed
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -19,14 +18,12 @@ TINY += ["arch.output_dim=8", "queries=3", "observe.queries=4", "utility.images=
 
 def tiny_config(*overrides: str) -> DictConfig:
     """The default configuration, made small, with `overrides`."""
-    GlobalHydra.instance().clear()
-    # Left initialised, as in a job: what the attacker's shadows differ in is composed when the audit is planned.
-    initialize_config_dir(str(CONF), version_base="1.3")
-    config = compose("config", [*TINY, *overrides], return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    with open_dict(config):
-        del config["hydra"]
-    return config
+    return tiny_settings(*overrides).config
+
+
+def tiny_settings(*overrides: str) -> Settings:
+    """The settings of a tiny audit, with `overrides`."""
+    return composed([*TINY, *overrides])
 
 
 class Silent:

@@ -1,1 +1,48 @@
-"""lpla: does this self-supervised encoder give away the images it was trained on?"""
+"""lpla: does this self-supervised encoder give away the images it was trained on?
+
+    rows = lpla.audit("arch=byol", "p=1", store="store")          # an audit, as on the command line
+    found = lpla.evaluate(score, member)                          # scores of your own: AUC, rates, tests, verdict
+    scores = lpla.attack("lpla", p=2).fit(shadows).score(target)  # one attack on statistics of your own
+    lpla.check_attack(MyAttack())                                 # whether an attack of your own behaves
+
+Each name is imported when it is first used, so that `import lpla` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lpla.attacks.check import check_attack
+    from lpla.auditing.door import attack, audit
+    from lpla.contracts.evidence import Attack, Labelled, Seen
+    from lpla.contracts.result import AuditResult, InputError
+    from lpla.metrics.evaluation import Evaluation, evaluate
+
+_PLACES = {
+    "attack": "lpla.auditing.door",
+    "audit": "lpla.auditing.door",
+    "check_attack": "lpla.attacks.check",
+    "evaluate": "lpla.metrics.evaluation",
+    "Attack": "lpla.contracts.evidence",
+    "AuditResult": "lpla.contracts.result",
+    "Evaluation": "lpla.metrics.evaluation",
+    "InputError": "lpla.contracts.result",
+    "Labelled": "lpla.contracts.evidence",
+    "Seen": "lpla.contracts.evidence",
+}
+
+__all__ = [
+    "Attack", "AuditResult", "Evaluation", "InputError", "Labelled", "Seen", "attack", "audit", "check_attack",
+    "evaluate",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

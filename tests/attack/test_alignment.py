@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack.alignment import Alignment
+from lpla.attacks.planted import answers, given, layout, null_error
 
 IMAGES = 400
 LIKELIHOODS = ["class_conditional", "hier"]

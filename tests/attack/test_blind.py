@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import bright_rows, given, layout, null_error, pixels_of
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack.blind import Blind
+from lpla.attacks.planted import bright_rows, given, layout, null_error, pixels_of
 from lpla.contracts.evidence import Labelled, Seen
 from lpla.contracts.inputs import InputError
 from lpla.data.pixels import summaries

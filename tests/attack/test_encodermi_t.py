@@ -5,10 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack.encodermi_t import EncoderMIT
+from lpla.attacks.planted import answers, given, layout, null_error
 from lpla.contracts.inputs import UndefinedError
 
 IMAGES = 400

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack._pairs import mean_cosine, mean_distance
 from lpla.attacks.attack.ensemble import Ensemble
 from lpla.attacks.likelihood.calibrated import Calibrated
+from lpla.attacks.planted import answers, given, layout, null_error
 from lpla.contracts.evidence import Seen
 from lpla.contracts.inputs import InputError
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import WIDTH, answers, given, layout, null_error
 from scipy.linalg import orthogonal_procrustes
 from scipy.special import logsumexp
 from scipy.stats import norm
@@ -14,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from lpla.attacks.attack import gmm
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.attack.gmm import GMM
+from lpla.attacks.planted import WIDTH, answers, given, layout, null_error
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import InputError, UndefinedError, Views
 from lpla.extraction.statistic.clean import Clean

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import answers, given, layout, null_error, pixels_of
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack.quantile import FOLDS, Quantile, folds
+from lpla.attacks.planted import answers, given, layout, null_error, pixels_of
 from lpla.contracts.evidence import Labelled, Seen
 from lpla.contracts.inputs import InputError
 

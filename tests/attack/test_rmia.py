@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from planted import answers, given, layout, null_error
 from sklearn.metrics import roc_auc_score
 from tiny_audit import ROOT
 
@@ -12,6 +11,7 @@ from lpla.attacks.attack.rmia import RMIA
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.rmia import GAMMA, OFFLINE, Rmia
 from lpla.attacks.likelihood.standardise import standardise
+from lpla.attacks.planted import answers, given, layout, null_error
 from lpla.contracts.inputs import InputError
 
 IMAGES = 600

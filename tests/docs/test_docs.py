@@ -41,6 +41,20 @@ def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]
     assert trained[0] > 0 and trained[1:5] == [0, 0, 0, 0]
 
 
+def test_the_python_of_its_page_runs_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    program = "\n".join(text for language, _, text in blocks("python.md") if language == "python")
+    # Small, and otherwise as it stands there.
+    small = program.replace('lpla.audit("arch=byol"', f'lpla.audit(*{TINY!r}, "arch=byol"')
+    assert small != program
+    monkeypatch.chdir(tmp_path)
+    exec(compile(small, "python.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert said.count("leaks: ") >= 2 and "AUC [95 %]" in said and "backbone 0." in said
+    assert {one.name for one in tmp_path.iterdir()} == {"store"}
+
+
 @pytest.mark.slow
 def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
     for name in ("src", "conf"):

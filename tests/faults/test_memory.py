@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra import compose
 from omegaconf import OmegaConf
-from tiny_audit import Silent, tiny_config
+from tiny_audit import Silent, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import plan
@@ -31,7 +31,7 @@ every_network = pytest.mark.parametrize("overrides", NETWORKS.values(), ids=NETW
 
 
 def unit_of(*overrides: str) -> Unit:
-    unit = plan(tiny_config()).units[0]
+    unit = plan(tiny_settings()).units[0]
     settings = compose("config", list(overrides))
     return replace(
         unit, **{group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}

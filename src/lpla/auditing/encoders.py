@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lpla.auditing.checks import check_views
-from lpla.auditing.knowledge import Knowledge, shadow_settings
+from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
@@ -37,6 +37,7 @@ class AuditEncoders:
 
 def line_up(
     settings: Config,
+    theirs: Config,
     knowledge: Knowledge,
     images: Images,
     membership: Membership,
@@ -47,7 +48,7 @@ def line_up(
     """The encoders that take part in an audit, and what is asked of each.
 
     Args:
-        settings: the checked configuration, with its views beside the data set.
+        settings, theirs: the checked configurations of target and shadows, with views beside the data set.
         knowledge: what the attacker knows.
         images: the target's data set.
         membership: who is trained on which of them.
@@ -69,7 +70,7 @@ def line_up(
     blank = replace(unit, name="untrained target", regime=initial, observations=(*pool, *of_known))
     return AuditEncoders(
         target=target,
-        shadows=_shadows(settings, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
+        shadows=_shadows(settings, theirs, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
         untrained=replace(target, unit=blank),
         known=QueriedEncoder(unit, known, np.zeros(len(known), dtype=bool), of_known) if len(known) else None,
         outside=outside,
@@ -78,12 +79,12 @@ def line_up(
 
 def _shadows(
     settings: Config,
+    theirs: Config,
     knowledge: Knowledge,
     membership: Membership,
     asked: Callable[..., tuple[ExtractionRequest, ...]],
     epochs: tuple[int, ...],
 ) -> tuple[QueriedEncoder, ...]:
-    theirs = shadow_settings(settings, knowledge)
     images = load_images(theirs["dataset"])
     changed = "views" if knowledge.views != "same" else "dataset"
     check_views({f"knowledge.{changed}": plug_in(theirs["train_views"])}, images)

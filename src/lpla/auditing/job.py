@@ -23,11 +23,11 @@ from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
-from lpla.contracts.inputs import InputError
-from lpla.contracts.result import AuditResult
+from lpla.auditing.settings import Settings, of_job
+from lpla.contracts.result import InputError, to_json
 from lpla.extraction.view_cache import ViewCache
 from lpla.report.rows import Row, as_given, write_csv
-from lpla.report.table import show
+from lpla.report.table import Results, show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
 from lpla.store.provenance import git_revision, versions
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> None:
-    """Audit; a failure becomes a row that says so, and exit code 1 (of the sweep, at its end).
+    """Audit as Hydra's job; a failure becomes a row that says so, and exit code 1 (of the sweep, at its end).
 
     A user's mistake is said in one sentence, anything else with its stack.
     """
@@ -49,7 +49,7 @@ def run(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         with stoppable():
-            rows = audit(config, folder)
+            rows = audit(of_job(config), folder)
     except Exception as failure:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -57,17 +57,17 @@ def run(config: DictConfig) -> None:
         reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
         log.error("error: %s", reason, exc_info=not mistake)
         choices = {"overrides": as_given(hydra.overrides.task), "error": reason}
-        (folder / "result.json").write_text(json.dumps([choices], indent=1))
+        (folder / "result.json").write_text(to_json([choices]))
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
         return
     show([asdict(row) for row in rows])
     log.info("results: %s\nscores: %s", folder / "result.json", folder / "scores.npz")
     if hydra.mode == RunMode.RUN:
-        _write_page(folder)
+        write_page(folder)
 
 
-def _write_page(folder: Path) -> None:
+def write_page(folder: Path) -> None:
     """The page of a single job; a sweep writes those of its jobs at its end."""
     from lpla.report.page import write_or_warn
 
@@ -75,28 +75,47 @@ def _write_page(folder: Path) -> None:
         log.info("report: %s", page)
 
 
-def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
-    """Rows by layer, also as `result.json` and `scores.npz` in `folder`; raises InputError for a user's mistake."""
-    start = time.monotonic()
+def audit(settings: Settings, folder: Path | None) -> Results:
+    """Make what the store lacks and judge every layer.
+
+    Args:
+        settings: What is audited, and by whom.
+        folder: An existing folder for `result.json`, `scores.npz` and what else was asked for; None: nothing is written
+            beside the store.
+
+    Returns:
+        A row by layer.
+
+    Raises:
+        InputError: For a user's mistake, in one sentence.
+    """
+    start, config = time.monotonic(), settings.config
     quieten_lightning()
     if config.get("logger"):
         loggers.check(_plain(config.logger))
-    work = plan(config)
+    work = plan(settings)
     log.info("images: %s", work.images.summary)
     store = Store(config.store)
     with store.watched():
         _make_all(work, store, _plain(config.executor))
         found = _judge_all(work, store, start)
-        curve = _write_curve(work, store, folder) if work.epochs else []
-    rows = [one.row for one in found]
-    (folder / "result.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        if folder:
+            _write(settings, work, store, folder, found)
+    return Results([one.row for one in found])
+
+
+def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: list[Judgement]) -> None:
+    """The files of a job; then its logger is told."""
+    config, scores = settings.config, np.stack([one.score for one in found])
+    curve = _write_curve(work, store, folder) if work.epochs else []
+    (folder / "result.json").write_text(to_json(one.row for one in found))
     (folder / "scores.npz").touch(mode=0o600)  # Who was a member may be nobody else's to read.
     np.savez(
         folder / "scores.npz",
-        index=work.membership.index[work.judged],
-        member=work.encoders.target.inside[work.judged],
+        index=work.judged_index,
+        member=work.member,
         layer=np.array(work.layers),
-        score=np.stack([one.score for one in found]),
+        score=scores,
         posterior=np.stack([one.posterior for one in found]),
         log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
@@ -104,11 +123,11 @@ def audit(config: DictConfig, folder: Path) -> list[AuditResult]:
     _write_images(work, folder, config.report.names)
     (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
     if config.report.images:
-        scores = np.stack([one.score for one in found])
-        thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.membership.index[work.judged], scores)
+        thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.judged_index, scores)
     if config.get("logger"):
-        _log(config, work, store, folder, found, curve)
-    return rows
+        told = {name: value for name, value in _plain(config).items() if name != "logger"}
+        job = Job(folder, settings.group or folder.name)
+        loggers.log_job(_plain(config.logger), folder, lambda: recorded(work, store, found, curve, told, job))
 
 
 def _write_images(work: Plan, folder: Path, named: bool) -> None:
@@ -131,15 +150,6 @@ def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
         run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
         found.append(judge(work, store, layer, run))
     return found
-
-
-def _log(config: DictConfig, work: Plan, store: Store, folder: Path, found: list[Judgement], curve: list[Row]) -> None:
-    """Tell the logger, once the job's own files are written."""
-    group = folder.parent.name if HydraConfig.get().mode == RunMode.MULTIRUN else folder.name
-    settings = {name: value for name, value in _plain(config).items() if name != "logger"}
-    loggers.log_job(
-        _plain(config.logger), folder, lambda: recorded(work, store, found, curve, settings, Job(folder, group))
-    )
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

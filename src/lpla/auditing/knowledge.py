@@ -6,17 +6,11 @@ another framework, under the same or another augmentation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf import OmegaConf
-
 from lpla.contracts.inputs import InputError
-from lpla.report.rows import as_given
 from lpla.work.recipe import Config
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
@@ -60,29 +54,22 @@ def separate_views(settings: Config) -> Config:
     return settings | views | {"dataset": dataset}
 
 
-def shadow_settings(settings: Config, knowledge: Knowledge) -> Config:
+Alternative = Callable[[str, str], Any]
+"""A configuration group and one of its options -> the default settings with it (`Settings.alternative`)."""
+
+
+def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alternative) -> Config:
     """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
     other = dict(settings)
     if knowledge.dataset != SAME:
-        composed = separate_views(_compose("dataset", knowledge.dataset))
+        composed = separate_views(alternative("dataset", knowledge.dataset))
         other |= {"dataset": composed["dataset"], "train_views": composed["train_views"]}
     if knowledge.arch != SAME:
-        composed = _compose("arch", knowledge.arch)
+        composed = alternative("arch", knowledge.arch)
         other["arch"] = composed["arch"]
-        if composed["backbone"] != _compose("arch", "simclr")["backbone"]:
+        if composed["backbone"] != alternative("arch", "simclr")["backbone"]:
             # A framework that brings its own backbone along (mae) does so here too.
             other["backbone"] = composed["backbone"]
     if knowledge.views != SAME:
-        other["train_views"] = _compose("views", knowledge.views)["shadow_views"]
+        other["train_views"] = alternative("views", knowledge.views)["shadow_views"]
     return other
-
-
-def _compose(group: str, option: str) -> Any:
-    """The default configuration with one other option, and with the data folders of this job."""
-    carried = [one for one in as_given(HydraConfig.get().overrides.task) if one.startswith("data.")]
-    choice = f"+views@shadow_views={option}" if group == "views" else f"{group}={option}"
-    try:
-        return OmegaConf.to_container(compose("config", [*carried, choice]), resolve=True)
-    except (ConfigCompositionException, MissingConfigException) as unknown:
-        options = ", ".join((SAME, *GlobalHydra.instance().config_loader().get_group_options(group)))
-        raise InputError(f"knowledge.{group} must be one of {options}, got {option}") from unknown

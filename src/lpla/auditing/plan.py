@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from jaxtyping import Bool, Int
-from omegaconf import DictConfig
 
 from lpla.auditing import checks
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
+from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, stream
+from lpla.contracts.result import columns
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.recipe import Config, Unit, load_images, plug_in
@@ -73,9 +74,9 @@ class Plan:
         return self.encoders.target.inside[self.judged]
 
 
-def plan(config: DictConfig) -> Plan:
+def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
-    settings = separate_views(checks.typed(config))
+    settings = separate_views(checks.typed(told.config))
     checks.check_arch(settings)
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
@@ -88,19 +89,20 @@ def plan(config: DictConfig) -> Plan:
     full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
     attack = plug_in(settings["attack"])
     statistics = wanted_statistics(settings, attack)
+    theirs = shadow_settings(settings, knowledge, told.alternative)
     found = Plan(
-        choices=_choices(settings, knowledge),
+        choices=_choices(settings, knowledge, told.choices),
         attack=settings["attack"],
         knowledge=knowledge,
         images=images,
         membership=membership,
-        layers=_layers(settings, knowledge),
+        layers=_layers(settings, theirs, knowledge),
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=line_up(settings, knowledge, images, membership, statistics, full_query, epochs),
+        encoders=line_up(settings, theirs, knowledge, images, membership, statistics, full_query, epochs),
         epochs=epochs,
     )
     _check_learning(found, attack)
@@ -120,7 +122,7 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
             attack.check([Labelled(index, {}, inside)])
         else:
             shadows = plan.encoders.shadows
-            attack.check([Labelled(-1 - s.index if s.foreign else s.index, {}, s.inside) for s in shadows])
+            attack.check([Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in shadows])
     except UndefinedError:
         return
 
@@ -145,11 +147,11 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     return tuple(range(every, epochs, every))
 
 
-def _layers(settings: Config, knowledge: Knowledge) -> tuple[str, ...]:
+def _layers(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
     available = get_class(settings["arch"]["_target_"]).layers
     if knowledge.has_shadows:
-        theirs = get_class(shadow_settings(settings, knowledge)["arch"]["_target_"]).layers
-        available = tuple(layer for layer in available if layer in theirs)
+        shared = get_class(theirs["arch"]["_target_"]).layers
+        available = tuple(layer for layer in available if layer in shared)
     if settings["layer"] == "both":
         return available
     if settings["layer"] not in available:
@@ -157,11 +159,9 @@ def _layers(settings: Config, knowledge: Knowledge) -> tuple[str, ...]:
     return (settings["layer"],)
 
 
-def _choices(settings: Config, knowledge: Knowledge) -> dict[str, Any]:
+def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None]) -> dict[str, Any]:
     """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
-    options = HydraConfig.get().runtime.choices
-    groups = {group: options[group] for group in ("arch", "backbone", "dataset", "split", "attack", "defense")}
-    axes = {axis: settings[axis] for axis in ("p", "queries", "shadows", "epochs", "seed")}
-    axes["shadows"] = {"shadows": axes["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
-    norms = settings["attack"].get("norms", "")
-    return groups | axes | {"knowledge": knowledge.describe(), "norms": norms, "prior": settings["prior"]}
+    told = {name: options.get(name, settings.get(name)) for name in columns("choice")}
+    shadows = {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
+    attackers = {"knowledge": knowledge.describe(), "norms": settings["attack"].get("norms", ""), "shadows": shadows}
+    return {name: value for name, value in told.items() if value is not None} | attackers

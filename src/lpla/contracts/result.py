@@ -139,7 +139,7 @@ class AuditResult:
     null_parity_auc: float | None = _found("null", "AUC of the views' summary farthest from 0.5.", "views")
     null_parity_feature: str = column("text", "Which summary of the views that is.", default="")
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
-    target_queries: int = column("cost", "Views asked of the target.", "queries")
+    target_queries: int = column("cost", "Views asked of the target.", "target queries")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
     zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
     nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")

@@ -34,12 +34,12 @@ def number() -> int:
     return dist.get_rank() if launched() else 0
 
 
-def shard(whole: Shaped[Tensor, "W*B ..."]) -> Shaped[Tensor, "B ..."]:
+def shard(whole: Shaped[Tensor, "WB ..."]) -> Shaped[Tensor, "B ..."]:
     """This rank's share of rows whose number the ranks divide; `all_gather` puts the shares together again."""
     return whole.chunk(count())[number()]
 
 
-def all_gather(share: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "W*B ..."]:
+def all_gather(share: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "WB ..."]:
     """All ranks' rows, by rank; gradients flow back to the rank whose rows they are."""
     if count() == 1:
         return share

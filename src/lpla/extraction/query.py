@@ -28,8 +28,8 @@ Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D
 
 
 def answers(
-    encoder: Encoder, views: Sequence[Float[Tensor, "M C S S"]], query: Query, side: int
-) -> dict[str, Float[Tensor, "V*B D"]]:
+    encoder: Encoder, views: Sequence[Float[Tensor, "_M C _S _S"]], query: Query, side: int
+) -> dict[str, Float[Tensor, "VB D"]]:
     """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
 
     One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
@@ -44,7 +44,7 @@ def answers(
 
 def made(
     pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
-) -> tuple[Float[Tensor, "M C S S"], ...]:
+) -> tuple[Float[Tensor, "_M C _S _S"], ...]:
     """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
     views = query_views(pixels, index, query, backend)
     return (clean(pixels), views[len(pixels) :]) if query.positions else (views,)
@@ -62,7 +62,7 @@ def check_positions(backbone: Backbone, channels: int, side: int, query: Query) 
 
 def query_views(
     pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
-) -> Float[Tensor, "Q*B C S S"]:
+) -> Float[Tensor, "QB C S S"]:
     """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on.
 
     With a `backend` (of torch.compile) they are fused, which may round differently.

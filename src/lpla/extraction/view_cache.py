@@ -17,7 +17,7 @@ from lpla.contracts.evidence import Query
 from lpla.encoders.forwards import backend_on
 from lpla.extraction.query import made
 
-Chunk = tuple[Float[Tensor, "M C S S"], ...]
+Chunk = tuple[Float[Tensor, "_M C _S _S"], ...]
 
 
 class ViewCache:
@@ -36,7 +36,7 @@ class ViewCache:
         return _of_this_process, (self.limit, self.compile_on_cuda)
 
     def chunk(
-        self, pixels: UInt8[Tensor, "M C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
+        self, pixels: UInt8[Tensor, "N C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
     ) -> Chunk:
         """The views of the images `index` of a data set's `pixels`; not to be changed in place."""
         # Pixels are told apart by identity, and held so that no others can get it.

@@ -117,16 +117,13 @@ class Store:
         write: Callable[[Path], object],
         made: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Let `write` fill a new folder, then publish it under its key in one rename.
+        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
 
         Args:
             kind: the artifact's kind, a folder of the store.
             parts: what its content depends on: its key.
             write: is given the new folder and fills it.
             made: its provenance (`provenance.describe`); by default that of this process on the CPU.
-
-        Returns:
-            The published folder.
 
         Raises:
             InputError: if the disk refuses (full, read-only); nothing is left half-written under the key.
@@ -136,8 +133,8 @@ class Store:
         try:
             draft.mkdir(mode=0o700)
             write(draft)
-            (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
             (draft / provenance.PROVENANCE).write_text(json.dumps(made or provenance.describe(), indent=1))
+            (draft / RECIPE).write_text(json.dumps(parts, indent=1, sort_keys=True))
             seal(draft)
             place.parent.mkdir(exist_ok=True)
             if not place.exists():

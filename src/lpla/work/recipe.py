@@ -131,6 +131,7 @@ class Unit:
             data = json.loads(path.read_text())
             _check_names(data)
             data["regime"] = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
+            data["members"] = tuple(data["members"])
             data["observations"] = tuple(_request(one) for one in data["observations"])
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as unreadable:

@@ -74,7 +74,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             from lpla.work.launcher import launch
 
             report = launch(unit, store.root, scratch, progress.begin)
-            return UnitReport(**report | {"seconds": time.monotonic() - start})
+            return UnitReport(**(report | {"seconds": time.monotonic() - start}))
         arch = build_arch(unit)
         extractions = [
             extraction_of(unit, store, o, todo, progress, views, scratch / str(i))

@@ -52,7 +52,7 @@ class CombinedNorms:
     def fit(self, log_norms: Sequence[AllNorms], member: Sequence[Bool[np.ndarray, " N"]], per_sample: bool) -> Self:
         """Learn the direction; per sample, row i of every shadow must be the same image."""
         standardised = [self._standardised(one) for one in log_norms]
-        means = [mean_of_known(one, np.isfinite(one).all(axis=2, keepdims=True)) for one in standardised]
+        means = [mean_of_known(one, np.asarray(np.isfinite(one).all(axis=2, keepdims=True))) for one in standardised]
         if per_sample:
             x, inside = np.stack(means), np.stack(member)
         else:

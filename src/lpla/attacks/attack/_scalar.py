@@ -14,6 +14,7 @@ from lpla.attacks.attack._no_shadow import NoShadow
 from lpla.attacks.likelihood.calibrated import CALIBRATED, Calibrated
 from lpla.attacks.likelihood.nonmembers import check_known
 from lpla.contracts.evidence import Attack, Labelled, Seen
+from lpla.contracts.inputs import stream
 
 
 class ScalarAttack(Attack):
@@ -34,7 +35,7 @@ class ScalarAttack(Attack):
 
     def check(self, shadows: Sequence[Labelled]) -> None:
         """Fit the calibration to noise in place of scalars: it raises what the memberships alone forbid."""
-        random = np.random.default_rng(0)
+        random = stream("noise in place of scalars", 0)
         deepcopy(self.calibrated).fit(shadows, [random.normal(size=(len(one.index), 2)) for one in shadows])
 
     def check_nonmembers(self, images: int) -> None:

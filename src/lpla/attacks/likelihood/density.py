@@ -8,7 +8,7 @@ Tied, both sides share everything but the location (`student_t`) and the bandwid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -32,6 +32,7 @@ Sides = Sequence[Float[np.ndarray, " n"]]
 """The values of non-members, then those of members."""
 
 
+@runtime_checkable
 class Density(Protocol):
     """Two univariate densities, learnt together."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,6 +16,7 @@ from lpla.attacks.likelihood.offline import Offline
 from lpla.attacks.likelihood.rmia import Rmia
 
 
+@runtime_checkable
 class PerSample(Protocol):
     """One scalar per image and encoder; fitted: `D_`, the members' shift, and `neutral_`."""
 

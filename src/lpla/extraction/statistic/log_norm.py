@@ -6,7 +6,7 @@ A view's bits depend on nothing but that view: powers are made of `exp` and `log
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
@@ -38,7 +38,8 @@ class LogNorm(Statistic):
     """s = log ||e||_p - (log D)/p for each p of `ps`, in float64; a zero vector gives -inf, a non-finite one nan."""
 
     name: ClassVar[str] = "log_norm"
-    ps: tuple[float, ...]
+    ps: Sequence[float]
+    """Kept as a tuple, so that a statistic can be compared and hashed."""
 
     def __post_init__(self) -> None:
         ps: Iterable[object] = self.ps

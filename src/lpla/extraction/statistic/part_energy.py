@@ -42,7 +42,7 @@ class PartEnergy(Statistic):
         views = Views(crop_scale=(0.08, 0.2), crop_ratio=(3 / 4, 4 / 3), flip=0.5, size=size)
         return Query(views, 1 + self.parts, full_query.seed, positions=True)
 
-    def __call__(self, embeddings: Float[Tensor, "B T+{self.parts} D"]) -> Float32[Tensor, "B 2*{self.parts}"]:
+    def __call__(self, embeddings: Float[Tensor, "B P D"]) -> Float32[Tensor, "B 2*{self.parts}"]:
         """Both energies of all parts, in double precision; a part that is not finite has none: nan, sorted last."""
         wide = embeddings.to(torch.float64)
         positions, parts = wide[:, : -self.parts], wide[:, -self.parts :]

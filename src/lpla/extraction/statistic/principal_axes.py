@@ -46,13 +46,13 @@ class Axes:
         return cls(*map(torch.from_numpy, (mean, np.maximum(variance, 0.0), directions)))
 
     @classmethod
-    def from_array(cls, array: Float[np.ndarray, "D+2 D"]) -> Self:
+    def from_array(cls, array: Float[np.ndarray, "D2 D"]) -> Self:
         """What `array` made an array of."""
         rows = torch.from_numpy(np.array(array, dtype=np.float64))
         return cls(rows[0], rows[1], rows[2:])
 
     @property
-    def array(self) -> Float[np.ndarray, "D+2 D"]:
+    def array(self) -> Float[np.ndarray, "D2 D"]:
         """The mean, the variances and the matrix of directions, one below the other."""
         return torch.cat([self.mean[None], self.variance[None], self.directions]).cpu().numpy()
 
@@ -92,7 +92,7 @@ class PrincipalAxes(Statistic):
         """View 0 of each image."""
         return embeddings[:, 0]
 
-    def prefix(self, values: Float[np.ndarray, "D+2 D"], queries: int) -> Float[np.ndarray, "D+2 D"]:
+    def prefix(self, values: Float[np.ndarray, "D2 D"], queries: int) -> Float[np.ndarray, "D2 D"]:
         """The same for every budget."""
         return values
 

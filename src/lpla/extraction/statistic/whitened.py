@@ -8,6 +8,7 @@ other encoders removes it. The statistics and the ridges are ours.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,7 +41,7 @@ class Whitened(OnAxes):
 
     name: ClassVar[str] = "whitened"
     p: float = 2.0
-    ridges: tuple[float, ...] = RIDGES
+    ridges: Sequence[float] = RIDGES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", valid_p(self.p))

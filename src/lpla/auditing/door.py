@@ -1,0 +1,124 @@
+"""The Python door, behind `lpla.audit` and `lpla.attack`: an audit, or an attack on its own, by names and keywords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lpla.auditing import job
+from lpla.auditing.catalogue import CONF, options
+from lpla.auditing.settings import Settings, composed
+from lpla.contracts.evidence import Attack
+from lpla.contracts.result import InputError
+from lpla.report.table import Results
+from lpla.work.recipe import plug_in
+
+
+def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) -> Results:
+    """Audit an encoder: what `python run.py OVERRIDES` does, with the rows as objects.
+
+    Encoders that the store holds already are found there, so a second call trains nothing. Hydra's global state, if a
+    program uses it for something else, stays as it was.
+
+    Args:
+        overrides: Settings and choices as on the command line, such as "arch=byol" or "train.batch_size=100".
+        folder: Where a job's files (`result.json`, `scores.npz`, `report.html` and so on) are written; it must not
+            hold those of another job. None: nothing is written beside the store.
+        settings: The same as keywords, such as `p=1`; a mapping sets what stands below (`train={"batch_size": 100}`).
+
+    Returns:
+        A sequence with a row (`AuditResult`) for each layer, which prints itself as a table.
+
+    Raises:
+        InputError: If a setting cannot be used; the sentence says which, what was expected and what was got.
+    """
+    told = composed([*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())])
+    if folder is None:
+        return job.audit(_without_files(told), None)
+    place = Path(folder)
+    if (place / "result.json").exists():
+        raise InputError(f"folder must not hold the files of another audit, got {place}, which has a result.json")
+    # As Hydra leaves it: the report says from there how to repeat the job.
+    (place / ".hydra").mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(told.config, place / ".hydra" / "config.yaml")
+    OmegaConf.save(OmegaConf.create(list(told.overrides)), place / ".hydra" / "overrides.yaml")
+    rows = job.audit(told, place)
+    job.write_page(place)
+    return rows
+
+
+def attack(name: str, /, **settings: Any) -> Attack:
+    """Make an attack by its name, as it is configured by default but for `settings`.
+
+    Args:
+        name: An option of the group `attack`, such as "lpla"; `python -m lpla list attack` shows them.
+        settings: Keywords of the attack's constructor, such as `p=2`.
+
+    Returns:
+        The attack, which learns by `fit(shadows)` and scores by `score(target)`.
+
+    Raises:
+        InputError: If there is no such attack or keyword, with the nearest one, or if a value cannot be used.
+    """
+    known = options("attack")
+    if name not in known:
+        raise InputError(f"attack must be one of {', '.join(known)}, got {name}{_nearest(name, known)}")
+    whole = OmegaConf.load(CONF / "config.yaml")
+    own = OmegaConf.load(CONF / "attack" / f"{name}.yaml")
+    keywords = [str(key) for key in own if not str(key).startswith("_")]
+    for keyword in settings:
+        if keyword not in keywords:
+            raise InputError(
+                f"attack={name} has no setting {keyword}{_nearest(keyword, keywords)}; it has {', '.join(keywords)}"
+            )
+    # Values of the attack that refer to an audit's (p, ps, queries) take those that an audit has by default.
+    config: Any = OmegaConf.to_container(OmegaConf.merge(whole, {"attack": own}).attack, resolve=True)
+    return plug_in(config | settings)
+
+
+def _without_files(told: Settings) -> Settings:
+    """The settings of an audit that writes no files; raises InputError for one that was asked for files."""
+    config = told.config
+    kind = told.choices.get("logger")
+    for name, asked in {
+        f"logger={kind}": bool(config.get("logger")) and kind != "csv",
+        "report.images=true": bool(config.report.images),
+        f"observe.every={config.observe.every}": config.observe.every is not None,
+    }.items():
+        if asked:
+            raise InputError(f"folder must be given with {name}, which writes files, got none")
+    return told
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Dotted name -> value in Hydra's grammar."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{above}{name}.")
+        else:
+            found[above + name] = _written(value)
+    return found
+
+
+def _written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    text = str(value)
+    if isinstance(value, int | float) or re.fullmatch(r"[\w./+-]+", text):
+        return text
+    # By Hydra's grammar a backslash is itself but before a quote.
+    quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
+    return f"'{quoted}'"
+
+
+def _nearest(name: str, known: Any) -> str:
+    found = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (the nearest is {found[0]})" if found else ""

@@ -1,0 +1,94 @@
+"""The settings of one audit with all that planning it needs of Hydra, which is asked once and by no global state later.
+
+A job of the command line has them from its `HydraConfig`; the Python door composes its own, whatever else uses Hydra in
+that process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_module, version
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from lpla.contracts.result import InputError
+from lpla.report.rows import as_given
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an audit is told, and where other options of the same configuration are found."""
+
+    config: DictConfig
+    choices: Mapping[str, str | None]
+    """Configuration group -> the option that was chosen."""
+    overrides: tuple[str, ...]
+    """What was given beside the defaults."""
+    loader: ConfigLoader
+    group: str | None = None
+    """The name of the sweep that this job is part of; None for a job on its own."""
+
+    def alternative(self, group: str, option: str) -> Any:
+        """The default settings, as plain data, with another `option` of a `group` and the data folders of this audit.
+
+        An option of the group `views`, which no audit has, stands as `shadow_views`. Raises InputError, which lists the
+        options, where there is no such one.
+        """
+        carried = [one for one in self.overrides if one.startswith("data.")]
+        choice = f"+views@shadow_views={option}" if group == "views" else f"{group}={option}"
+        try:
+            config = self.loader.load_configuration("config", [*carried, choice], RunMode.RUN, from_shell=False)
+        except (ConfigCompositionException, MissingConfigException) as unknown:
+            options = ", ".join(("same", *self.loader.get_group_options(group)))
+            raise InputError(f"knowledge.{group} must be one of {options}, got {option}") from unknown
+        return OmegaConf.to_container(_without_hydra(config), resolve=True)
+
+
+def of_job(config: DictConfig) -> Settings:
+    """The settings of the job that Hydra runs in this process."""
+    hydra = HydraConfig.get()
+    group = hydra.sweep.dir.rpartition("/")[2] if hydra.mode == RunMode.MULTIRUN else None
+    loader = GlobalHydra.instance().config_loader()
+    return Settings(config, dict(hydra.runtime.choices), tuple(as_given(hydra.overrides.task)), loader, group)
+
+
+def composed(overrides: Sequence[str]) -> Settings:
+    """The default settings with `overrides` (as on the command line); what Hydra is for others stays as it was.
+
+    Raises InputError, one sentence, for an override that cannot be used.
+    """
+    with own_hydra() as loader:
+        try:
+            config = compose("config", list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as mistake:
+            raise InputError(" ".join(str(mistake).split())) from mistake
+    choices, given = dict(config.hydra.runtime.choices), tuple(as_given(config.hydra.overrides.task))
+    return Settings(_without_hydra(config), choices, given, loader)
+
+
+@contextmanager
+def own_hydra() -> Iterator[ConfigLoader]:
+    """Hydra with the configuration of this package; afterwards the process has again what it had before."""
+    kept, base = GlobalHydra.instance().hydra, version.getbase()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("lpla.conf", version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = kept
+        version.VersionBase.instance().version_base = base  # which may be that none was chosen
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    with open_dict(config):
+        config.pop("hydra", None)
+    return config
