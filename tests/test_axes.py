@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import Silent, tiny_config
+from tiny_audit import Silent, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.encoder import Arch
@@ -32,7 +32,7 @@ BOTH: tuple[Statistic, ...] = (Whitened(), Direction())
 @pytest.fixture(scope="module")
 def arch() -> Arch:
     """A network with running statistics that are not its initial ones."""
-    net = build_arch(plan(tiny_config()).units[0])
+    net = build_arch(plan(tiny_settings()).units[0])
     with torch.no_grad():
         for _ in range(3):
             net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
