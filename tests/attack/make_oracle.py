@@ -41,8 +41,9 @@ for layer, leak in (("backbone", 0.3), ("projector", 0.8)):
         noise = 0.1 * random.normal(size=(N, Q, D))
         found.append((base[:, None] * (1 + 0.1 * row[:, None, None]) + 0.8 * size * jitter + noise) @ turn + 0.3)
     layers[layer] = np.stack(found).astype(np.float32)
-# Views and an image that say nothing; the neighbours are the backbone's.
-layers["projector"][0, 3, 1], layers["projector"][1, 5], layers["projector"][0, 8, 0, 2] = np.nan, 0, np.inf
+# Views and an image that say nothing, for the statistics; scores are of what is whole.
+spoilt = layers["projector"][:2].copy()
+spoilt[0, 3, 1], spoilt[1, 5], spoilt[0, 8, 0, 2] = np.nan, 0, np.inf
 
 
 # The vectors are kept in single precision, and worked on in double.
@@ -53,11 +54,11 @@ def is_norm(name):
     return "angle" not in name
 
 
-saved = {"inside": inside, **layers}
+saved = {"inside": inside, "spoilt": spoilt, **layers}
 for q in (1, Q):
     banks = [reference.bank(e[:, :q]) for e in exact["projector"]]
-    for k in (0, 1):
-        saved |= {f"bank {q} {k} {name}": values for name, values in banks[k].items()}
+    for k, e in enumerate(spoilt.astype(np.float64)):
+        saved |= {f"bank {q} {k} {name}": values for name, values in reference.bank(e[:, :q]).items()}
     standard = {name: np.stack([reference.standardise(one[name]) for one in banks]) for name in banks[0]}
     everything = np.stack(list(standard.values()), axis=2)
     norms = np.stack([values for name, values in standard.items() if is_norm(name)], axis=2)

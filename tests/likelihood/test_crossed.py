@@ -116,9 +116,9 @@ def test_the_side_of_the_shadows_alone_does_not_tilt_the_targets_variance() -> N
     assert t2 == pytest.approx(1.0, abs=0.04) and model.t2_ == pytest.approx(t2, abs=0.04)
 
 
-def seen(x: np.ndarray, inside: np.ndarray, index: np.ndarray | None = None) -> tuple[Seen, list[Labelled]]:
-    index = np.arange(x.shape[1]) if index is None else index
-    return Seen(index, {}), [Labelled(index, {}, row) for row in inside[1:]]
+def seen(x: np.ndarray, inside: np.ndarray, foreign: bool = False) -> tuple[Seen, list[Labelled]]:
+    index = np.arange(x.shape[1])
+    return Seen(index, {}), [Labelled(index, {}, row, foreign=foreign) for row in inside[1:]]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_combined_becomes_crossed_where_hier_is_not_allowed(shadows: int, disjoi
 
 def test_shadows_of_other_images_are_pooled_under_combined_and_refused_by_crossed() -> None:
     x, inside = planted(7, 2, 100)
-    _, others = seen(x, inside, index=-1 - np.arange(100))
+    _, others = seen(x, inside, foreign=True)
     raw = [one[:, None] for one in x]
     assert Calibrated(likelihood="combined", tie_variance=True).fit(others, raw[1:]).likelihood_ == "class_conditional"
     with pytest.raises(InputError, match=r"attack.likelihood=crossed needs shadows of the same images"):

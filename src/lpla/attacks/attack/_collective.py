@@ -124,7 +124,11 @@ def _kernel_of(held: tuple[_SameArray, ...]) -> csr_array:
     nearest = _nearest(directions, count)
     weight = np.exp((_similarity(directions, nearest) - 1) / TEMPERATURE)
     weight /= weight.sum(axis=1, keepdims=True)
-    return csr_array((weight.ravel(), nearest.ravel(), np.arange(0, images * count + 1, count)), (images, images))
+    starts = np.arange(0, images * count + 1, count)
+    kernel = csr_array((weight.ravel(), nearest.ravel(), starts), (images, images))
+    # Else scipy sorts them when it comes to need that, and the sums of later calls have another order.
+    kernel.sort_indices()
+    return kernel
 
 
 def _nearest(directions: Sequence[Float32[np.ndarray, "N D"]], count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from lpla.attacks.attack._collective import Collective, kernel_of
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE, Calibrated
 from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
 from lpla.attacks.likelihood.threshold import balanced_cut
-from lpla.contracts.evidence import Labelled, ShadowScores
+from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 
 LIKELIHOODS = ("combined", "crossed")
@@ -83,13 +83,13 @@ class JudgedTogether:
 
     def score(
         self,
-        index: np.ndarray,
+        target: Seen,
         features: Float[np.ndarray, "N F"],
         directions: Float32[np.ndarray, "N D"],
     ) -> Float[np.ndarray, " N"]:
         """log p(seen | in) - log p(seen | out) of all candidates, alike in the eyes of the shadows and the target."""
-        if not np.array_equal(index, self.index_):
-            raise ValueError("attack.collective=true needs a target that holds the shadows' images in the same order")
+        if target.foreign or not np.array_equal(target.index, self.index_):
+            raise UndefinedError("attack.collective=true needs a target with the shadows' images in the same order")
         kernel = kernel_of([*self._directions, directions])
         return Collective(self.likelihood_, kernel).fit(self._features, self._inside).score(features)
 

@@ -74,7 +74,7 @@ class Bank(ScalarAttack):
         silent = ~np.isfinite(np.stack(list(self._columns.columns(target).values()))).any(axis=0)
         if self.together is None:
             return np.where(silent, self.calibrated.neutral_, super().score(target))
-        score = self.together.score(target.index, self._columns.features(target), target.values[Direction.name])
+        score = self.together.score(target, self._columns.features(target), target.values[Direction.name])
         return np.where(silent, 0.0, score)
 
     def scores_log_ratio(self) -> bool:

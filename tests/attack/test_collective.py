@@ -1,0 +1,141 @@
+"""Collective inference: planted company is found, uncentred company is not borne, and nothing is seen in noise."""
+
+import numpy as np
+import pytest
+from planted import layout
+from scipy.sparse import csr_array
+from sklearn.metrics import roc_auc_score
+
+from lpla.attacks.attack import _collective
+from lpla.attacks.attack._collective import NEAREST, TEMPERATURE, Collective, kernel_of
+
+IMAGES = 200
+
+
+def directions(seed: int, encoders: int = 5, images: int = IMAGES, width: int = 6) -> list[np.ndarray]:
+    """Images, some of them alike, as every encoder sees them."""
+    random = np.random.default_rng(seed)
+    found = random.normal(size=(images, width)) + 0.1 * random.normal(size=(encoders, images, width))
+    return list((found / np.linalg.norm(found, axis=2, keepdims=True)).astype(np.float32))
+
+
+def planted(
+    seed: int, kernel: csr_array, gap: float = 1.0, company: float = 0.0, shadows: int = 4, columns: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics [K, N, F]: each image has its level, members a gap, and neighbours of members a share of it."""
+    random = np.random.default_rng(seed + 100)
+    inside = layout(seed, shadows, IMAGES)
+    z = np.stack([kernel @ row.astype(float) for row in inside])
+    z = (z - z.mean(axis=1, keepdims=True)) / z.std()
+    level = random.normal(0, 1.3, (IMAGES, columns))
+    shift = (gap * inside + company * z)[..., None] * np.array([1.0, 0.5, 0.0, -0.5])[:columns]
+    return level + shift + random.normal(size=(1 + shadows, IMAGES, columns)), inside
+
+
+def without_company(images: int = IMAGES) -> csr_array:
+    return csr_array((images, images))
+
+
+def auc(kernel: csr_array, x: np.ndarray, inside: np.ndarray) -> float:
+    return float(roc_auc_score(inside[0], Collective("combined", kernel).fit(x[1:], inside[1:]).score(x[0])))
+
+
+def test_the_kernel_is_the_mean_cosine_of_the_nearest() -> None:
+    of = directions(0, encoders=3, images=60)
+    dense = np.exp((np.mean([one.astype(float) @ one.T for one in of], axis=0) - 1) / TEMPERATURE)
+    np.fill_diagonal(dense, 0)
+    cut = np.sort(dense, axis=1)[:, -NEAREST][:, None]
+    dense = np.where(dense >= cut, dense, 0)
+    np.testing.assert_allclose(kernel_of(of).toarray(), dense / dense.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 21])
+def test_few_images_are_all_neighbours(images: int) -> None:
+    kernel = kernel_of(directions(1, images=images)).toarray()
+    assert np.array_equal(kernel > 0, ~np.eye(images, dtype=bool) if images < 22 else kernel > 0)
+    np.testing.assert_allclose(kernel.sum(axis=1), 1.0 if images > 1 else 0.0)
+
+
+def test_neighbours_in_a_projection_are_mostly_near(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = directions(2, encoders=5, images=300, width=64)
+    exact = kernel_of(of).toarray() > 0
+    monkeypatch.setattr(_collective, "MANY_IMAGES", 100)
+    projected = kernel_of([one.copy() for one in of]).toarray() > 0
+    assert not np.array_equal(exact, projected) and (exact & projected).mean() > 5 * exact.mean() ** 2
+
+
+def test_the_same_encoders_have_one_kernel_and_others_another() -> None:
+    of = directions(3, images=40)
+    assert kernel_of(of) is kernel_of(list(of))
+    assert kernel_of(of) is not kernel_of([one.copy() for one in of])
+
+
+def test_a_kernel_gives_the_same_bits_however_often_it_was_used() -> None:
+    kernel = kernel_of(directions(6))
+    x, inside = planted(6, kernel)
+    first, second = (Collective("combined", kernel).fit(x[1:], inside[1:]).score(x[0]) for _ in range(2))
+    assert np.array_equal(first, second) and kernel.has_sorted_indices
+
+
+def test_planted_company_is_inferred() -> None:
+    gains = []
+    for seed in range(6):
+        kernel = kernel_of(directions(seed))
+        x, inside = planted(seed, kernel, gap=3.0, company=1.0)
+        gains.append(auc(kernel, x, inside) - auc(without_company(), x, inside))
+    assert np.mean(gains) > 0.005 and np.mean(gains) > 3 * np.std(gains) / np.sqrt(len(gains))
+
+
+def test_without_company_little_is_lost() -> None:
+    losses = []
+    for seed in range(4):
+        kernel = kernel_of(directions(seed))
+        x, inside = planted(seed, kernel, gap=1.5)
+        losses.append(auc(without_company(), x, inside) - auc(kernel, x, inside))
+    assert np.mean(losses) < 0.01
+
+
+def test_uncentred_company_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broad kernel has the same part of members around every image: uncentred, it shifts all values at once."""
+    broad = csr_array(np.full((IMAGES, IMAGES), 1 / IMAGES) * (1 + 0.02 * np.random.default_rng(0).normal(size=IMAGES)))
+    centred, uncentred = [], []
+    for seed in range(4):
+        x, inside = planted(seed, broad, gap=1.5, company=1.0)
+        centred.append(Collective("combined", broad).fit(x[1:], inside[1:]).score(x[0]))
+        with monkeypatch.context() as patch:
+            patch.setattr(Collective, "_company", lambda self, part: self.kernel @ part)
+            uncentred.append(Collective("combined", broad).fit(x[1:], inside[1:]).score(x[0]))
+    # Scores are log ratios: without a bias they call about half of the images members.
+    called = [np.mean([(score > 0).mean() for score in group]) for group in (centred, uncentred)]
+    assert abs(called[0] - 0.5) < 0.1
+    assert abs(called[1] - 0.5) > 2 * abs(called[0] - 0.5) and not np.allclose(centred, uncentred, atol=0.05)
+
+
+@pytest.mark.parametrize("collective", [False, True])
+def test_no_leak_no_auc_over_200_audits_each_rotated(collective: bool) -> None:
+    """Every encoder is the target in turn, its complement not among its shadows; no value depends on membership."""
+    means = []
+    for audit in range(200):
+        kernel = kernel_of(directions(audit, images=60)) if collective else without_company(60)
+        random = np.random.default_rng(audit)
+        inside = layout(audit, 4, 60)
+        x = random.normal(0, 1.3, (60, 4)) + random.normal(size=(5, 60, 4))
+        aucs = []
+        for target in range(5):
+            others = [k for k in range(5) if k != target and not np.array_equal(inside[k], ~inside[target])]
+            score = Collective("combined", kernel).fit(x[others], inside[others]).score(x[target])
+            aucs.append(roc_auc_score(inside[target], score))
+        means.append(np.mean(aucs))
+    assert abs(np.mean(means) - 0.5) < 3 * np.std(means) / np.sqrt(len(means))
+
+
+def test_statistics_that_do_not_vary_weigh_nothing() -> None:
+    kernel = kernel_of(directions(5))
+    x, inside = planted(5, kernel)
+    x[..., 2] = 0.0
+    model = Collective("crossed", kernel).fit(x[1:], inside[1:])
+    assert model._ratio.direction_[2] == 0 and model._ratio.direction_[0] != 0
+    flat = Collective("combined", kernel).fit(np.zeros((4, IMAGES, 3)), inside[1:]).score(np.zeros((IMAGES, 3)))
+    assert np.isfinite(flat).all() and len(set(flat)) == 1
