@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 
 from lpla.attacks.attack.lpla import LpLA
 from lpla.auditing.plan import Plan
+from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.store.artifacts import key_of
@@ -69,7 +69,7 @@ def test_a_recipe_may_name_plug_ins_alone(
 
 @pytest.mark.parametrize("arch", ["byol", "dino", "swav", "barlowtwins"])
 def test_every_kind_of_recipe_is_read_back(arch: str, tiny: Callable[..., Plan], tmp_path: Path) -> None:
-    unit, settings = tiny("defense=unit_norm").units[0], compose("config", [f"arch={arch}"])
+    unit, settings = tiny("defense=unit_norm").units[0], composed([f"arch={arch}"]).config
     chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
     unit = replace(unit, **chosen)
     unit.save(tmp_path / "recipe.json")
