@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from tiny_audit import Silent, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import plan
+from lpla.auditing.settings import composed
 from lpla.contracts.encoder import Arch, Backbone
 from lpla.contracts.inputs import InputError
 from lpla.encoders.recompute import recomputed
@@ -32,7 +32,7 @@ every_network = pytest.mark.parametrize("overrides", NETWORKS.values(), ids=NETW
 
 def unit_of(*overrides: str) -> Unit:
     unit = plan(tiny_settings()).units[0]
-    settings = compose("config", list(overrides))
+    settings = composed(list(overrides)).config
     return replace(
         unit, **{group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
     )

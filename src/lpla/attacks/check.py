@@ -38,7 +38,7 @@ class _Setting:
         return deepcopy(self)
 
 
-def check_attack(attack: Attack, *, queries: int = VIEWS) -> None:
+def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
     """Check that an attack finds a planted leak, finds none where there is none, and keeps to the rules of scoring.
 
     The attack is given embeddings that were made up, through its own statistics: 600 images, a target and 8 shadows.
