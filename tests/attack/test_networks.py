@@ -16,7 +16,7 @@ from tiny_audit import tiny_config
 from lpla.attacks.attack._network import NetworkAttack
 from lpla.attacks.attack._training import Training, logits, mlp
 from lpla.attacks.attack.encodermi_s import DeepSets
-from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.attacks.likelihood.leave_one_out import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.work.recipe import plug_in

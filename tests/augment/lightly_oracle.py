@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import Compose, RandomResizedCrop, Resize
 from torchvision.transforms.v2.functional import to_pil_image
 
 from lpla.contracts.inputs import Views
-from lpla.data.augment.views import check
+from lpla.data.augment.apply import check
 
 
 def augment(

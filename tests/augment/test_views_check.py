@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lpla.contracts.inputs import InputError, Views
-from lpla.data.augment.views import check
+from lpla.data.augment.apply import check
 
 REFUSED = [
     (

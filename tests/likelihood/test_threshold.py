@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.attacks.likelihood.leave_one_out import balanced_cut
 
 
 @settings(max_examples=60, deadline=None)

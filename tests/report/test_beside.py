@@ -15,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_audit import wait_for
 
 from lpla.report import page
-from lpla.report.background import Beside
-from lpla.report.sweep import SweepTable
+from lpla.report.sweep import BackgroundWriter, SweepTable
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +36,7 @@ def config(mode: RunMode, sweep: Path, job: Path) -> DictConfig:
 def test_every_page_is_written_though_one_cannot_be(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     jobs = [leave(tmp_path / name, seed) for seed, name in enumerate(("0 with a space", "1", "2"))]
     (jobs[1] / "report.html").mkdir()
-    beside = Beside()
+    beside = BackgroundWriter()
     for job in jobs:
         beside.add(job)
     assert beside.finish()

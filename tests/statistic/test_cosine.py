@@ -9,7 +9,7 @@ from scipy.spatial.distance import cosine
 
 from lpla.contracts.inputs import UndefinedError
 from lpla.extraction.statistic.cosine import Cosine
-from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
+from lpla.extraction.statistic.log_norm import sum_in_fixed_order
 
 STATISTIC = Cosine()
 

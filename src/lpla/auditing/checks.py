@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import Count, Order, Part, Seed, SettingError, Settings, Whole, check_arguments, read
 from lpla.contracts.settings import shown as written
-from lpla.data.augment import views as augmentation
+from lpla.data.augment import apply as augmentation
 from lpla.work.recipe import Config, Unit, load_images, plug_in
 
 PlugIn = dict[str, Any]

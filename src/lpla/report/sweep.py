@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -11,14 +14,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lpla.report.background import Beside
+log = logging.getLogger(__name__)
 
 
 class SweepTable(Callback):
     """A Hydra callback: what lies in the job folders becomes their pages, and the sweep's tables."""
 
     def __init__(self) -> None:
-        self._pages = Beside()
+        self._pages = BackgroundWriter()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Have the page of a sweep's job written beside the jobs that follow; a single job writes its own."""
@@ -63,3 +66,32 @@ class SweepTable(Callback):
         if failed:
             console.print(f"{len(failed)} of {len(jobs)} jobs failed; the same command makes only what is missing")
             sys.exit(1)
+
+
+class BackgroundWriter:
+    """Writes the pages of a sweep and its jobs in one process beside it, so that no job waits for them.
+
+    The process is `python -m lpla.report -`: it begins with the first job and ends with what it was given.
+    """
+
+    def __init__(self) -> None:
+        self._process: Popen[str] | None = None
+
+    def add(self, folder: Path) -> None:
+        """Have the page of a job's or a sweep's folder written, after those that were added before."""
+        if self._process is None:
+            self._process = Popen([sys.executable, "-m", "lpla.report", "-"], stdin=PIPE, text=True)
+        # A process that has ended is spoken of in the end.
+        with contextlib.suppress(BrokenPipeError):
+            print(folder, file=self._process.stdin, flush=True)
+
+    def finish(self) -> bool:
+        """Wait until every page is written; False, and a warning, if the process did not come to its end."""
+        if self._process is None:
+            return True
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        code, self._process = self._process.returncode, None
+        if code:
+            log.warning("the process that writes the pages of a sweep ended with code %d", code)
+        return code == 0

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lpla.attacks.attack._training import Training, logits, train_network
-from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.attacks.likelihood.leave_one_out import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError
 from lpla.contracts.streams import stream

@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 
 from lpla.attacks.attack._collective import Collective, kernel_of
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE, Calibrated
-from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
-from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 

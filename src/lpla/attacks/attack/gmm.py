@@ -21,8 +21,7 @@ from threadpoolctl import threadpool_limits
 from lpla.attacks.attack._log_norms import set_aside
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
-from lpla.attacks.likelihood.leave_one_out import held_by_some, judges
-from lpla.attacks.likelihood.threshold import balanced_cut
+from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import Count, Dimension, checked

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from lpla.attacks.attack._log_norms import PS, LogNorms, mean_of_known
 from lpla.attacks.attack._whitening import Whitening
 from lpla.attacks.likelihood.gaussian_head import GaussianHead
+from lpla.attacks.likelihood.leave_one_out import balanced_cut
 from lpla.attacks.likelihood.standardise import standardise
-from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import Dimension, Order, checked

@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float
 
 from lpla.attacks.likelihood.class_conditional import ClassConditional
 from lpla.attacks.likelihood.density import DensityName
-from lpla.attacks.likelihood.leave_one_out import leave_one_out
+from lpla.attacks.likelihood.leave_one_out import balanced_cut, leave_one_out
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE, PerSample
 from lpla.attacks.likelihood.standardise import mean_of_views, standardise
-from lpla.attacks.likelihood.threshold import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
 

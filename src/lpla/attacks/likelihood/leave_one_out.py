@@ -43,3 +43,14 @@ def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
     """Row k: the shadows that judge shadow k, all but itself and its complement."""
     held = inside[:, held_by_some(inside)]
     return np.stack([(held != ~row).any(axis=1) for row in held]) & ~np.eye(len(held), dtype=bool)
+
+
+def balanced_cut(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+    """Lowest score called a member at the largest balanced accuracy; of equally good cuts the highest."""
+    values, group = np.unique(score, return_inverse=True)
+    inside = np.bincount(group[member], minlength=len(values))
+    outside = np.bincount(group[~member], minlength=len(values))
+    true_rate = np.cumsum(inside[::-1])[::-1] / inside.sum()
+    false_rate = np.cumsum(outside[::-1])[::-1] / outside.sum()
+    gain = true_rate - false_rate
+    return float(values[np.flatnonzero(gain == gain.max())[-1]])

@@ -18,7 +18,6 @@ from lpla.data.augment.boxes import ATTEMPTS, crop_boxes, whole_boxes
 from lpla.data.augment.colour import NEUTRAL, grayscale, jitter, on_chosen
 from lpla.data.augment.crop import resized_crop
 from lpla.data.augment.draws import uniforms
-from lpla.data.augment.views import check
 
 AUGMENT_VERSION = 1
 """Raise it when a change of this package changes the views."""
@@ -131,3 +130,20 @@ def _factors(spec: Views, draws: Tensor) -> Tensor:
 
 def _between(draws: Tensor, low: float, high: float) -> Tensor:
     return draws * (high - low) + low
+
+
+def check(spec: Views, channels: int, height: int, width: int) -> None:
+    """Raise InputError, naming the setting, if `spec` cannot be applied to images of this shape (pixels)."""
+    _check_channels(spec, channels)
+    side = min(height, width) if spec.size is None else spec.size
+    if spec.blur > 0 and side < 2:
+        raise InputError(f"blur must be 0 for views with a side of {side} pixel, got {spec.blur}")
+
+
+def _check_channels(spec: Views, channels: int) -> None:
+    needs = {"contrast": (1, 3), "saturation": (3,), "hue": (3,), "grayscale": (3,)}
+    for name, allowed in needs.items():
+        value = getattr(spec, name)
+        if value > 0 and channels not in allowed:
+            noun = "channel" if channels == 1 else "channels"
+            raise InputError(f"{name} must be 0 for images of {channels} {noun}, got {value}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
-from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
+from lpla.extraction.statistic.log_norm import sum_in_fixed_order
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, Views
 from lpla.contracts.streams import stream
-from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
+from lpla.extraction.statistic.log_norm import sum_in_fixed_order
 
 LARGE = 64
 """Side in pixels from which a part's size is a quarter of the image's, not half of it."""

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpla.contracts.inputs import InputError
-from lpla.extraction.statistic.fixed_order import sum_in_fixed_order
-from lpla.extraction.statistic.log_norm import LogNorm, valid_p
+from lpla.extraction.statistic.log_norm import LogNorm, sum_in_fixed_order, valid_p
 from lpla.extraction.statistic.principal_axes import Axes, OnAxes, usable
 
 EPS = 1e-6
