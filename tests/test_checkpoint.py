@@ -5,17 +5,16 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
-from tiny_audit import CONF, Silent, tiny_settings
+from tiny_audit import CONF, Silent, changed, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
+from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.store.integrity import seal
@@ -91,9 +90,9 @@ def cut_off(tiny: Tiny, tmp_path: Path) -> tuple[Unit, Store, Store]:
 
 def unit_of(arch: str) -> Unit:
     unit = plan(tiny_settings("epochs=5", "checkpoint.every=2")).units[0]
-    settings = compose("config", [f"arch={arch}", *OF_ARCH.get(arch, HEADS)])
+    settings = composed([f"arch={arch}", *OF_ARCH.get(arch, HEADS)]).config
     chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
-    return replace(unit, **chosen)
+    return changed(unit, **chosen)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tiny_audit
 from omegaconf import DictConfig, OmegaConf
-from tiny_audit import TINY, Ran, tiny_settings
+from tiny_audit import TINY, Ran, source_of, tiny_settings
 
 from lpla.auditing.checks import check_networks
 from lpla.auditing.plan import Plan, plan
@@ -61,7 +61,7 @@ def test_what_can_be_learnt_from_is_accepted(tiny: Tiny) -> None:
 
 def test_chosen_views_stand_in_for_the_data_sets_own(tiny: Tiny) -> None:
     chosen = tiny("views=crops")
-    for views in (chosen.encoders.target.unit.regime.views, chosen.full_query.views):
+    for views in (source_of(chosen.encoders.target.unit).regime.views, chosen.full_query.views):
         assert (views.crop_scale, views.flip, views.jitter) == ((0.2, 1.0), 0.5, 0.0)
     assert chosen.encoders.target.unit.encoder_parts != tiny().encoders.target.unit.encoder_parts
 

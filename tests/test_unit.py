@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import TINY, Ran, Silent
+from tiny_audit import TINY, Ran, Silent, source_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -120,10 +120,10 @@ def test_a_statistics_key_is_what_it_depends_on(tiny: Callable[..., Plan], overr
 
 
 def test_shadows_have_seeds_of_their_own_and_a_longer_training_the_same(tiny: Callable[..., Plan]) -> None:
-    seeds = [unit.regime.seed for unit in tiny().units]
+    seeds = [source_of(unit).regime.seed for unit in tiny().units]
     assert len(set(seeds)) == 5
-    assert [unit.regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
-    assert replace(tiny().encoders.untrained.unit.regime, epochs=2) == tiny().units[0].regime
+    assert [source_of(unit).regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
+    assert replace(source_of(tiny().encoders.untrained.unit).regime, epochs=2) == source_of(tiny().units[0]).regime
 
 
 def test_a_warm_job_computes_the_parts_of_each_encoders_key_once(
