@@ -141,14 +141,14 @@ MISTAKES = {
     "p=two": "p must be a number > 0 or inf, got 'two'",
     "queries=0": "queries must be an integer >= 1, got 0",
     "queries=2.5": "queries must be an integer >= 1, got 2.5",
-    "shadows=-1": "shadows must be an integer >= 0, got -1",
+    "shadows=-1": "shadows must be an integer from 0 to 10000, got -1",
     "shadows=3": "shadows must be an even number >= 2 in split=balanced (they come in pairs), got 3",
     "members=5000": "members must be at least 2 and at most 898, half of the 1797 images of digits, got 5000",
     "members=5": "train.batch_size must be at most members, which is 5, got 10",
     "layer=head": "layer must be one of backbone, projector or both, got head",
-    "+shadow=8": "shadow is no setting of an audit; the settings are arch,",
-    "attack.likelihood=best": "attack.likelihood must be one of auto, class_conditional, lira, lira_shared, nig, hier, "
-    "crossed, combined, offline, rmia, got 'best'",
+    "+shadow=8": "shadow is no setting; did you mean shadows?",
+    "attack.likelihood=best": "attack.likelihood must be one of auto, combined, class_conditional, crossed, lira, "
+    "lira_shared, nig, hier, offline, rmia, got 'best'",
     "arch.optimization.base_lr=1e30": "the training loss became nan in epoch 1 of 2",
     "dataset=cifar100": "dataset=cifar100 needs the folder cifar-100-python in data.root",
     "dataset.train_views.crop_scale=[0.5,2]": "crop_scale",

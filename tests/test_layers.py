@@ -140,14 +140,22 @@ def test_a_module_of_few_lines_is_a_plug_in_or_joins_its_neighbour() -> None:
     assert short - named - public <= TOO_SHORT
 
 
+def length(function: ast.FunctionDef) -> int:
+    """Lines of a function but for its docstring, which may have to document many parameters."""
+    assert function.end_lineno is not None
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None and first.end_lineno is not None
+    described = first.end_lineno - first.lineno + 1 if documented and first.end_lineno is not None else 0
+    return function.end_lineno - function.lineno - described
+
+
 @pytest.mark.parametrize("file", [*FILES, ROOT / "run.py", *EXPERIMENTS], ids=lambda file: str(file.name))
 def test_files_and_functions_are_short(file: Path) -> None:
     text = file.read_text()
     assert len(text.splitlines()) <= 250
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < 40, f"{file.name}: {node.name} is too long"
+            assert length(node) < 40, f"{file.name}: {node.name} is too long"
 
 
 def test_run_is_short() -> None:

@@ -77,7 +77,10 @@ MISTAKES: list[tuple[Any, str]] = [
     (partial(SimCLR, decoupled="maybe"), "arch.decoupled must be true or false, got 'maybe'"),
     (partial(SimCLR, hidden_dim=None), "arch.hidden_dim must be an integer from 1 to 1000000, got null"),
     (partial(SimCLR, batch_norm="split"), "arch.batch_norm must be joint or per_view, got 'split'"),
-    (partial(SimCLR, temprature=1.0), "arch.temprature is no setting; did you mean temperature?"),
+    (
+        partial(SimCLR, temprature=1.0),  # pyright: ignore[reportCallIssue]
+        "arch.temprature is no setting; did you mean temperature?",
+    ),
     (partial(SwAV, prototypes=0), "arch.prototypes must be an integer from 1 to 1000000, got 0"),
     (partial(SwAV, crops=3), "arch.crops must be settings with a _target_ (MultiCrop), got 3"),
 ]

@@ -172,6 +172,7 @@ def test_automatic_precision_is_that_of_the_device(
     tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, cuda: int, bf16: int, expected: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bool(bf16))
     assert tiny("trainer=auto").units[0].source.trainer_factory().keywords["precision"] == expected
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from tiny_audit import TINY, Ran
 
 from lpla.auditing.plan import Plan
+from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
 from lpla.work.trainer import HARMLESS, INSTEAD, STRATEGY, TRAINER, resolve
 
@@ -77,8 +78,8 @@ def test_a_setting_that_is_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["auto", "cpu", "ddp", "gpu"])
-def test_every_option_of_ours_is_accepted(option: str, tiny_settings: Callable[..., DictConfig]) -> None:
-    settings: Any = OmegaConf.to_container(tiny_settings(f"trainer={option}").trainer)
+def test_every_option_of_ours_is_accepted(option: str, tiny_settings: Callable[..., Settings]) -> None:
+    settings: Any = OmegaConf.to_container(tiny_settings(f"trainer={option}").config.trainer)
     resolved = resolve(settings)
     assert resolve(resolved) == resolved and resolved["precision"] in ("32-true", "bf16-mixed")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
+from lpla.data.dataset.digits import Digits
 from lpla.training.config import TrainConfig
 from lpla.training.pretraining import train
 
@@ -55,9 +56,9 @@ TRAINER = partial(
 
 def on_digits(arch: Arch) -> list[float]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        dataset = instantiate(compose("config").dataset, _convert_="all")
-    pixels = dataset.load().pixels[:40]
-    return train(arch, pixels, torch.arange(40).numpy(), TrainConfig(2, 20, dataset.train_views, 7), TRAINER, [])
+        views = instantiate(compose("config").dataset.train_views, _convert_="all")
+    pixels = Digits().load().pixels[:40]
+    return train(arch, pixels, torch.arange(40).numpy(), TrainConfig(2, 20, views, 7), TRAINER, [])
 
 
 @every_build

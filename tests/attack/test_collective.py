@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from planted import layout
 from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.attack import _collective
 from lpla.attacks.attack._collective import NEAREST, TEMPERATURE, Collective, kernel_of
+from lpla.attacks.planted import layout
 
 IMAGES = 200
 

@@ -12,6 +12,7 @@ from lpla.attacks.attack.lpla import LpLA
 from lpla.attacks.likelihood.hier import Hier
 from lpla.contracts.evidence import Labelled, Seen
 from lpla.contracts.inputs import InputError
+from lpla.extraction.statistic.log_norm import LogNorm
 
 PS = (0.5, 1, 2, 3, math.inf)
 IMAGES, QUERIES, WIDTH = 400, 4, 16
@@ -205,13 +206,15 @@ def test_statistic_holds_every_p_once() -> None:
         **UNSHADOWED,
     )
     (statistic,) = method.statistics()
-    assert statistic.ps == (0.5, 2.0, 7.0, math.inf)
+    assert isinstance(statistic, LogNorm) and statistic.ps == (0.5, 2.0, 7.0, math.inf)
     assert attack(p=2).statistics() == attack(p=1).statistics()
 
 
 def test_p_selects_its_own_norm() -> None:
     target, shadows, _ = setting(attack("hier"))
-    column = {p: i for i, p in enumerate(attack().statistics()[0].ps)}
+    (statistic,) = attack().statistics()
+    assert isinstance(statistic, LogNorm)
+    column = {p: i for i, p in enumerate(statistic.ps)}
     for p in PS:
         u = [one.values["log_norm"][..., column[p]] for one in (target, *shadows)]
         u = [(s - np.median(s)) / (1.4826 * np.median(np.abs(s - np.median(s)))) for s in u]

@@ -44,7 +44,7 @@ def slow_variances(x: np.ndarray, inside: np.ndarray, x0: np.ndarray) -> tuple[n
     ]
     v = np.mean([c[k, i] ** 2 for k in range(len(x)) for i in range(x.shape[1])])
     t2 = min(max(float(np.mean(covariances)), 0.0), LARGEST_SHARE * v)
-    return mu, t2, v - t2
+    return np.asarray(mu), float(t2), float(v - t2)
 
 
 @pytest.mark.parametrize("shadows", [1, 2, 3, 4, 8])

@@ -34,9 +34,10 @@ def axes_of(views: torch.Tensor) -> Axes:
 
 def slow_axes(views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     clean = [v for v in views[:, 0].astype(float) if np.isfinite(v).all() and v.any()]
-    mean = sum(clean) / len(clean)
+    mean = np.sum(clean, axis=0) / len(clean)
     covariance = sum(np.outer(v - mean, v - mean) for v in clean) / (len(clean) - 1)
-    return mean, *np.linalg.eigh(covariance)
+    variances, axes = np.linalg.eigh(covariance)
+    return np.asarray(mean), variances, axes
 
 
 def slow(views: np.ndarray, p: float, ridge: float) -> np.ndarray:

@@ -22,6 +22,9 @@ WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 """The environment's variable at which Hydra raises what it finds; otherwise it prints several lines and ends."""
 SWEEP = ("-m", "--multirun")
 
+_set_here: list[str] = []
+"""The variable, while it was not the user who set it; the environment is the process's, and so is this."""
+
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
@@ -34,6 +37,7 @@ def one_sentence() -> Iterator[None]:
         yield
         return
     os.environ[WHOLE_ERRORS] = "1"
+    _set_here.append(WHOLE_ERRORS)
     try:
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as mistake:
@@ -44,8 +48,9 @@ def one_sentence() -> Iterator[None]:
 
 
 def job_begins() -> None:
-    """Say that the command line was understood: from here on errors are the job's."""
-    os.environ.pop(WHOLE_ERRORS, None)
+    """Say that the command line was understood: from here on errors are the job's, shown as the user set it."""
+    while _set_here:
+        os.environ.pop(_set_here.pop(), None)
 
 
 def explain(mistake: Exception, arguments: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def evaluate(score: Any, member: Any) -> Evaluation:
     return Evaluation(area, rates, None if test.undecided else test.p, members, nonmembers, said)
 
 
-def _numbers(score: Any) -> Float[np.ndarray, " N"]:
+def _numbers(score: Any) -> Float[np.ndarray, "..."]:
     try:
         found = np.asarray(score, dtype=np.float64)
     except (TypeError, ValueError) as unreadable:
@@ -78,7 +78,7 @@ def _numbers(score: Any) -> Float[np.ndarray, " N"]:
     return found
 
 
-def _labels(member: Any) -> Bool[np.ndarray, " N"]:
+def _labels(member: Any) -> Bool[np.ndarray, "..."]:
     found = np.asarray(member)
     if found.dtype != bool and not np.isin(found, (0, 1)).all():
         raise InputError(f"member must be true or false (1 or 0) for every image, got {np.unique(found)[:5].tolist()}")
