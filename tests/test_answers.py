@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import TINY, Ran, Silent
+from tiny_audit import TINY, Ran, Silent, source_of
 from torch import Tensor
 
 from lpla.auditing.plan import Plan
@@ -55,7 +55,7 @@ def arch(request: pytest.FixtureRequest) -> Arch:
     from lpla.auditing.plan import plan
 
     width = "0.125" if request.param == "resnet9" else "16"
-    net = plan(tiny_settings(f"backbone={request.param}", f"backbone.width={width}")).units[0].source.build()
+    net = source_of(plan(tiny_settings(f"backbone={request.param}", f"backbone.width={width}")).units[0]).build()
     with torch.no_grad():
         net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
     return net

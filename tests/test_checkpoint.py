@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tiny_audit import CONF, Silent, changed, tiny_settings
+from tiny_audit import CONF, Silent, changed, source_of, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import composed
@@ -208,7 +208,7 @@ def test_a_state_that_slurm_left_in_this_folder_is_not_taken_up(
 
 def test_how_often_is_an_integer_and_part_of_no_key(tiny: Tiny) -> None:
     often, seldom = tiny("checkpoint.every=1").units[0], tiny("checkpoint.every=50").units[0]
-    assert (often.checkpoint_every, seldom.checkpoint_every) == (1, 50)
+    assert (source_of(often).checkpoint_every, source_of(seldom).checkpoint_every) == (1, 50)
     assert often.encoder_parts == seldom.encoder_parts
     with pytest.raises(InputError, match=r"^checkpoint\.every must be an integer >= 1, got 0$"):
         tiny("checkpoint.every=0")

@@ -16,6 +16,7 @@ from lpla.auditing.checks import check_networks
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
+from lpla.work.unit import trained
 
 Tiny = Callable[..., Plan]
 
@@ -93,8 +94,8 @@ def bare_settings(*overrides: str) -> Settings:
 )
 def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        check_networks(plan(bare_settings(*given.split())).units)
-    check_networks(plan(bare_settings("backbone=vit_micro")).units)
+        check_networks(trained(plan(bare_settings(*given.split())).units))
+    check_networks(trained(plan(bare_settings("backbone=vit_micro")).units))
 
 
 VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]

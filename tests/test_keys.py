@@ -20,7 +20,8 @@ from lpla.auditing.plan import Plan, plan
 from lpla.contracts import encoder
 from lpla.contracts.encoder import Defense, Optimization
 from lpla.contracts.evidence import Query
-from lpla.contracts.inputs import Views
+from lpla.contracts.inputs import Images, Views
+from lpla.data.dataset.digits import Digits
 from lpla.encoders.arch import simclr
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
@@ -121,6 +122,21 @@ def test_an_option_added_with_a_default_keeps_the_key(unit: Unit, copied: Callab
     grown = changed(unit, arch=source_of(unit).arch | {"_target_": longer})
     explicit, other = (changed(unit, arch=source_of(grown).arch | {"symmetric": value}) for value in (True, False))
     assert encoder_key(unit) == encoder_key(grown) == encoder_key(explicit) != encoder_key(other)
+
+
+class Darker(Digits):
+    """Other images under the same indices."""
+
+    def load(self) -> Images:
+        """At half the brightness."""
+        images = super().load()
+        return replace(images, pixels=images.pixels // 2)
+
+
+def test_statistics_of_images_that_the_encoders_key_does_not_name_have_keys_of_their_own(unit: Unit) -> None:
+    elsewhere = replace(unit, dataset={"_target_": f"{__name__}.Darker"})
+    assert encoder_key(elsewhere) == encoder_key(unit) and statistic_key(elsewhere) != statistic_key(unit)
+    assert encoder_key(changed(unit, dataset=elsewhere.dataset)) != encoder_key(unit)
 
 
 def test_the_order_of_settings_is_in_no_key(unit: Unit) -> None:

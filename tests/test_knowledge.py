@@ -44,11 +44,9 @@ def test_shadows_on_other_data(tiny: Tiny, cifar100_root: Path) -> None:
     target, *shadows = plan.encoders.target, *plan.encoders.shadows
     assert load_images(shadows[0].unit.dataset).name == "cifar100" != load_images(target.unit.dataset).name
     for shadow in shadows:
-        assert (
-            set(source_of(shadow.unit).members) == set(shadow.index[shadow.inside].tolist())
-            and shadow.inside.sum() == 20
-        )
-        assert source_of(shadow.unit).regime.views.hue > 0 == source_of(target.unit).regime.views.hue
+        source = source_of(shadow.unit)
+        assert set(source.members) == set(shadow.index[shadow.inside].tolist()) and shadow.inside.sum() == 20
+        assert source.regime.views.hue > 0 == source_of(target.unit).regime.views.hue
         assert shadow.observations[0].query == target.observations[0].query
         assert shadow.observations[0].index == tuple(shadow.index.tolist())
 

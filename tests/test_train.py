@@ -122,7 +122,7 @@ def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
 
 def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
     unit = tiny().units[0]
-    usual, other = unit.source.build(), unit.source.build()
+    usual, other = source_of(unit).build(), source_of(unit).build()
     other.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     views = list(torch.rand(2, 8, 1, 8, 8))
     losses = [arch.loss(views, 0.0) for arch in (usual, other)]

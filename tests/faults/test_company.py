@@ -40,7 +40,7 @@ def die_with_the_lock() -> None:
 
     from lpla.work.trained import Trained
 
-    Trained._train = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    Trained._train = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.slow
