@@ -22,7 +22,7 @@ audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on
 	$(RUN) run.py
 
 test: $(READY)  ## run what a change must pass (5 minutes on 2 idle cores)
-	$(RUN) -m pytest -m "not slow and not browser and not slurm"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not browser and not slurm"
 
 test-all: test  ## also the rest: faults, several ranks, executors, long sweeps, a browser and, where it can be, Slurm
 	$(RUN) -m pytest -m "slow or browser"

@@ -224,7 +224,7 @@ def test_p_selects_its_own_norm() -> None:
 
 
 def test_wrong_settings_say_what_was_expected() -> None:
-    with pytest.raises(InputError, match=r"must be one of auto, class_conditional, lira, .*, rmia, got 'gmm'"):
+    with pytest.raises(InputError, match=r"must be one of auto, combined, class_conditional, .*, rmia, got 'gmm'"):
         attack("gmm")
     with pytest.raises(InputError, match="p must be a number > 0 or inf, got -1"):
         attack(p=-1)

@@ -132,7 +132,7 @@ def test_refusals() -> None:
     stream = torch.arange(2)
     with pytest.raises(InputError, match="hue must be 0 for images of 1 channel"):
         augment(images(2, 1), Views(hue=0.1), 0, stream, 1)
-    with pytest.raises(InputError, match="size must be None or at least 1 pixel, got 0"):
+    with pytest.raises(InputError, match="size must be an integer from 1 to 1000000 or null, got 0"):
         clean(images(2), 0)
     with pytest.raises(InputError, match="pixels must be uint8, or floats in"):
         augment(images(2).long(), Views(), 0, stream, 1)

@@ -72,4 +72,6 @@ def test_a_data_set_without_files_has_no_names(cli: Cli) -> None:
     assert job.code == 0 and "the images of digits are no files" in job.out.replace("\n", " ")
     assert set(rows(job.folder / "images.csv")[0]) == {"index", "class"}
     refused = cli("report.names=yes please")
-    assert refused.code == 1 and "report.names must be true or false, got yes please" in refused.out.replace("\n", " ")
+    assert refused.code == 1 and "report.names must be true or false, got 'yes please'" in refused.out.replace(
+        "\n", " "
+    )

@@ -38,7 +38,7 @@ class _Setting:
         return deepcopy(self)
 
 
-def check_attack(attack: Attack, *, queries: int = VIEWS) -> None:
+def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
     """Check that an attack finds a planted leak, finds none where there is none, and keeps to the rules of scoring.
 
     The attack is given embeddings that were made up, through its own statistics: 600 images, a target and 8 shadows.
@@ -78,7 +78,7 @@ def check_attack(attack: Attack, *, queries: int = VIEWS) -> None:
     _score(_fit(attack, spoilt, name), spoilt, f"{name}, where some embeddings are zero or not finite,")
 
 
-def _check_statistics(attack: Attack, name: str, queries: int) -> None:
+def _check_statistics(attack: Any, name: str, queries: int) -> None:
     _require(isinstance(attack, Attack), f"{name} must derive from lpla.Attack")
     found: Any = attack.statistics()
     kinds = isinstance(found, tuple) and all(isinstance(one, Statistic) for one in found)

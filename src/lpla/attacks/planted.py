@@ -62,11 +62,11 @@ def answers(
 
 
 def given(
-    attack: Attack, embedded: Sequence[torch.Tensor], inside: np.ndarray, pixels: np.ndarray | None = None
+    attack: Attack, embedded: Sequence[torch.Tensor | None], inside: np.ndarray, pixels: np.ndarray | None = None
 ) -> tuple[Seen, list[Labelled], np.ndarray]:
     """What the attack has of target and shadows, through its own statistics; and the target's members."""
     index = np.arange(inside.shape[1]) + 1000
-    values = [{s.name: s(one).numpy() for s in attack.statistics()} for one in embedded]
+    values = [{s.name: s(one).numpy() for s in attack.statistics()} if one is not None else {} for one in embedded]
     shadows = [Labelled(index, v, row, pixels=pixels) for v, row in zip(values[1:], inside[1:], strict=True)]
     return Seen(index, values[0], pixels=pixels), shadows, inside[0]
 

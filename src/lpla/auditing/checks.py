@@ -78,7 +78,7 @@ class AuditSettings(Settings):
     defense: PlugIn
     trainer: PlugIn
     executor: PlugIn
-    logger: PlugIn | None
+    logger: PlugIn | None = None
     views: PlugIn | None = None
     p: Order
     ps: list[Order]

@@ -66,7 +66,7 @@ def found(left: Left) -> dict[str, list[Thumbnail]]:
             names = _names(left.job(name))
             for kind, places in zip(("most", "least"), chosen(judged.score), strict=True):
                 shown[f"{kind} exposed, {layer}"] = [
-                    _thumbnail(file, judged, place, names)
+                    _thumbnail(file, judged, int(place), names)
                     for place in places
                     if (file := left.job(name) / "thumbnails" / f"{judged.index[place]}.png").exists()
                 ]
