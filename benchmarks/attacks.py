@@ -26,7 +26,7 @@ from benchmarks.table import machine, show
 from lpla.attacks.attack._network import NetworkAttack
 from lpla.contracts.evidence import Attack, Labelled, Query, Seen
 from lpla.contracts.inputs import InputError, Views
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 IMAGES, SHADOWS, QUERIES, WIDTH = 20_000, 16, 16, 512
 BLOCK = 1_000

@@ -15,7 +15,9 @@ from lpla.auditing.knowledge import separate_views
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
 from lpla.training.config import TrainConfig
-from lpla.work.recipe import Unit, plug_in
+from lpla.work.plug_in import plug_in
+from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 
 ROOT = Path(__file__).parents[1]
 SIDE = 32
@@ -55,4 +57,5 @@ def noise(images: int) -> UInt8[Tensor, "N 3 32 32"]:
 def unit_of(settings: dict[str, Any], regime: TrainConfig) -> Unit:
     """A work unit with these settings, still without members and observations."""
     parts = {name: settings[name] for name in ("arch", "backbone", "dataset", "defense", "trainer")}
-    return Unit(name="benchmark", members=(), regime=regime, observations=(), **parts)
+    source = Trained(members=(), regime=regime, **parts)
+    return Unit("benchmark", source, settings["dataset"], settings["defense"], observations=())

@@ -22,7 +22,7 @@ from lpla.contracts.evidence import Query
 from lpla.encoders.defense.none import Identity
 from lpla.extraction.extraction import Extraction
 from lpla.extraction.view_cache import ViewCache
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 
 def rows(sizes: Sizes, repeats: int) -> list[Row]:

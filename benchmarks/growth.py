@@ -14,7 +14,8 @@ from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import CPU, Audit
 from lpla.store.artifacts import Store
 from lpla.training.config import TrainConfig
-from lpla.work.recipe import Unit, plug_in
+from lpla.work.plug_in import plug_in
+from lpla.work.recipe import Unit
 from lpla.work.unit import make
 
 
@@ -33,8 +34,9 @@ def rows(audit: Audit, repeats: int) -> list[Row]:
     encoder, pixels = build(settings), noise(audit.growth_images)
     base = audit.growth_members
     queries = lambda q: extract([encoder], settings, pixels, replace(CPU, queries=q))  # noqa: E731
-    make_one = lambda m: _make([replace(unit, members=tuple(range(m)))])  # noqa: E731
-    shadows = lambda s: _make([replace(unit, members=tuple(range(k, k + base))) for k in range(s + 1)])  # noqa: E731
+    trained_on = lambda k: replace(unit, source=replace(unit.source, members=tuple(k)))  # noqa: E731
+    make_one = lambda m: _make([trained_on(range(m))])  # noqa: E731
+    shadows = lambda s: _make([trained_on(range(k, k + base)) for k in range(s + 1)])  # noqa: E731
     make_one(base)
     queries(1)
     return [

@@ -19,7 +19,6 @@ from benchmarks.sizes import Sizes
 from lpla.contracts.encoder import Arch
 from lpla.training.config import TrainConfig
 from lpla.training.pretraining import train
-from lpla.work.recipe import trainer_factory
 
 
 class Stopwatch(pl.Callback):
@@ -63,7 +62,7 @@ def ours(settings: dict[str, Any], pixels: Tensor, sizes: Sizes) -> float:
     """An epoch of `lpla.training.pretraining`."""
     watch = Stopwatch(sizes.warm_up)
     regime = TrainConfig(epochs=1, batch_size=sizes.batch, views=VIEWS, seed=0)
-    trainer = trainer_factory(unit_of(settings, regime))
+    trainer = unit_of(settings, regime).source.trainer_factory()
     train(build(settings), pixels, np.arange(len(pixels)), regime, trainer, [watch], sizes.fast)
     return sizes.steps * sizes.batch / watch.seconds
 

@@ -15,9 +15,9 @@ from lpla.auditing.plan import plan
 from lpla.auditing.settings import Settings, composed, own_hydra
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
-from lpla.work.recipe import Unit
 from lpla.work.rehearsal import seconds_per_epoch
-from lpla.work.unit import is_trained
+from lpla.work.trained import Trained
+from lpla.work.unit import trained
 
 CONF = Path(__file__).parents[1] / "conf"
 SAME_ENCODERS = ("attack", "p", "queries")
@@ -48,22 +48,22 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
 
 def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
     """Count the encoders of a grid and time a few steps of one of each kind that is to be trained."""
-    units: dict[str, tuple[Unit, Store]] = {}
+    sources: dict[str, tuple[Trained, Store]] = {}
     impossible: dict[str, None] = {}
     for settings in _settings(overrides):
         try:
-            for unit in plan(settings).units:
-                units[key_of(unit.encoder_parts)] = unit, Store(settings.config.store)
+            for one in trained(plan(settings).units):
+                sources[key_of(one.parts())] = one, Store(settings.config.store)
         except InputError as mistake:
             impossible[str(mistake)] = None
-    missing = [unit for unit, store in units.values() if unit.regime.epochs and not is_trained(unit, store)]
+    missing = [one for one, store in sources.values() if not one.is_made(store)]
     rates: dict[str, float] = {}
-    for unit in missing:
-        if (kind := _kind(unit)) not in rates:
-            rates[kind] = seconds_per_epoch(unit)
-            say(f"{_name(unit)}: {rates[kind]:.3f} s per epoch")
-    seconds = sum(rates[_kind(unit)] * unit.regime.epochs for unit in missing)
-    return Ahead(len(units), len(missing), seconds, tuple(impossible))
+    for one in missing:
+        if (kind := _kind(one)) not in rates:
+            rates[kind] = seconds_per_epoch(one)
+            say(f"{_name(one)}: {rates[kind]:.3f} s per epoch")
+    seconds = sum(rates[_kind(one)] * one.regime.epochs for one in missing)
+    return Ahead(len(sources), len(missing), seconds, tuple(impossible))
 
 
 def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
@@ -75,13 +75,14 @@ def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
     return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())
 
 
-def _kind(unit: Unit) -> str:
+def _kind(source: Trained) -> str:
     """What the time of an epoch depends on."""
-    regime = unit.regime
-    return json.dumps([unit.arch, unit.backbone, unit.dataset, len(unit.members), regime.batch_size])
+    return json.dumps([source.arch, source.backbone, source.dataset, len(source.members), source.regime.batch_size])
 
 
-def _name(unit: Unit) -> str:
-    arch, backbone, dataset = (one["_target_"].rpartition(".")[2] for one in (unit.arch, unit.backbone, unit.dataset))
-    depth = unit.backbone.get("depth", "")
-    return f"{arch} with {backbone}{depth and f' {depth}'} on {len(unit.members)} images of {dataset}"
+def _name(source: Trained) -> str:
+    arch, backbone, dataset = (
+        one["_target_"].rpartition(".")[2] for one in (source.arch, source.backbone, source.dataset)
+    )
+    depth = source.backbone.get("depth", "")
+    return f"{arch} with {backbone}{depth and f' {depth}'} on {len(source.members)} images of {dataset}"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 CONF = Path(__file__).parents[1] / "conf"
 TOLERANCE = 1e-9  # in double precision; the issue asks for 1e-5

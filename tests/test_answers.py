@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import TINY, Ran, Silent
+from tiny_audit import TINY, Ran, Silent, source_of
 from torch import Tensor
 
 from lpla.auditing.plan import Plan
@@ -27,7 +27,7 @@ from lpla.extraction.statistic.part_energy import PartEnergy
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
 from lpla.store.artifacts import Store
-from lpla.work.recipe import ExtractionRequest, Unit, build_arch
+from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def arch(request: pytest.FixtureRequest) -> Arch:
     from lpla.auditing.plan import plan
 
     width = "0.125" if request.param == "resnet9" else "16"
-    net = build_arch(plan(tiny_settings(f"backbone={request.param}", f"backbone.width={width}")).units[0])
+    net = source_of(plan(tiny_settings(f"backbone={request.param}", f"backbone.width={width}")).units[0]).build()
     with torch.no_grad():
         net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
     return net

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import Silent, tiny_settings
+from tiny_audit import Silent, source_of, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.encoder import Arch
@@ -20,7 +20,6 @@ from lpla.extraction.statistic.whitened import Direction, Whitened
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.work.axes import load_axes
-from lpla.work.recipe import build_arch
 from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
@@ -32,7 +31,7 @@ BOTH: tuple[Statistic, ...] = (Whitened(), Direction())
 @pytest.fixture(scope="module")
 def arch() -> Arch:
     """A network with running statistics that are not its initial ones."""
-    net = build_arch(plan(tiny_settings()).units[0])
+    net = source_of(plan(tiny_settings()).units[0]).build()
     with torch.no_grad():
         for _ in range(3):
             net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))

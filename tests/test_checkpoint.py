@@ -5,14 +5,13 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tiny_audit import CONF, Silent, tiny_settings
+from tiny_audit import CONF, Silent, changed, source_of, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import composed
@@ -93,7 +92,7 @@ def unit_of(arch: str) -> Unit:
     unit = plan(tiny_settings("epochs=5", "checkpoint.every=2")).units[0]
     settings = composed([f"arch={arch}", *OF_ARCH.get(arch, HEADS)]).config
     chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
-    return replace(unit, **chosen)
+    return changed(unit, **chosen)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -209,7 +208,7 @@ def test_a_state_that_slurm_left_in_this_folder_is_not_taken_up(
 
 def test_how_often_is_an_integer_and_part_of_no_key(tiny: Tiny) -> None:
     often, seldom = tiny("checkpoint.every=1").units[0], tiny("checkpoint.every=50").units[0]
-    assert (often.checkpoint_every, seldom.checkpoint_every) == (1, 50)
+    assert (source_of(often).checkpoint_every, source_of(seldom).checkpoint_every) == (1, 50)
     assert often.encoder_parts == seldom.encoder_parts
     with pytest.raises(InputError, match=r"^checkpoint\.every must be an integer >= 1, got 0$"):
         tiny("checkpoint.every=0")

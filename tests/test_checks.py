@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import tiny_audit
 from omegaconf import DictConfig, OmegaConf
-from tiny_audit import TINY, Ran, tiny_settings
+from tiny_audit import TINY, Ran, source_of, tiny_settings
 
 from lpla.auditing.checks import check_networks
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
+from lpla.work.unit import trained
 
 Tiny = Callable[..., Plan]
 
@@ -61,7 +62,7 @@ def test_what_can_be_learnt_from_is_accepted(tiny: Tiny) -> None:
 
 def test_chosen_views_stand_in_for_the_data_sets_own(tiny: Tiny) -> None:
     chosen = tiny("views=crops")
-    for views in (chosen.encoders.target.unit.regime.views, chosen.full_query.views):
+    for views in (source_of(chosen.encoders.target.unit).regime.views, chosen.full_query.views):
         assert (views.crop_scale, views.flip, views.jitter) == ((0.2, 1.0), 0.5, 0.0)
     assert chosen.encoders.target.unit.encoder_parts != tiny().encoders.target.unit.encoder_parts
 
@@ -93,8 +94,8 @@ def bare_settings(*overrides: str) -> Settings:
 )
 def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        check_networks(plan(bare_settings(*given.split())).units)
-    check_networks(plan(bare_settings("backbone=vit_micro")).units)
+        check_networks(trained(plan(bare_settings(*given.split())).units))
+    check_networks(trained(plan(bare_settings("backbone=vit_micro")).units))
 
 
 VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]

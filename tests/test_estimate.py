@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_audit import TINY, Ran, Silent
+from tiny_audit import TINY, Ran, Silent, source_of
 
 from lpla.auditing import job
 from lpla.auditing.plan import Plan
@@ -24,7 +24,7 @@ def test_steps_and_views_of_a_throwaway_encoder_are_timed_and_nothing_is_kept(
 ) -> None:
     store = Store(tmp_path)
     unit = tiny().units[0]
-    assert 0 < seconds_per_epoch(unit) < 60 and 1 < views_per_second(unit, store) < 1e7
+    assert 0 < seconds_per_epoch(source_of(unit)) < 60 and 1 < views_per_second(unit, store) < 1e7
     assert list(store.artifacts()) == [] and list((tmp_path / "unfinished").iterdir()) == []
 
 

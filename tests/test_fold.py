@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpla.contracts.encoder import Arch
 from lpla.encoders.fold_batch_norm import folded
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 CASES = [[f"{group}={file.stem}"] for group in ("arch", "backbone") for file in sorted((CONF / group).glob("*.yaml"))]
 CASES += [["arch=byol", "arch.batch_norm=per_view"]]

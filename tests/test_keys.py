@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_audit import ROOT, tiny_settings
+from tiny_audit import ROOT, changed, source_of, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts import encoder
 from lpla.contracts.encoder import Defense, Optimization
 from lpla.contracts.evidence import Query
-from lpla.contracts.inputs import Views
+from lpla.contracts.inputs import Images, Views
+from lpla.data.dataset.digits import Digits
 from lpla.encoders.arch import simclr
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
@@ -51,7 +52,7 @@ def explicit(unit: Unit) -> Unit:
     arch |= {"decoupled": True, "batch_norm": "per_view", "optimization": optimization}
     backbone = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 34, "width": 0.3}
     query = Query(Views(flip=0.3), 6, 7)
-    return replace(
+    return changed(
         unit,
         arch=arch,
         backbone=backbone | {"stem_relu": False},
@@ -110,21 +111,36 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
 def test_a_class_moved_to_another_module_keeps_its_key(unit: Unit, copied: Callable[..., str]) -> None:
     framework = f"{copied(simclr, 'moved.frameworks.simclr')}.SimCLR"
     nested = f"{copied(encoder, 'moved.nouns')}.Optimization"
-    optimization = unit.arch["optimization"] | {"_target_": nested}
-    moved = replace(unit, arch=unit.arch | {"_target_": framework, "optimization": optimization})
-    assert "moved" in json.dumps(moved.arch)
+    optimization = source_of(unit).arch["optimization"] | {"_target_": nested}
+    moved = changed(unit, arch=source_of(unit).arch | {"_target_": framework, "optimization": optimization})
+    assert "moved" in json.dumps(source_of(moved).arch)
     assert encoder_key(moved) == encoder_key(unit) and statistic_key(moved) == statistic_key(unit)
 
 
 def test_an_option_added_with_a_default_keeps_the_key(unit: Unit, copied: Callable[..., str]) -> None:
     longer = f"{copied(simclr, 'grown.arch.simclr', ('*,', '*, symmetric: bool = True,'))}.SimCLR"
-    grown = replace(unit, arch=unit.arch | {"_target_": longer})
-    explicit, other = (replace(unit, arch=grown.arch | {"symmetric": value}) for value in (True, False))
+    grown = changed(unit, arch=source_of(unit).arch | {"_target_": longer})
+    explicit, other = (changed(unit, arch=source_of(grown).arch | {"symmetric": value}) for value in (True, False))
     assert encoder_key(unit) == encoder_key(grown) == encoder_key(explicit) != encoder_key(other)
 
 
+class Darker(Digits):
+    """Other images under the same indices."""
+
+    def load(self) -> Images:
+        """At half the brightness."""
+        images = super().load()
+        return replace(images, pixels=images.pixels // 2)
+
+
+def test_statistics_of_images_that_the_encoders_key_does_not_name_have_keys_of_their_own(unit: Unit) -> None:
+    elsewhere = replace(unit, dataset={"_target_": f"{__name__}.Darker"})
+    assert encoder_key(elsewhere) == encoder_key(unit) and statistic_key(elsewhere) != statistic_key(unit)
+    assert encoder_key(changed(unit, dataset=elsewhere.dataset)) != encoder_key(unit)
+
+
 def test_the_order_of_settings_is_in_no_key(unit: Unit) -> None:
-    assert encoder_key(unit) == encoder_key(replace(unit, arch=dict(reversed(unit.arch.items()))))
+    assert encoder_key(unit) == encoder_key(changed(unit, arch=dict(reversed(source_of(unit).arch.items()))))
 
 
 def test_no_path_is_in_a_key(tiny: Tiny) -> None:
@@ -156,7 +172,7 @@ def test_a_version_changes_the_keys_of_what_it_is_used_by(
 
         monkeypatch.setattr(keys, "_read", higher)
         keys._versions_below.cache_clear()
-    raised = replace(unit)  # Without the parts that `unit` has computed.
+    raised = changed(unit)  # Without the parts that `unit` has computed.
     after = encoder_key(raised), statistic_key(raised)
     keys._versions_below.cache_clear()
     assert (before[0] != after[0], before[1] != after[1]) == VERSIONS[of]
@@ -267,7 +283,7 @@ def keys_of(
     unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch | None = None, **arguments: float
 ) -> tuple[str, str]:
     target = kind if "." in kind else f"{__name__}.{kind}"
-    defended = replace(unit, defense={"_target_": target, **arguments})
+    defended = changed(unit, defense={"_target_": target, **arguments})
     return encoder_key(defended), statistic_key(defended)
 
 

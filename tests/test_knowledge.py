@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, source_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
-from lpla.work.recipe import load_images
+from lpla.work.plug_in import load_images
 
 Tiny = Callable[..., Plan]
 
@@ -20,7 +20,9 @@ def test_shadows_like_the_target_are_the_default(tiny: Tiny) -> None:
     target, *shadows = plan.units
     assert plan.choices["knowledge"] == "shadows" and len(shadows) == 4
     for unit in shadows:
-        assert (unit.arch, unit.dataset, unit.regime.views) == (target.arch, target.dataset, target.regime.views)
+        assert unit.dataset == target.dataset
+        one, other = source_of(unit), source_of(target)
+        assert (one.arch, one.dataset, one.regime.views) == (other.arch, other.dataset, other.regime.views)
 
 
 @pytest.mark.parametrize("arch", ["byol", "mae"])
@@ -30,11 +32,11 @@ def test_shadows_of_another_framework(tiny: Tiny, arch: str) -> None:
     assert plan.choices["knowledge"] == f"shadows arch={arch}"
     assert plan.layers == (("backbone",) if arch == "mae" else ("backbone", "projector"))
     for row, unit in enumerate(shadows, 1):
-        assert unit.arch["_target_"].startswith(f"lpla.encoders.arch.{arch}.") and target.arch["_target_"].endswith(
-            "SimCLR"
-        )
-        assert (unit.backbone == target.backbone) == (arch != "mae")
-        assert unit.members == tiny().units[row].members
+        one, other = source_of(unit), source_of(target)
+        assert one.arch["_target_"].startswith(f"lpla.encoders.arch.{arch}.")
+        assert other.arch["_target_"].endswith("SimCLR")
+        assert (one.backbone == other.backbone) == (arch != "mae")
+        assert one.members == source_of(tiny().units[row]).members
 
 
 def test_shadows_on_other_data(tiny: Tiny, cifar100_root: Path) -> None:
@@ -42,16 +44,18 @@ def test_shadows_on_other_data(tiny: Tiny, cifar100_root: Path) -> None:
     target, *shadows = plan.encoders.target, *plan.encoders.shadows
     assert load_images(shadows[0].unit.dataset).name == "cifar100" != load_images(target.unit.dataset).name
     for shadow in shadows:
-        assert set(shadow.unit.members) == set(shadow.index[shadow.inside].tolist()) and shadow.inside.sum() == 20
-        assert shadow.unit.regime.views.hue > 0 == target.unit.regime.views.hue
+        source = source_of(shadow.unit)
+        assert set(source.members) == set(shadow.index[shadow.inside].tolist()) and shadow.inside.sum() == 20
+        assert source.regime.views.hue > 0 == source_of(target.unit).regime.views.hue
         assert shadow.observations[0].query == target.observations[0].query
         assert shadow.observations[0].index == tuple(shadow.index.tolist())
 
 
 def test_shadows_under_another_augmentation(tiny: Tiny) -> None:
     target, *shadows = tiny("knowledge.views=crops").units
-    assert target.regime.views.jitter > 0
-    assert all(unit.regime.views.jitter == 0 and unit.regime.views.flip == 0.5 for unit in shadows)
+    assert source_of(target).regime.views.jitter > 0
+    theirs = [source_of(unit).regime.views for unit in shadows]
+    assert all(views.jitter == 0 and views.flip == 0.5 for views in theirs)
 
 
 def test_known_nonmembers_are_outside_the_pool_and_need_no_shadow(tiny: Tiny) -> None:

@@ -10,7 +10,6 @@ from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 from lpla.work.machine import accelerator, check_trainer
-from lpla.work.recipe import trainer_factory
 from lpla.work.trainer import STRATEGY
 
 Cli = Callable[..., Ran]
@@ -79,7 +78,7 @@ def test_auto_is_the_cpu_where_there_is_a_gpu_that_cannot_make_views(
 ) -> None:
     monkeypatch.setattr("pytorch_lightning.accelerators.mps.MPSAccelerator.is_available", lambda: True)
     monkeypatch.setattr("pytorch_lightning.accelerators.mps.MPSAccelerator.get_parallel_devices", lambda _: ["mps"])
-    assert trainer_factory(tiny("trainer=auto").units[0])().strategy.root_device == torch.device("cpu")
+    assert tiny("trainer=auto").units[0].source.trainer_factory()().strategy.root_device == torch.device("cpu")
 
 
 def test_auto_is_a_cuda_gpu_where_there_is_one(two_gpus: None) -> None:
@@ -97,7 +96,7 @@ def test_a_job_says_so_before_any_work(mistake: str, cli: Cli, no_gpu: None) -> 
 
 def test_a_cluster_may_have_the_gpu_that_this_machine_lacks(tiny: Callable[..., Plan], no_gpu: None) -> None:
     for executor in ("dask", "slurm"):
-        assert tiny("trainer=gpu", f"executor={executor}").units[0].trainer["accelerator"] == "gpu"
+        assert tiny("trainer=gpu", f"executor={executor}").units[0].source.trainer["accelerator"] == "gpu"
     for executor in ("serial", "processes"):
         with pytest.raises(InputError, match="needs a CUDA GPU"):
             tiny("trainer=gpu", f"executor={executor}")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import Silent
+from tiny_audit import Silent, source_of
 from torch import Tensor
 from torch._dynamo.utils import counters
 
@@ -28,7 +28,6 @@ from lpla.extraction.query import FORWARD, MAKE, query_views
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
-from lpla.work.recipe import build_arch
 from lpla.work.unit import load_observed, make
 
 CPU = torch.device("cpu")
@@ -91,7 +90,7 @@ def arch() -> Arch:
 
     from lpla.auditing.plan import plan
 
-    net = build_arch(plan(tiny_settings()).units[0])
+    net = source_of(plan(tiny_settings()).units[0]).build()
     with torch.no_grad():
         for _ in range(3):
             net.encode(torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)))

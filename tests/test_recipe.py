@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tiny_audit import changed
 
 from lpla.attacks.attack.lpla import LpLA
 from lpla.auditing.plan import Plan
@@ -16,7 +16,8 @@ from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.store.artifacts import key_of
-from lpla.work.recipe import Unit, plug_in, statistic_config
+from lpla.work.plug_in import plug_in
+from lpla.work.recipe import Unit, statistic_config
 
 LPLA = {"_target_": "lpla.attacks.attack.lpla.LpLA", "p": 2, "ps": [1], "norms": "single"}
 LPLA |= {"likelihood": "auto", "density": "gaussian", "tie_variance": True, "no_shadow": "d1", "tail": "both"}
@@ -56,7 +57,7 @@ def test_a_recipe_may_name_plug_ins_alone(
     unit.save(file)
     assert key_of(Unit.load(file).encoder_parts) == key_of(unit.encoder_parts)
     recipe: Any = json.loads(file.read_text())
-    part = recipe
+    part = recipe["source"]
     for step in place:
         part = part[step]
     part["_target_"] = name
@@ -71,6 +72,6 @@ def test_a_recipe_may_name_plug_ins_alone(
 def test_every_kind_of_recipe_is_read_back(arch: str, tiny: Callable[..., Plan], tmp_path: Path) -> None:
     unit, settings = tiny("defense=unit_norm").units[0], composed([f"arch={arch}"]).config
     chosen = {group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
-    unit = replace(unit, **chosen)
+    unit = changed(unit, **chosen)
     unit.save(tmp_path / "recipe.json")
     assert key_of(Unit.load(tmp_path / "recipe.json").encoder_parts) == key_of(unit.encoder_parts)

@@ -22,7 +22,7 @@ from lpla.contracts.settings import Count, SettingError, checked
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.arch.swav import SwAV
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 SGD = {"_target_": "torch.optim.SGD", "_partial_": True}
 OPTIMIZATION = {"_target_": "lpla.contracts.encoder.Optimization"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightly.utils.lars import LARS
+from tiny_audit import changed, source_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -17,13 +18,14 @@ from lpla.data.augment import apply
 from lpla.training import pixels as members
 from lpla.training.config import Batches, TrainConfig
 from lpla.training.pretraining import Pretraining, fused, train, warmup_cosine
-from lpla.work.recipe import Unit, build_arch, load_images, trainer_factory
+from lpla.work.plug_in import load_images
+from lpla.work.recipe import Unit
 
 
 def trained(unit: Unit) -> tuple[dict[str, torch.Tensor], list[float]]:
-    index = np.asarray(unit.members)
-    arch = build_arch(unit)
-    losses = train(arch, load_images(unit.dataset).pixels, index, unit.regime, trainer_factory(unit), [])
+    source = source_of(unit)
+    arch, index = source.build(), np.asarray(source.members)
+    losses = train(arch, load_images(unit.dataset).pixels, index, source.regime, source.trainer_factory(), [])
     return arch.state_dict(), losses
 
 
@@ -37,7 +39,7 @@ def test_training_depends_on_its_recipe_alone(tiny: Callable[..., Plan], arch: s
     again, losses_again = trained(unit)
     assert losses == losses_again and len(losses) == 2 and all(map(math.isfinite, losses))
     assert all(torch.equal(weights[name], again[name]) for name in weights)
-    initial = build_arch(unit).state_dict()
+    initial = unit.source.build().state_dict()
     assert not all(torch.equal(weights[name], initial[name]) for name in weights)
 
 
@@ -45,7 +47,7 @@ def test_training_depends_on_its_recipe_alone(tiny: Callable[..., Plan], arch: s
 def test_every_part_of_the_regime_changes_the_weights(tiny: Callable[..., Plan], change: dict) -> None:
     unit = tiny().units[0]
     weights, _ = trained(unit)
-    other, _ = trained(replace(unit, regime=replace(unit.regime, **change)))
+    other, _ = trained(changed(unit, regime=replace(source_of(unit).regime, **change)))
     assert not all(torch.equal(weights[name], other[name]) for name in weights)
 
 
@@ -69,7 +71,7 @@ def test_no_epochs_leave_the_initial_weights(tiny: Callable[..., Plan]) -> None:
     plan = tiny()
     weights, losses = trained(plan.encoders.untrained.unit)
     assert losses == []
-    initial = build_arch(plan.units[0]).state_dict()
+    initial = plan.units[0].source.build().state_dict()
     assert all(torch.equal(weights[name], initial[name]) for name in weights)
 
 
@@ -82,21 +84,21 @@ def test_a_loss_that_is_not_finite_names_epoch_and_setting(tiny: Callable[..., P
 def test_a_batch_larger_than_the_member_set(tiny: Callable[..., Plan]) -> None:
     unit = tiny().units[0]
     with pytest.raises(InputError, match="batch_size must be at most members, 20, got 21"):
-        trained(replace(unit, regime=replace(unit.regime, batch_size=21)))
+        trained(changed(unit, regime=replace(source_of(unit).regime, batch_size=21)))
 
 
 def test_a_device_without_float64_is_refused(tiny: Callable[..., Plan]) -> None:
     from types import SimpleNamespace
 
-    unit = tiny().units[0]
-    index = np.asarray(unit.members)
+    source = source_of(tiny().units[0])
+    index = np.asarray(source.members)
     apple = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("mps")))
     with pytest.raises(InputError, match=r"trainer must use a CPU or a CUDA GPU .* got mps; set trainer=cpu"):
-        train(build_arch(unit), load_images(unit.dataset).pixels, index, unit.regime, lambda **_: apple, [])  # pyright: ignore[reportArgumentType]
+        train(source.build(), source.images.pixels, index, source.regime, lambda **_: apple, [])  # pyright: ignore[reportArgumentType]
 
 
 def test_epochs_are_fresh_permutations_cut_into_whole_batches(tiny: Callable[..., Plan]) -> None:
-    regime: TrainConfig = replace(tiny().units[0].regime, batch_size=6)
+    regime: TrainConfig = replace(source_of(tiny().units[0]).regime, batch_size=6)
     epochs = [torch.cat(list(Batches(20, regime, partial(int, epoch)))) for epoch in range(3)]
     for order in epochs:
         assert len(order) == 18 and len(order.unique()) == 18
@@ -120,7 +122,7 @@ def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
 
 def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:
     unit = tiny().units[0]
-    usual, other = build_arch(unit), build_arch(unit)
+    usual, other = source_of(unit).build(), source_of(unit).build()
     other.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     views = list(torch.rand(2, 8, 1, 8, 8))
     losses = [arch.loss(views, 0.0) for arch in (usual, other)]
@@ -137,23 +139,22 @@ def test_views_are_fused_if_training_compiles(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(apply, "_fused", lambda backend: asked.append(backend) or apply._views)
-    unit = tiny().units[0]
-    index = np.asarray(unit.members)
-    held = members.Members(load_images(unit.dataset).pixels, index, True)
-    module = Pretraining(build_arch(unit), held, unit.regime, backend)
+    source = source_of(tiny().units[0])
+    held = members.Members(source.images.pixels, np.asarray(source.members), True)
+    module = Pretraining(source.build(), held, source.regime, backend)
     module.on_after_batch_transfer(held(torch.arange(4), torch.device("cpu")), 0)
     assert asked == backends
 
 
 @pytest.mark.parametrize("arch", ["simclr", "swav"])  # swav: two views of one kind and several of another
 def test_views_of_one_kind_made_at_once_are_those_made_one_by_one(tiny: Callable[..., Plan], arch: str) -> None:
-    unit = tiny(f"arch={arch}").units[0]
-    held = members.Members(load_images(unit.dataset).pixels, np.asarray(unit.members), True)
-    module = Pretraining(build_arch(unit), held, unit.regime)
+    source = source_of(tiny(f"arch={arch}").units[0])
+    held = members.Members(source.images.pixels, np.asarray(source.members), True)
+    module = Pretraining(source.build(), held, source.regime)
     pixels, stream = held(torch.arange(5), torch.device("cpu"))
     views = module.on_after_batch_transfer((pixels, stream), 0)
     one_by_one = [
-        apply.augment(pixels, spec, unit.regime.seed, stream, number) for number, spec in enumerate(module.specs)
+        apply.augment(pixels, spec, source.regime.seed, stream, number) for number, spec in enumerate(module.specs)
     ]
     assert len(views) == len(one_by_one) >= 2
     assert all(torch.equal(*pair) for pair in zip(views, one_by_one, strict=True))
@@ -173,12 +174,12 @@ def test_automatic_precision_is_that_of_the_device(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bool(bf16))
-    assert trainer_factory(tiny("trainer=auto").units[0]).keywords["precision"] == expected
+    assert tiny("trainer=auto").units[0].source.trainer_factory().keywords["precision"] == expected
 
 
 def test_when_to_compile_is_part_of_no_key(tiny: Callable[..., Plan]) -> None:
     usual, unit = tiny().units[0], tiny("train.compile=auto").units[0]
-    assert (usual.compile_on_cuda, unit.compile_on_cuda) == (False, True)
+    assert (usual.source.compile_on_cuda, unit.source.compile_on_cuda) == (False, True)
     assert usual.encoder_parts == unit.encoder_parts
     with pytest.raises(InputError, match=r"^train\.compile must be never or auto, got true$"):
         tiny("train.compile=true")

@@ -12,7 +12,6 @@ from tiny_audit import TINY, Ran
 from lpla.auditing.plan import Plan
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
-from lpla.work.recipe import trainer_factory
 from lpla.work.trainer import HARMLESS, INSTEAD, STRATEGY, TRAINER, resolve
 
 Cli = Callable[..., Ran]
@@ -95,5 +94,5 @@ def test_precision_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_rehearsal_may_stop_after_some_steps(tiny: Callable[..., Plan]) -> None:
-    trainer = trainer_factory(tiny("trainer=cpu").units[0])(max_steps=3, max_epochs=1)
+    trainer = tiny("trainer=cpu").units[0].source.trainer_factory()(max_steps=3, max_epochs=1)
     assert (trainer.max_steps, trainer.max_epochs) == (3, 1)

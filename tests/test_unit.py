@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import TINY, Ran, Silent
+from safetensors.torch import load_file
+from tiny_audit import TINY, Ran, Silent, source_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -54,7 +55,7 @@ def test_a_recipe_survives_its_file_and_its_command_makes_it(
     unit = tiny("p=inf").units[1]
     recipe = tmp_path / "recipe.json"
     unit.save(recipe)
-    assert Unit.load(recipe).encoder_parts == unit.encoder_parts
+    assert Unit.load(recipe) == unit and Unit.load(recipe).encoder_parts == unit.encoder_parts
     command = [sys.executable, "-m", "lpla.work.unit", str(recipe), str(tmp_path / "store")]
     subprocess.run(command, check=True, timeout=300, cwd=tmp_path)
     assert not make(unit, Store(tmp_path / "store"), silent).trained
@@ -120,10 +121,24 @@ def test_a_statistics_key_is_what_it_depends_on(tiny: Callable[..., Plan], overr
 
 
 def test_shadows_have_seeds_of_their_own_and_a_longer_training_the_same(tiny: Callable[..., Plan]) -> None:
-    seeds = [unit.regime.seed for unit in tiny().units]
+    seeds = [source_of(unit).regime.seed for unit in tiny().units]
     assert len(set(seeds)) == 5
-    assert [unit.regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
-    assert replace(tiny().encoders.untrained.unit.regime, epochs=2) == tiny().units[0].regime
+    assert [source_of(unit).regime.seed for unit in tiny("epochs=9", "members=30").units] == seeds
+    assert replace(source_of(tiny().encoders.untrained.unit).regime, epochs=2) == source_of(tiny().units[0]).regime
+
+
+def test_the_untrained_encoder_is_the_targets_source_without_training(
+    tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
+) -> None:
+    plan, store = tiny(), Store(tmp_path)
+    target, untrained = plan.units[0].source, plan.encoders.untrained.unit
+    assert untrained.source == target.blank() != target and untrained.source.image_epochs() == 0
+    assert target.image_epochs() == 40 and not untrained.source.is_made(store)
+    make(untrained, store, silent)
+    assert untrained.source.is_made(store) and not target.is_made(store)
+    kept = load_file(store.path("encoders", key_of(untrained.encoder_parts)) / "weights.safetensors")
+    initial = target.build().state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in initial.items())
 
 
 def test_a_warm_job_computes_the_parts_of_each_encoders_key_once(

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from lpla.auditing.settings import Settings, composed
+from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -24,6 +26,20 @@ def tiny_config(*overrides: str) -> DictConfig:
 def tiny_settings(*overrides: str) -> Settings:
     """The settings of a tiny audit, with `overrides`."""
     return composed([*TINY, *overrides])
+
+
+def source_of(unit: Unit) -> Trained:
+    """What its encoder is trained on and how."""
+    assert isinstance(unit.source, Trained)
+    return unit.source
+
+
+def changed(unit: Unit, **settings: Any) -> Unit:
+    """The unit with other settings, each in its source and in itself wherever there is one of that name."""
+    own, sources = ({field.name for field in fields(one)} for one in (unit, unit.source))
+    assert set(settings) <= own | sources
+    source = replace(unit.source, **{name: settings[name] for name in sources & set(settings)})
+    return replace(unit, **{"source": source} | {name: settings[name] for name in own & set(settings)})
 
 
 class Silent:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
 STEPS = 3

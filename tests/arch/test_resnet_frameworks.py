@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from step_oracle import framework
+from tiny_audit import source_of
 from torch import Tensor
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.training.pretraining import train
-from lpla.work.recipe import build_arch, load_images, trainer_factory
 
 NAMES = ["simclr", "byol", "moco", "simsiam", "barlowtwins", "vicreg", "nnclr"]
 MODES = ["joint", "per_view"]
@@ -24,9 +24,10 @@ MODES = ["joint", "per_view"]
 def test_it_trains_on_40_digits(tiny: Callable[..., Plan], name: str, batch_norm: str) -> None:
     at_once = "arch.optimization.warmup_epochs=0"  # two epochs hold no warm-up of ten
     unit = tiny(f"arch={name}", f"arch.batch_norm={batch_norm}", at_once, "members=40", "train.batch_size=20").units[0]
-    arch, index = build_arch(unit), np.asarray(unit.members)
+    source = source_of(unit)
+    arch, index = source.build(), np.asarray(source.members)
     before = {key: tensor.clone() for key, tensor in arch.state_dict().items()}
-    losses = train(arch, load_images(unit.dataset).pixels, index, unit.regime, trainer_factory(unit), [])
+    losses = train(arch, source.images.pixels, index, source.regime, source.trainer_factory(), [])
     assert len(losses) == 2 and all(map(math.isfinite, losses))
     moved = {key for key, tensor in arch.state_dict().items() if not torch.equal(tensor, before[key])}
     assert moved >= {key for key in before if key.startswith(("backbone.", "slow_backbone."))}

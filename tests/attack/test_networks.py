@@ -19,7 +19,7 @@ from lpla.attacks.attack.encodermi_s import DeepSets
 from lpla.attacks.likelihood.leave_one_out import balanced_cut
 from lpla.contracts.evidence import Labelled, Seen
 from lpla.contracts.inputs import InputError, UndefinedError
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 NAMES = ("encodermi_v", "encodermi_s", "partcrop")
 IMAGES, VECTORS, WIDTH = 200, 8, 16

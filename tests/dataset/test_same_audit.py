@@ -16,8 +16,8 @@ from lpla.auditing.utility import measure_utility
 from lpla.contracts.inputs import Dataset, Images, Views
 from lpla.data.dataset.torchvision import Torchvision
 from lpla.store.artifacts import Store, key_of
+from lpla.work.plug_in import load_images
 from lpla.work.progress import Progress
-from lpla.work.recipe import load_images
 from lpla.work.unit import make
 
 Settings = Callable[..., Any]

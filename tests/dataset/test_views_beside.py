@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from tiny_audit import source_of
+
 from lpla.auditing.plan import Plan
 
 
@@ -9,7 +11,7 @@ def test_other_views_neither_reload_the_images_nor_stay_in_the_data_set(tiny: Ca
     usual = tiny()
     other = tiny("dataset.train_views.jitter=0.1", "dataset.query_views.crop_scale=[0.5,1]")
     assert other.images is usual.images and other.units[0].dataset == usual.units[0].dataset
-    assert other.units[0].regime.views.jitter == 0.1 and usual.units[0].regime.views.jitter == 0.8
+    assert [source_of(one.units[0]).regime.views.jitter for one in (other, usual)] == [0.1, 0.8]
     assert other.full_query.views.crop_scale == (0.5, 1.0)
 
 
@@ -22,4 +24,4 @@ def test_shadows_on_other_data_have_its_views(tiny: Callable[..., Plan], cifar10
         "download": False,
         "part": "pooled",
     }
-    assert shadow.regime.views.hue == 0.1
+    assert source_of(shadow).regime.views.hue == 0.1

@@ -24,7 +24,7 @@ from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.whitened import Whitened
 from lpla.extraction.view_cache import ViewCache
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
 SIZES = (2, 3)

@@ -20,7 +20,8 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
         "lpla.auditing.job",
-        "lpla.work.encoder",
+        "lpla.training.pretraining",
+        "lpla.training.checkpoint",
         "lpla.work.rehearsal",
         "lpla.report.page",
         "lightly.loss",

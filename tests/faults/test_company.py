@@ -38,9 +38,9 @@ def test_two_audits_at_once_train_each_encoder_once(tmp_path: Path, undisturbed:
 def die_with_the_lock() -> None:
     import os
 
-    import lpla.work.encoder
+    from lpla.work.trained import Trained
 
-    lpla.work.encoder.train_encoder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    Trained._train = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.slow

@@ -1,12 +1,11 @@
 """A device without memory: extraction in smaller chunks and training that computes again, both to the same bits."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tiny_audit import Silent, tiny_settings
+from tiny_audit import Silent, changed, tiny_settings
 from torch import Tensor
 
 from lpla.auditing.plan import plan
@@ -17,7 +16,7 @@ from lpla.encoders.recompute import recomputed
 from lpla.extraction import extraction as observe
 from lpla.store.artifacts import Store
 from lpla.training.pretraining import Pretraining
-from lpla.work.recipe import Unit, build_arch
+from lpla.work.recipe import Unit
 from lpla.work.unit import make
 
 HEADS = ("backbone.width=0.125", "arch.hidden_dim=16", "arch.output_dim=8")
@@ -32,8 +31,8 @@ every_network = pytest.mark.parametrize("overrides", NETWORKS.values(), ids=NETW
 
 def unit_of(*overrides: str) -> Unit:
     unit = plan(tiny_settings()).units[0]
-    settings = composed(list(overrides)).config
-    return replace(
+    settings = composed(overrides).config
+    return changed(
         unit, **{group: OmegaConf.to_container(settings[group], resolve=True) for group in ("arch", "backbone")}
     )
 
@@ -98,11 +97,11 @@ def test_still_out_of_memory_names_the_setting_and_leaves_no_encoder(
 @pytest.mark.slow
 @every_network
 def test_computed_again_keeps_less_and_counts_a_batch_once(overrides: tuple[str, ...]) -> None:
-    arch, same = (build_arch(unit_of(*overrides)).train() for _ in range(2))
+    arch, same = (unit_of(*overrides).source.build().train() for _ in range(2))
     usual, (output, state) = kept_bytes(arch), step(same)
     with recomputed(arch):
         less = kept_bytes(arch)
-        arch.load_state_dict(build_arch(unit_of(*overrides)).state_dict())
+        arch.load_state_dict(unit_of(*overrides).source.build().state_dict())
         again, state_again = step(arch)
     assert less < 0.6 * usual
     assert all(torch.equal(a, b) for a, b in zip(output, again, strict=True))

@@ -14,7 +14,7 @@ from lpla.contracts.evidence import Attack, Seen
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 Scores = Float[np.ndarray, " n"]
 

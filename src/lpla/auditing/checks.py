@@ -15,7 +15,8 @@ from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import Count, Order, Part, Seed, SettingError, Settings, Whole, check_arguments, read
 from lpla.contracts.settings import shown as written
 from lpla.data.augment import apply as augmentation
-from lpla.work.recipe import Config, Unit, load_images, plug_in
+from lpla.work.plug_in import Config, plug_in
+from lpla.work.trained import Trained
 
 PlugIn = dict[str, Any]
 COPIES = 3
@@ -145,19 +146,19 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
             raise InputError(f"{setting}.{impossible}") from impossible
 
 
-def check_networks(units: Iterable[Unit]) -> None:
+def check_networks(sources: Iterable[Trained]) -> None:
     """Build one network of every kind, on no device, and show its backbone an image: what cannot be is InputError."""
-    for unit in {str((unit.arch, unit.backbone, unit.dataset)): unit for unit in units}.values():
-        channels, height, width = load_images(unit.dataset).pixels.shape[1:]
+    for one in {str((one.arch, one.backbone, one.dataset)): one for one in sources}.values():
+        channels, height, width = one.images.pixels.shape[1:]
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                backbone = plug_in(unit.backbone, partial=True)(channels)
+                backbone = plug_in(one.backbone, partial=True)(channels)
                 backbone.eval()(torch.empty(1, channels, height, width))
-                arch = plug_in(unit.arch, partial=True)(backbone)
+                arch = plug_in(one.arch, partial=True)(backbone)
         except (RuntimeError, TypeError, ArithmeticError) as impossible:
             message = " ".join(str(impossible).split())
             raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
-        needed = COPIES * sum(4 * one.numel() for one in arch.state_dict().values() if isinstance(one, torch.Tensor))
+        needed = COPIES * sum(4 * w.numel() for w in arch.state_dict().values() if isinstance(w, torch.Tensor))
         if needed > (there := psutil.virtual_memory().total):
             sizes = f"this machine's {there / 2**30:.0f} GiB, got {needed / 2**30:.0f} GiB"
             raise InputError(f"arch and backbone must have weights, gradients and an optimiser that fit into {sizes}")

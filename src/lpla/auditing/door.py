@@ -16,7 +16,7 @@ from lpla.auditing.settings import Settings, composed
 from lpla.contracts.evidence import Attack
 from lpla.contracts.result import InputError
 from lpla.report.table import Results
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 
 
 def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) -> Results:

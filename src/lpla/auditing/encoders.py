@@ -19,7 +19,9 @@ from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.training.config import TrainConfig
-from lpla.work.recipe import Config, ExtractionRequest, Unit, load_images, plug_in
+from lpla.work.plug_in import Config, load_images, plug_in
+from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ def line_up(
     outside = _outside(settings, full_query, membership.unseen, images)
     unit = _unit(settings, 0, membership, (*pool, *of_known, *((outside,) if outside else ())), epochs)
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
-    initial = replace(unit.regime, epochs=0)
-    blank = replace(unit, name="untrained target", regime=initial, observations=(*pool, *of_known))
+    blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
     return AuditEncoders(
         target=target,
         shadows=_shadows(settings, theirs, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
@@ -130,21 +131,26 @@ def _unit(
     views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
     size = settings["train"]["batch_size"]
     earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
-    return Unit(
-        name=f"shadow {row}" if row else "target",
+    source = Trained(
         arch=settings["arch"],
         backbone=settings["backbone"],
         dataset=settings["dataset"],
         defense=settings["defense"],
         members=_ints(membership.members(row)),
         regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
-        observations=(*final, *earlier),
         trainer=settings["trainer"],
+        compile_on_cuda=settings["train"]["compile"] == "auto",
+        checkpoint_every=settings["checkpoint"]["every"],
+    )
+    return Unit(
+        name=f"shadow {row}" if row else "target",
+        source=source,
+        dataset=settings["dataset"],
+        defense=settings["defense"],
+        observations=(*final, *earlier),
         batch_size=settings["observe"]["batch_size"],
         precision=settings["observe"]["precision"],
-        compile_on_cuda=settings["train"]["compile"] == "auto",
         cache_mb=settings["observe"]["cache_mb"],
-        checkpoint_every=settings["checkpoint"]["every"],
     )
 
 

@@ -33,8 +33,9 @@ from lpla.store.artifacts import Store
 from lpla.store.provenance import git_revision, versions
 from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import make_all, quieten_lightning, trains_here
+from lpla.work.plug_in import Config, plug_in
 from lpla.work.progress import Bars
-from lpla.work.recipe import Config, Unit, plug_in
+from lpla.work.recipe import Unit
 from lpla.work.unit import UnitReport, is_made, to_train, views_to_observe
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
             advance(1)
 
         if missing:
-            views = ViewCache(units[0].cache_mb * 2**20, units[0].compile_on_cuda)
+            views = ViewCache(units[0].cache_mb * 2**20, units[0].source.compile_on_cuda)
             make_all(missing, store, plug_in(executor), bars, views, done)
 
 
@@ -200,7 +201,7 @@ def _estimate(missing: Sequence[Unit], encoders: int, store: Store, here: bool) 
     from lpla.work.rehearsal import seconds_per_epoch, views_per_second
 
     try:
-        seconds = sum(unit.regime.epochs for unit in ahead) * seconds_per_epoch(ahead[0])
+        seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
         if views:
             seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
     except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised

@@ -28,7 +28,7 @@ from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import Nulls, verdict
 from lpla.store import provenance
 from lpla.store.artifacts import Store
-from lpla.work.recipe import plug_in
+from lpla.work.plug_in import plug_in
 from lpla.work.unit import provenances
 
 Scores = Float[np.ndarray, " n"]
@@ -177,7 +177,7 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
         "nonmembers": int((~plan.member).sum()),
         # Every view counts, references included; views beyond the budget were made but are not looked at.
         "target_queries": asked_about * per_image,
-        "shadow_image_epochs": sum(len(s.unit.members) * s.unit.regime.epochs for s in plan.encoders.shadows),
+        "shadow_image_epochs": sum(s.unit.source.image_epochs() for s in plan.encoders.shadows),
         "zero_embeddings": zero,
         "nonfinite_embeddings": nonfinite,
         "duplicate_groups": plan.membership.duplicate_groups,

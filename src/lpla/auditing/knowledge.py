@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpla.contracts.inputs import InputError
-from lpla.work.recipe import Config
+from lpla.work.plug_in import Config
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
 SAME = "same"

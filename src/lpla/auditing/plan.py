@@ -20,7 +20,8 @@ from lpla.contracts.result import columns
 from lpla.contracts.streams import stream
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
-from lpla.work.recipe import Config, Unit, load_images, plug_in
+from lpla.work.plug_in import Config, load_images, plug_in
+from lpla.work.recipe import Unit
 from lpla.work.trainer import resolve
 
 

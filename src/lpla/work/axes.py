@@ -12,7 +12,8 @@ from lpla.contracts.evidence import Statistic
 from lpla.extraction.extraction import Extraction
 from lpla.extraction.statistic.principal_axes import Axes, OnAxes, PrincipalAxes
 from lpla.store.artifacts import Store
-from lpla.work.recipe import Config, ExtractionRequest, Unit
+from lpla.work.plug_in import Config
+from lpla.work.recipe import ExtractionRequest, Unit
 
 
 def load_axes(

@@ -16,8 +16,9 @@ from lpla.contracts.inputs import InputError
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
 from lpla.training import signals
+from lpla.work.plug_in import Config
 from lpla.work.progress import Progress
-from lpla.work.recipe import Config, Unit
+from lpla.work.recipe import Unit
 from lpla.work.unit import UnitReport, make, to_train
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def quieten_lightning() -> None:
 
 def _adapt(executor: Adaptive, units: Sequence[Unit], store: Store) -> None:
     """What ranks make together has the devices to itself."""
-    if training := [unit for unit in to_train(units, store) if not unit.distributed]:
+    if training := [one for one in to_train(units, store) if not one.distributed]:
         from lpla.work.rehearsal import training_rate
 
         executor.adapt(partial(training_rate, training[0]), len(training))

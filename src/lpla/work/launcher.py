@@ -29,7 +29,7 @@ import torch
 
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.training import signals
-from lpla.work.recipe import Unit, trainer_factory
+from lpla.work.recipe import Unit
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +139,9 @@ class Launch:
 
 def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any]:
     """Have ranks make `unit`, whose lock the caller holds; arguments, result and errors as of `Launch.run`."""
-    runner = trainer_factory(unit)()
+    runner = unit.source.trainer_factory()()
     count = runner.num_devices * runner.num_nodes
-    unit.regime.check_shares(count)
+    unit.source.check_shares(count)
     start = Launch(runner.num_devices, runner.num_nodes, socket.gethostname(), _free_port())
     unit.save(folder / "recipe.json")
     if start.nodes > 1:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from lpla.encoders import ranks
 from lpla.work.launcher import MARK, Advance
-from lpla.work.recipe import Unit, trainer_factory
+from lpla.work.recipe import Unit
 
 
 class Reports(logging.Handler):
@@ -56,7 +56,7 @@ def joined(unit: Unit, folder: Path) -> Iterator[Reports]:
     reports = Reports()
     logging.getLogger("lpla").addHandler(reports)
     logging.getLogger("lpla").setLevel(logging.INFO)
-    strategy = trainer_factory(unit)().strategy
+    strategy = unit.source.trainer_factory()().strategy
     if os.environ["GROUP_WORLD_SIZE"] == "1":
         number, count, device = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), strategy.root_device
         dist.init_process_group(

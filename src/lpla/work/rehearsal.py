@@ -19,7 +19,8 @@ from lpla.training.callbacks import Clock
 from lpla.training.config import TrainConfig
 from lpla.training.pretraining import train
 from lpla.work.progress import Unseen
-from lpla.work.recipe import Unit, build_arch, trainer_factory
+from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 from lpla.work.unit import extraction_of
 
 WARM, TIMED = 8, 32
@@ -59,20 +60,20 @@ class Meeting(pl.Callback):
             time.sleep(0.01)
 
 
-def training_rate(unit: Unit, folder: Path, count: int) -> float:
+def training_rate(source: Trained, folder: Path, count: int) -> float:
     """Steps per second of a throwaway encoder, while `count` processes that meet in `folder` train one each."""
-    epochs = math.ceil((WARM + TIMED) / (len(unit.members) // unit.regime.batch_size))
+    epochs = math.ceil((WARM + TIMED) / (len(source.members) // source.regime.batch_size))
     meeting = Meeting(folder, count)
-    _train_throwaway(unit, replace(unit.regime, epochs=epochs), WARM + TIMED, meeting)
+    _train_throwaway(source, replace(source.regime, epochs=epochs), WARM + TIMED, meeting)
     return meeting.rate
 
 
-def seconds_per_epoch(unit: Unit) -> float:
+def seconds_per_epoch(source: Trained) -> float:
     """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
     clock = Clock()
-    _train_throwaway(unit, unit.regime, PROBE_STEPS, clock)
+    _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
-    return float(np.median(steps[len(steps) // 2 :])) * (len(unit.members) // unit.regime.batch_size)
+    return float(np.median(steps[len(steps) // 2 :])) * (len(source.members) // source.regime.batch_size)
 
 
 def views_per_second(unit: Unit, store: Store) -> float:
@@ -80,23 +81,23 @@ def views_per_second(unit: Unit, store: Store) -> float:
 
     As many as go through the encoder at once on a GPU, fewer on the CPU; the store keeps nothing of them.
     """
-    device, request = trainer_factory(unit)().strategy.root_device, unit.observations[0]
+    device, request = unit.source.trainer_factory()().strategy.root_device, unit.observations[0]
     views = unit.batch_size if device.type == "cuda" else PROBE_VIEWS
     few = replace(request, index=request.index[: max(1, views // request.query.queries)])
-    arch, rate = build_arch(unit), math.nan
+    encoder, rate = unit.source.build(), math.nan
     for _ in range(2):
         with store.scratch() as folder:
             extraction = extraction_of(unit, store, few, list(few.statistics), Unseen(), ViewCache(0), folder / "probe")
             start = time.monotonic()
-            extraction.observe(arch, device)
+            extraction.observe(encoder, device)
             rate = extraction.forwards / (time.monotonic() - start)
     return rate
 
 
-def _train_throwaway(unit: Unit, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
-    factory = partial(trainer_factory(unit), max_steps=steps)
-    pixels, index = unit.images.pixels, np.asarray(unit.members)
-    train(build_arch(unit), pixels, index, regime, factory, [watcher], unit.compile_on_cuda)
+def _train_throwaway(source: Trained, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
+    factory = partial(source.trainer_factory(), max_steps=steps)
+    pixels, index = source.images.pixels, np.asarray(source.members)
+    train(source.build(), pixels, index, regime, factory, [watcher], source.compile_on_cuda)
 
 
 def _finish(device: torch.device) -> None:

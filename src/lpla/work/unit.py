@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
-from lpla.contracts.encoder import Arch
+from lpla.contracts.encoder import Encoder
 from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
@@ -31,14 +30,10 @@ from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.work.axes import load_axes, save_axes
+from lpla.work.plug_in import plug_in
 from lpla.work.progress import Progress
-from lpla.work.recipe import (
-    ExtractionRequest,
-    Unit,
-    build_arch,
-    plug_in,
-    trainer_factory,
-)
+from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -62,48 +57,38 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
     `views` are those that other units of the same process were shown, and will be.
     """
     start = time.monotonic()
-    views = ViewCache(unit.cache_mb * 2**20, unit.compile_on_cuda) if views is None else views
+    views = ViewCache(unit.cache_mb * 2**20, unit.source.compile_on_cuda) if views is None else views
     # Ranks make it together under the lock of the process that launched them.
     lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
     with lock, store.scratch() as scratch:
-        weights = store.find("encoders", unit.encoder_parts)
         pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
-        if weights and not pending:
+        if unit.source.is_made(store) and not pending:
             return UnitReport(False, 0, 0, time.monotonic() - start)
-        if unit.distributed and not ranks.launched():
+        if unit.source.distributed and not ranks.launched():
             from lpla.work.launcher import launch
 
             report = launch(unit, store.root, scratch, progress.begin)
             return replace(UnitReport(**report), seconds=time.monotonic() - start)
-        arch = build_arch(unit)
         extractions = [
             extraction_of(unit, store, o, todo, progress, views, scratch / str(i))
             for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
-        # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
-        epochs = [one.epoch for one, _ in pending if one.epoch is not None]
-        if weights and not epochs:
-            arch.load_state_dict(load_file(weights / "weights.safetensors"))
-        else:
-            # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
-            from lpla.work.encoder import train_encoder
-
-            save = partial(_save_observed, unit, store, waiting)
-            train_encoder(arch, unit, store, extractions, save, progress, min(epochs, default=None))
-        _observe_rest(arch, unit, store, waiting)
+        save_observed = partial(_save_observed, unit, store, waiting)
+        encoder, anew = unit.source.make(unit.name, store, extractions, save_observed, progress)
+        _observe_rest(encoder, unit, store, waiting)
     observed, forwards = sum(len(todo) for _, todo in pending), sum(one.forwards for one in extractions)
-    return UnitReport(bool(epochs) or not weights, observed, forwards, time.monotonic() - start)
+    return UnitReport(anew, observed, forwards, time.monotonic() - start)
 
 
-def is_trained(unit: Unit, store: Store) -> bool:
-    """Whether the store has the encoder's weights."""
-    return store.find("encoders", unit.encoder_parts) is not None
+def trained(units: Sequence[Unit]) -> list[Trained]:
+    """The sources of those whose encoder is trained here."""
+    return [unit.source for unit in units if isinstance(unit.source, Trained) and unit.source.regime.epochs]
 
 
-def to_train(units: Sequence[Unit], store: Store) -> list[Unit]:
-    """Those whose encoder has yet to be trained."""
-    return [unit for unit in units if unit.regime.epochs and not is_trained(unit, store)]
+def to_train(units: Sequence[Unit], store: Store) -> list[Trained]:
+    """The sources of those whose encoder has yet to be trained."""
+    return [source for source in trained(units) if not source.is_made(store)]
 
 
 def views_to_observe(unit: Unit, store: Store) -> int:
@@ -113,7 +98,7 @@ def views_to_observe(unit: Unit, store: Store) -> int:
 
 def is_made(unit: Unit, store: Store) -> bool:
     """Whether the store has the encoder and every statistic asked of it."""
-    return is_trained(unit, store) and not any(_missing(unit, one, store) for one in unit.observations)
+    return unit.source.is_made(store) and not any(_missing(unit, one, store) for one in unit.observations)
 
 
 def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, layer: str) -> Extracted:
@@ -173,16 +158,16 @@ def extraction_of(
         step,
         observation.epoch,
         unit.precision == "bf16-mixed",
-        unit.compile_on_cuda,
+        unit.source.compile_on_cuda,
         load_axes(unit, store, observation, todo),
     )
 
 
-def _observe_rest(arch: Arch, unit: Unit, store: Store, waiting: list[Waiting]) -> None:
+def _observe_rest(encoder: Encoder, unit: Unit, store: Store, waiting: list[Waiting]) -> None:
     """Observe and save what training's end did not: an encoder from the store is observed now."""
     for _, _, extraction in waiting:
         if extraction.result is None:
-            extraction.observe(arch, trainer_factory(unit)().strategy.root_device)
+            extraction.observe(encoder, unit.source.trainer_factory()().strategy.root_device)
     _save_observed(unit, store, waiting)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
 from lpla.contracts.inputs import InputError
-from lpla.work.recipe import Config
+from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
 

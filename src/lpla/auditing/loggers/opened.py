@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lpla.auditing.loggers.record import Record
-from lpla.work.recipe import Config, plug_in
+from lpla.work.plug_in import Config, plug_in
 
 
 @contextmanager

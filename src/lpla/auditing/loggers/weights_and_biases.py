@@ -13,7 +13,7 @@ import wandb
 
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Layer, Record, Training
-from lpla.work.recipe import Config
+from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
 

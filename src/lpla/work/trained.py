@@ -1,0 +1,195 @@
+"""An encoder that is trained here: from its last checkpoint, in less memory if there is no more, into the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import get_class
+from safetensors.torch import load_file, save
+
+from lpla.contracts.encoder import Arch, Encoder
+from lpla.contracts.inputs import Images, InputError, Views
+from lpla.encoders import ranks
+from lpla.encoders.recompute import recomputed
+from lpla.extraction.extraction import Extraction
+from lpla.store import provenance
+from lpla.store.artifacts import Store
+from lpla.training.config import TrainConfig
+from lpla.work import keys
+from lpla.work.plug_in import Config, digest, load_images, plug_in
+from lpla.work.progress import Progress
+from lpla.work.source import Source
+from lpla.work.trainer import resolve
+
+log = logging.getLogger(__name__)
+
+TRAINING = "lpla.training.pretraining"
+"""The module whose version is in the keys of encoders; nothing imports Lightning to name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Source):
+    """A framework around a backbone, trained on some images of a data set."""
+
+    arch: Config
+    backbone: Config
+    dataset: Config
+    defense: Config
+    """In the key only if it changes what is trained."""
+    members: tuple[int, ...]
+    regime: TrainConfig
+    checkpoint_every: int = 10
+    """Epochs from one checkpoint to the next; changes no result."""
+
+    @classmethod
+    def of(cls, data: Config) -> Trained:
+        """The source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
+        regime = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
+        return cls(**data | {"regime": regime, "members": tuple(data["members"])})
+
+    @property
+    def images(self) -> Images:
+        """The images of its data set, read once per process and kept out of what is sent to another process."""
+        return load_images(self.dataset)
+
+    @property
+    def precision(self) -> str:
+        """Lightning's name of the precision in which the encoder is trained."""
+        return resolve(self.trainer)["precision"]
+
+    def parts(self) -> Config:
+        """As of every source; computed once."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> Config:
+        plug_ins = {"arch": self.arch, "backbone": self.backbone}
+        parts: Config = {group: keys.of_plug_in(config) for group, config in plug_ins.items()}
+        if defense := keys.trained_defense(self.defense):
+            plug_ins["defense"], parts["defense"] = self.defense, defense
+        kinds: dict[str, type] = {group: get_class(config["_target_"]) for group, config in plug_ins.items()}
+        return parts | {
+            "images": self.images.digest,
+            "members": digest(self.members),
+            "train": keys.changed(self.regime),
+            "precision": self.precision,
+            "versions": keys.versions(kinds, TRAINING),
+        }
+
+    def build(self) -> Arch:
+        """The framework with the initial weights of its seed, on the CPU."""
+        channels = self.images.pixels.shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.regime.seed)
+            backbone = plug_in(self.backbone, partial=True)(channels)
+            return plug_in(self.arch, partial=True)(backbone)
+
+    def blank(self) -> Trained:
+        """The same framework with its initial weights: trained for no epoch."""
+        return replace(self, regime=replace(self.regime, epochs=0))
+
+    def is_made(self, store: Store) -> bool:
+        """Whether the store has the encoder's weights."""
+        return store.find("encoders", self.parts()) is not None
+
+    def image_epochs(self) -> int:
+        """Every member is shown once per epoch."""
+        return len(self.members) * self.regime.epochs
+
+    def check_shares(self, ranks: int) -> None:
+        """Raise InputError unless so many ranks can have equal shares of every batch."""
+        self.regime.check_shares(ranks)
+
+    def make(
+        self,
+        name: str,
+        store: Store,
+        extractions: Sequence[Extraction],
+        save_observed: Callable[[], None],
+        progress: Progress,
+    ) -> tuple[Encoder, bool]:
+        """Take the encoder's weights from the store, or train it from its newest checkpoint and put it there.
+
+        Arguments, result and errors are as of every source.
+        """
+        arch, weights = self.build(), store.find("encoders", self.parts())
+        epochs = [one.epoch for one in extractions if one.epoch is not None]
+        # The store keeps an encoder's last weights; to see it in the midst of its training is to train it again.
+        if weights and not epochs:
+            arch.load_state_dict(load_file(weights / "weights.safetensors"))
+            return arch, False
+        if differences := store.nearest("encoders", self.parts()):
+            log.debug("%s is new: the most similar encoder in the store differs in %s", name, "; ".join(differences))
+        self._train(arch, name, store, extractions, save_observed, progress, min(epochs, default=None))
+        return arch, True
+
+    def _train(
+        self,
+        arch: Arch,
+        name: str,
+        store: Store,
+        extractions: Sequence[Extraction],
+        save_observed: Callable[[], None],
+        progress: Progress,
+        before: int | None,
+    ) -> None:
+        """Train `arch` in place, from the newest checkpoint or the newest before the end of epoch `before`."""
+        # Late, as Lightning comes with it, which takes longer to import than a job that finds everything.
+        from lpla.training.callbacks import AtEpoch, Epochs, Kept
+        from lpla.training.checkpoint import Checkpoints
+        from lpla.training.pretraining import train
+
+        checkpoints = Checkpoints(store, self.parts(), self.regime.epochs, self.checkpoint_every)
+        pixels, index = self.images.pixels, np.asarray(self.members)
+        epochs = Epochs(progress.begin(f"{name}: training on {len(index)} images", self.regime.epochs))
+        start = time.monotonic()
+        callbacks = [
+            epochs,
+            *(AtEpoch(one.observe, one.epoch) for one in extractions),
+            Kept(save_observed),
+            checkpoints,
+        ]
+
+        def run(compile_on_cuda: bool) -> list[float]:
+            resume = checkpoints.newest(before)
+            return train(arch, pixels, index, self.regime, self.trainer_factory(), callbacks, compile_on_cuda, resume)
+
+        losses = self._run_in_memory(run, arch, name)
+        if ranks.number() == 0:
+            self._put(arch, store, {"loss": losses, "seconds": time.monotonic() - start, "torch": torch.__version__})
+            checkpoints.clear()
+
+    def _put(self, arch: Arch, store: Store, record: dict[str, Any]) -> None:
+        def write(folder: Path) -> None:
+            weights = {name: tensor.cpu().contiguous() for name, tensor in arch.state_dict().items()}
+            # Written by Python, whose error for a full disk says so.
+            (folder / "weights.safetensors").write_bytes(save(weights))
+            (folder / "training.json").write_text(json.dumps(record))
+
+        device = provenance.device_name(self.trainer_factory()().strategy.root_device)
+        store.put("encoders", self.parts(), write, provenance.describe(device, self.precision))
+
+    def _run_in_memory(self, run: Callable[[bool], list[float]], arch: Arch, name: str) -> list[float]:
+        """Once more, frugally, if the device's memory does not suffice; raises InputError if it still does not."""
+        try:
+            return run(self.compile_on_cuda)
+        except torch.OutOfMemoryError:
+            if ranks.launched():
+                raise  # The other ranks are in the midst of a step with this one.
+        log.warning("%s: out of memory; trained in less (activations computed again), slower, same method", name)
+        arch.load_state_dict(self.build().state_dict())
+        try:
+            with recomputed(arch):
+                return run(False)
+        except torch.OutOfMemoryError as full:
+            size = f"smaller than {self.regime.batch_size} on this device, whose memory does not suffice for it"
+            raise InputError(f"train.batch_size must be {size} (another batch is another encoder)") from full
