@@ -182,7 +182,8 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     for line in ("lpla shadows", "lpla known_nonmembers", "encodermi_t shadows"):
         for layer in ("backbone", "projector"):
             ours, absent = lines[f"{line} {layer}"]
-            assert ours.startswith((".", "1.")) and "[" in ours and absent.startswith("(")
+            # Two seeds are too few for an interval.
+            assert ours.startswith((".", "1.")) and "[" not in ours and absent.startswith("(")
     assert "encodermi_t known_nonmembers backbone" not in lines and "seeds 0, 1" in caption
     assert "nowhere" in caption and "data.root=nowhere" not in caption
     page = Cells()

@@ -15,6 +15,8 @@ from command_line import ended, start
 from tiny_audit import TINY, Ran
 from whole import SMALL, Left, left, whole_artifacts
 
+from lpla.store.artifacts import RECIPE
+
 pytestmark = pytest.mark.slow
 
 KILLS = 4
@@ -78,11 +80,11 @@ def test_kills_change_no_result(phase: str, cli: Callable[..., Ran], undisturbed
     for folder in folders:
         store = folder / "store"
         kept = [place for kind, place in whole_artifacts(store) if kind != "checkpoints"]
-        made = [place.stat().st_mtime_ns for place in kept]
+        made = [(place / RECIPE).stat().st_mtime_ns for place in kept]
         ran = cli(*TINY, *SMALL, f"store={store}")
         assert ran.code == 0, ran.out
         assert left(ran.folder, store) == undisturbed
-        assert [place.stat().st_mtime_ns for place in kept] == made
+        assert [(place / RECIPE).stat().st_mtime_ns for place in kept] == made
 
 
 def cut_the_power() -> None:

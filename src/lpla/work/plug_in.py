@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from lpla.contracts.inputs import Images, InputError
-from lpla.contracts.settings import SettingError, plug_in_group
+from lpla.contracts.settings import SettingError, plug_in_group, shown
 
 Config = dict[str, Any]
 """A plug-in as data: `_target_` and its keyword arguments."""
@@ -30,6 +30,8 @@ def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
         InputError: the constructor's own, with the keys that lead to the setting, or one that quotes what it could not
             use.
     """
+    if not isinstance(config, Mapping) or "_target_" not in config:
+        raise InputError(f"{setting or 'a plug-in'} must be settings with a _target_, got {shown(config)}")
     try:
         return instantiate(config, _convert_="all", _partial_=partial)
     except InstantiationException as failed:
@@ -45,6 +47,9 @@ def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
             message = " ".join(str(cause or failed).split())
             raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from failed
         raise
+    except (TypeError, ValueError) as flag:  # Hydra's own, of a setting that it reads itself (_partial_=text)
+        message = " ".join(str(flag).split())
+        raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from flag
 
 
 def load_images(dataset: Config) -> Images:
