@@ -115,10 +115,10 @@ def test_hydras_global_state_stays_as_it_was(others_hydra: object, empty: Path) 
 
 
 MISTAKES = {
-    "arch=simclrr": "Could not find 'arch/simclrr'.*byol",
+    "arch=simclrr": "arch must be one of .*, got simclrr; did you mean simclr",
     "trane.batch_size=3": "trane",
     "p=0": "p must be a number > 0 or inf, got 0",
-    "p=1,2": "p=1,2",
+    "p=1,2": 'must be quoted twice: .p="1,2"',
     "=": "=",
     "logger=wandb": "folder must be given with logger=wandb",
     "report.images=true": "folder must be given with report.images=true",

@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lpla.auditing.command_line import explain
 from lpla.contracts.result import InputError
 from lpla.report.rows import as_given
 
@@ -70,7 +71,7 @@ def composed(overrides: Sequence[str]) -> Settings:
         try:
             config = compose("config", list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as mistake:
-            raise InputError(" ".join(str(mistake).split())) from mistake
+            raise InputError(explain(mistake, overrides)) from mistake
     choices, given = dict(config.hydra.runtime.choices), tuple(as_given(config.hydra.overrides.task))
     return Settings(_without_hydra(config), choices, given, loader)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -32,9 +33,10 @@ def tally(rows: Sequence[Row]) -> list[str]:
         found.append(f"{len(leaks)} of {len(tested)} rows leak, Holm {FAMILY_LEVEL:.0%}{which}")
     looked_at = sum(bool(row.get("verdict")) for row in rows)
     if looked_at > 1:
-        expected = INVALID_BY_CHANCE * looked_at
+        # Rounded up, as it is a bound.
+        expected = math.ceil(100 * INVALID_BY_CHANCE * looked_at) / 100
         invalid = f"{verdicts['invalid']} of {looked_at} rows are invalid"
-        found.append(f"{invalid}; where nothing is wrong, chance makes {expected:.1f} of them so, at most")
+        found.append(f"{invalid}; where nothing is wrong, chance makes {expected:.2f} of them so, at most")
     return found
 
 
