@@ -83,7 +83,7 @@ def test_every_figure_is_drawn_in_the_colours_of_the_page_without_an_error(
                                                             "along-queries", "utility"}  # fmt: skip
     for figure in figures:
         picture = pixels(figure.find_element(By.CSS_SELECTOR, "[role=img]"))
-        assert has(picture, paper, 20_000) and has(picture, "#0072b2", 30), figure.get_attribute("id")
+        assert has(picture, paper, 20_000) and has(picture, "#0072b2", 10), figure.get_attribute("id")
         assert has(picture, ink, 100), f"{figure.get_attribute('id')} has no text that can be read"
     errors = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     assert not errors
