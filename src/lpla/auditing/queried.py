@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from lpla.contracts.evidence import Attack, Labelled, Query, Seen
 from lpla.contracts.inputs import Images, UndefinedError
 from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.store.artifacts import Store
 from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.unit import load_observed
@@ -101,7 +102,9 @@ def mean_log_norm(subject: QueriedEncoder, store: Store, layer: str, p: float, q
 def queries_of(attack: Attack, full_query: Query, budget: int, side: int) -> int:
     """Views of one image that the attack looks at, references included: what a target would count."""
     needed = {statistic.query(full_query, side) for statistic in attack.statistics()}
-    return sum(min(budget, query.queries) if query == full_query else query.queries for query in needed)
+    asked = sum(min(budget, query.queries) if query == full_query else query.queries for query in needed)
+    # The principal axes are found in a pass of their own over the clean views.
+    return asked + any(isinstance(statistic, OnAxes) for statistic in attack.statistics())
 
 
 def _pixels(subject: QueriedEncoder) -> UInt8[np.ndarray, "N C H W"]:
