@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +54,19 @@ def job_begins() -> None:
 
 def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     """The sentence on a command line of these arguments that Hydra refused."""
+    from lpla.contracts.result import nearest  # of mistakes alone, not of every start
+
     said = " ".join(str(mistake).split())
     if isinstance(mistake, OverrideParseException):
         return _quoted(mistake.override)
     if found := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", said):
         return f"{_quoted(found[1])}; several values to sweep need -m"
     if found := re.search(r"Could not override '([^']+)'", said):
-        key = found[1]
-        if close := get_close_matches(key, sorted(_known(arguments)), n=1, cutoff=0.6):
-            return f"{key} is no setting; did you mean {close[0]}?"
-        return f"{key} is no setting of this audit; `--help` shows them all"
+        hint = nearest(found[1], sorted(_known(arguments)))
+        return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
         options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
-        close = get_close_matches(found[2], options, n=1, cutoff=0.6)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
+        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{nearest(found[2], options)}"
     return said
 
 

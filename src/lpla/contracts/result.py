@@ -8,8 +8,9 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -22,6 +23,12 @@ class InputError(ValueError):
 
 class UndefinedError(InputError):
     """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The clause that names the most similar of the known words; empty where none is similar."""
+    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 @dataclass(frozen=True)

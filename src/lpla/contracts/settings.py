@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Strict, ValidationError, create_model
 
-from lpla.contracts.result import InputError
+from lpla.contracts.result import InputError, nearest
 
 Kind = TypeVar("Kind", bound=type)
 Model = TypeVar("Model", bound=BaseModel)
@@ -114,12 +113,6 @@ def shown(value: object) -> str:
     constant = {None: "null", True: "true", False: "false"}
     text = constant[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The clause that names the most similar of the known words; empty where none is similar."""
-    found = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def plug_in_group(module: str) -> str | None:
