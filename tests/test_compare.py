@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from lpla.contracts.inputs import InputError
 from lpla.metrics.compare import paired_auc
-from lpla.metrics.roc import auc, delong_error
+from lpla.metrics.roc import auc, delong_error, placements
 
 
 def two_attacks(
@@ -75,7 +75,7 @@ def test_the_paired_test_is_antisymmetric_and_sees_ranks_alone(
 
 def test_against_a_score_that_knows_nothing_the_interval_is_that_of_the_auc() -> None:
     score, _, member = two_attacks(2, 60, 40)
-    value, error = auc(score, member).value - 0.5, delong_error(score, member)
+    value, error = auc(score, member).value - 0.5, delong_error(*placements(score, member))
     against, _ = paired_auc(score, np.zeros(100), member)
     assert [against.low, against.high] == pytest.approx([value - 1.96 * error, value + 1.96 * error], abs=1e-5)
 

@@ -17,6 +17,7 @@ from lpla.metrics.roc import (
     delong_error,
     leak_p_value,
     lowest_fpr,
+    placements,
     precision,
     tpr_absent,
     tpr_at,
@@ -50,7 +51,7 @@ def test_auc_and_its_interval_by_all_pairs(members: int, nonmembers: int, seed: 
     assert got.value == pytest.approx(value, abs=1e-12)
     assert got.value == pytest.approx(roc_auc_score(member, score), abs=1e-12)
     if error and 0 < value < 1:
-        assert delong_error(score, member) == pytest.approx(error, abs=1e-12)
+        assert delong_error(*placements(score, member)) == pytest.approx(error, abs=1e-12)
         half = norm.ppf(0.975) * error / (value * (1 - value))
         for end, side in ((got.low, -1), (got.high, 1)):
             assert math.log(end / (1 - end)) == pytest.approx(math.log(value / (1 - value)) + side * half)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from lpla.contracts.result import InputError
-from lpla.metrics.roc import ALPHA, Estimate, placements
+from lpla.metrics.roc import ALPHA, Estimate, delong_error, placements
 
 
 def paired_auc(
@@ -37,7 +35,7 @@ def paired_auc(
     difference = float(by_member.mean())
     if not by_member.any() and not by_nonmember.any():
         return Estimate(0.0, 0.0, 0.0), 1.0
-    error = math.sqrt(by_member.var(ddof=1) / m + by_nonmember.var(ddof=1) / n)
+    error = delong_error(by_member, by_nonmember)
     if error < 1e-12:
         return _unanimous(difference, min(m, n), ALPHA / comparisons)
     half = float(norm.isf(ALPHA / comparisons / 2)) * error

@@ -51,17 +51,12 @@ def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> Estim
     value = float(by_member.mean())
     if (bound := boundary(value, by_member, by_nonmember)) is not None:
         return bound
-    half = NORMAL_QUANTILE * _delong_error(by_member, by_nonmember) / (value * (1 - value))
+    half = NORMAL_QUANTILE * delong_error(by_member, by_nonmember) / (value * (1 - value))
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 
-def delong_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
-    """Standard error of the AUC over images; nan where a side has a single image."""
-    by_member, by_nonmember = placements(score, member)
-    return _delong_error(by_member, by_nonmember) if min(len(by_member), len(by_nonmember)) > 1 else math.nan
-
-
-def _delong_error(by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]) -> float:
+def delong_error(by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]) -> float:
+    """Standard error over images of the mean of `placements`, or of the differences of two attacks' (DeLong 1988)."""
     return math.sqrt(by_member.var(ddof=1) / len(by_member) + by_nonmember.var(ddof=1) / len(by_nonmember))
 
 
