@@ -66,9 +66,9 @@ def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, mon
     asked: list[int] = []
     encode = answers.encode_fixed
 
-    def counted(function: answers.Encode, views: Tensor) -> dict[str, Tensor]:
+    def counted(function: answers.Encode, views: Tensor, *others) -> dict[str, Tensor]:
         asked.append(len(views))
-        return encode(function, views)
+        return encode(function, views, *others)
 
     monkeypatch.setattr(answers, "encode_fixed", counted)
     ran = cli(*TINY, "epochs=0", "observe.queries=3", "observe.statistics=[]", "utility.images=0", f"attack={attack}")
