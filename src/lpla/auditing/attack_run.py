@@ -48,6 +48,21 @@ class AttackRun:
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
 
+    def fit_apart(self, left_out: Bool[np.ndarray, " N"], foreign: bool) -> Attack:
+        """The attack, having learnt from other images of the shadows than those `left_out`.
+
+        Without shadows it learns from none of the judged images anyway. With `foreign` the shadows' images count as
+        those of another data set, so that an attack which can pools them.
+        """
+        if not self.shadows:
+            return self.fit()
+        taught = []
+        for seen, shadow in zip(self.shadows, self.plan.encoders.shadows, strict=True):
+            rows = np.ones(len(shadow.index), dtype=bool) if shadow.foreign else ~left_out
+            part = replace(restrict(seen, rows), foreign=foreign or shadow.foreign)
+            taught.append(label(part, shadow.inside[rows]))
+        return deepcopy(self._attack).fit(taught)
+
     def membership(self, subject: QueriedEncoder, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
         """Who was inside; with a `permutation`, every image carries another one's in all encoders."""
         if permutation is None:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Images
 from lpla.contracts.streams import stream
 from lpla.extraction.query import made
 
 ONE = 2**20
-"""How a pixel of value 1 counts in the projection: finer than any rounding of an image, coarse enough to add exactly."""
+"""How a pixel of value 1 counts in the projection: finer than the rounding of pixels, coarse enough to add exactly."""
 SUMMARIES = ("mean", "root_mean_square", "step_across", "step_down")
 CHUNK = 4096
 """Views that are made again at once, about; a matter of memory."""
@@ -101,14 +102,14 @@ def _step(one: Float[Tensor, "B h w C"], other: Float[Tensor, "B h w C"]) -> Flo
 
 
 @lru_cache(maxsize=4)
-def expected(pixels: UInt8[Tensor, "M C H W"], index: tuple[int, ...], query: Query) -> Float64[np.ndarray, "N Q"]:
-    """Projections of the views of the images `index` of a data set, made once more, on the CPU.
+def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np.ndarray, "N Q"]:
+    """Projections of the views of the images `index` of a data set, made once more, `here`.
 
     Kept for other layers, encoders and jobs of this process.
     """
     found = []
     for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):
-        views = torch.cat([projected(one) for one in made(pixels[part], part, query)])
+        views = torch.cat([projected(one) for one in made(images.pixels[part], part, query)])
         found.append(views.unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
     return np.concatenate(found)
 
@@ -120,3 +121,8 @@ def maker(device: torch.device, compiled: bool) -> str:
     else:
         model = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else ""
     return " ".join([device.type, model, f"torch {torch.__version__}", *(["compiled"] if compiled else [])])
+
+
+def here() -> str:
+    """What makes the views of `expected`: this process, on the CPU."""
+    return maker(torch.device("cpu"), compiled=False)
