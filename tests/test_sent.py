@@ -157,7 +157,9 @@ def digits() -> np.ndarray:
     return np.round(grey * 255 / 16).astype(np.uint8).reshape(-1, 1, 8, 8)
 
 
-def seen(digits: np.ndarray, seed: int, queries: int, spec: Views, uncropped: np.ndarray) -> tuple[np.ndarray, ...]:
+def seen(
+    digits: np.ndarray, seed: int, queries: int, spec: Views, uncropped: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Summaries and projections of random views of 100 scans; `uncropped` ones are sent clean instead."""
     index = torch.from_numpy(np.random.default_rng(seed).choice(len(digits), 100, replace=False))
     pixels = torch.from_numpy(digits)[index]

@@ -64,8 +64,7 @@ def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
 def joined(one: Seen, other: Seen) -> Seen:
     """The images of both, seen through one encoder."""
     values = {name: np.concatenate([value, other.values[name]]) for name, value in one.values.items()}
-    both = one.pixels is not None and other.pixels is not None
-    pixels = np.concatenate([one.pixels, other.pixels]) if both else None
+    pixels = None if one.pixels is None or other.pixels is None else np.concatenate([one.pixels, other.pixels])
     return Seen(np.concatenate([one.index, other.index]), values, pixels=pixels, foreign=one.foreign)
 
 

@@ -41,8 +41,8 @@ class Sent:
     @classmethod
     def load(cls, folder: Path) -> Sent:
         """From the folder of a statistic, memory-mapped."""
-        parts = [np.load(folder / sent_file(one), mmap_mode="r", allow_pickle=False) for one in PARTS]
-        return cls(*parts, (folder / MAKER).read_text())
+        projection, summaries = (np.load(folder / sent_file(one), mmap_mode="r", allow_pickle=False) for one in PARTS)
+        return cls(projection, summaries, (folder / MAKER).read_text())
 
 
 def sent_file(part: str) -> str:

@@ -14,8 +14,8 @@ from lpla.metrics.significance import LeakTest, leak_test
 from lpla.metrics.two_sample import TwoSample
 
 INVALID_BY_CHANCE = 4.5 * 2 * float(norm.sf(QUANTILE)) + 2 * FALSE_ALARMS
-"""Probability, at most, that a sound row is called invalid: the untrained encoder, permuted membership, fresh images and
-the shadows' scores on either side, the scores on one, the images and the views (`nulls.FALSE_ALARMS` each)."""
+"""Probability, at most, that a sound row is called invalid: by the untrained encoder, permuted membership, the fresh
+images and the shadows on either side, by the scores on one, by the images and the views (`nulls.FALSE_ALARMS` each)."""
 
 
 @dataclass(frozen=True)
