@@ -24,6 +24,7 @@ from lpla.auditing.plan import plan
 from lpla.auditing.settings import composed
 from lpla.contracts.encoder import Encoder
 from lpla.contracts.evidence import Query
+from lpla.contracts.streams import stream
 from lpla.data.image_features import image_features
 from lpla.extraction.query import encode_fixed, query_views
 from lpla.extraction.sent import projected, summarised
@@ -129,7 +130,7 @@ def groups(
     images: int, seed: int, skewed: Bool[np.ndarray, " N"] | None
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Draw both groups from the pool; of `skewed` images, members have 60 % and non-members 40 %."""
-    random, member = np.random.default_rng([seed, images]), np.arange(2 * images) < images
+    random, member = stream("groups of a planted fault", seed, images), np.arange(2 * images) < images
     if skewed is None:
         return random.permutation(POOL)[: 2 * images], member
     # Every image is used once: as many as the smaller half of the classes allows.
@@ -142,7 +143,7 @@ def groups(
 
 @dataclass(frozen=True)
 class Fault:
-    """The pool as it should be looked at and as it is, and the features of both as they are stored, one below the other.
+    """The pool as it should be looked at and as it is; the features of both as they are stored, one below the other.
 
     `asked` is what the judge makes of the stored images; `skewed` images are drawn into the groups unequally.
     """

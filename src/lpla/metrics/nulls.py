@@ -19,7 +19,10 @@ VIEW_SUMMARIES = ("mean", "root_mean_square", "step_across", "step_down", "betwe
 QUANTILE = 3.2905
 """Standard errors from 0.5, passed on either side with probability 0.1 % where nothing is wrong."""
 ROUNDING = 1e-4
+"""Part of a projection's size by which other devices and compiled code may round it."""
 COLUMNS = 0.05
+"""Part of the variance of one permutation's AUC that the mean over many permutations keeps; a bound. Over 30 audits of
+untrained encoders and 16 of trained ones at 20 permutations, means spread by .79 and .72 of the error that it gives."""
 
 
 @dataclass(frozen=True)
