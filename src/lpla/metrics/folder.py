@@ -37,8 +37,8 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
 
     Args:
         score: [n] scores of the images in question, higher = member.
-        fair: [m] scores, by the same attack, of images known not to be members that come from where those of the set come
-            from: if they differ in anything but membership, that is what the test finds.
+        fair: [m] scores, by the same attack, of images known not to be members, of the same origin as those of the
+            set: if they differ in anything but membership, that is what the test finds.
         seed: Of the permutations; where there are fewer than 9,999 in all, each is taken once and the test is exact.
 
     Raises:
