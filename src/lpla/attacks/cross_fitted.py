@@ -76,8 +76,8 @@ class CrossFitted(Attack):
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """Those of the first fold's attack, as all take the same."""
-        first = self.attacks_[0].fit_summary()
-        return {name: value for name, value in first.items() if isinstance(value, str)} | {"folds": FOLDS}
+        found: dict[str, str | int | float] = {"folds": FOLDS}
+        return found | {k: v for k, v in self.attacks_[0].fit_summary().items() if isinstance(v, str)}
 
     def warnings(self) -> list[str]:
         """Those of every fold's attack, each once."""
