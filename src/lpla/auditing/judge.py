@@ -14,6 +14,7 @@ from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.notes import notes
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
+from lpla.auditing.rotation import with_recipe
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack, Query
 from lpla.contracts.inputs import Images, UndefinedError
@@ -24,6 +25,7 @@ from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate
 from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
+from lpla.metrics.rotation import Rotation
 from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import Nulls, verdict
 from lpla.store import provenance
@@ -47,6 +49,8 @@ class Judgement:
     posterior: Scores
     log_norm: Scores
     """Mean over the views that are looked at; nan if norms were not observed."""
+    rotation: Rotation | None = None
+    """Scores of every encoder as the target, where each was."""
 
 
 def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgement:
@@ -70,7 +74,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     row = _with_nulls(row, plan, store, trial, attack, score)
     row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
-    return Judgement(row, score, _posterior(trial, attack, score), log_norm)
+    row, rotation = with_recipe(row, trial)
+    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation)
 
 
 def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:

@@ -116,6 +116,7 @@ def _said(left: Left) -> dict[str, Any]:
         absent = {"title": "", "html": "", "caption": ""}
         return {
             "headline": NOTHING,
+            "recipe": "",
             "tally": "",
             "seeds": {},
             "verdicts": {},
@@ -134,6 +135,7 @@ def _said(left: Left) -> dict[str, Any]:
         headline = f"{whose}: {strongest[0]['verdict']}"
     return {
         "headline": headline,
+        "recipe": strongest[0].get("recipe_verdict") if strongest else "",
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together
