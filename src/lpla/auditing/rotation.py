@@ -23,7 +23,7 @@ from lpla.metrics.rotation import Recipe, Rotation, recipe
 
 
 def with_recipe(row: AuditResult, trial: AttackRun) -> tuple[AuditResult, Rotation | None]:
-    """The row with what all encoders say as targets in turn, and their scores; with a note where that does not exist."""
+    """The row with what all encoders say as targets in turn, and their scores; a note where that does not exist."""
     plan = trial.plan
     if plan.targets == "one":
         return row, None
@@ -74,7 +74,7 @@ def jury(inside: Bool[np.ndarray, "K N"], target: int, most: int | None, seed: i
     """The encoders that judge a target: all others but its complement.
 
     The complement was trained on exactly the images that the target was not. Who knows it knows the target's members,
-    and an attack that compares an image with itself learns the wrong side: without a leak its AUC is .489 of 5 encoders.
+    and learns the wrong side from images' own levels: without a leak the mean AUC of 5 encoders is .489 with it.
 
     Args:
         inside: who was trained on which of the judged images; row 0 is the audited encoder.

@@ -124,7 +124,7 @@ def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: 
 
 
 def allowed_at(fpr: float, nonmembers: int) -> int:
-    """False positives above a cut that a further non-member passes with probability `fpr` at most; -1: there is none."""
+    """False positives above a cut that a further non-member passes with probability `fpr` at most; -1: no cut."""
     return math.floor(fpr * (nonmembers + 1) + 1e-9) - 1
 
 

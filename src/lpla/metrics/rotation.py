@@ -180,7 +180,7 @@ def _fewest(pool: Pooled) -> int:
 
 
 def _decide(pool: Pooled, area: Estimate, fewest: int) -> tuple[float | None, str]:
-    """The pooled p-value and the verdict: a recipe leaks if the exact test of all scores and the two-way interval agree."""
+    """The pooled p-value and the verdict: a recipe leaks if the exact test and the two-way interval say so."""
     others, needed = int((~pool.member).sum()), math.ceil(FEWEST_ACCUSED / FPR)
     if others < needed:
         few = f"at {FPR:.0%} FPR all targets need at least {needed} non-members together, got {others}"
