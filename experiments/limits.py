@@ -85,7 +85,7 @@ def _cells(rows: Sequence[Row], folder: Path) -> Iterator[Cell]:
         given = (one.partition("=") for one in overrides(folder / str(row["job"])))
         told = {name: value for name, _, value in given}
         contender = told.get("experiment/contender", str(row["attack"]))
-        jury = int(told.get("jury", row["shadows"]))
+        jury = int(told.get("jury") or row["shadows"])
         groups.setdefault(((contender, row["layer"], row["queries"]), jury), []).append(row)
     for (line, jury), some in groups.items():
         yield Cell(line, jury, some, cells.recipe_of(some, folder))

@@ -114,18 +114,8 @@ def _said(left: Left) -> dict[str, Any]:
     rows = left.measured
     if not rows:
         absent = {"title": "", "html": "", "caption": ""}
-        return {
-            "headline": NOTHING,
-            "recipe": "",
-            "tally": "",
-            "seeds": {},
-            "verdicts": {},
-            "table": absent,
-            "cost": "",
-            "costs": [],
-            "notes": [],
-            "revisions": [],
-        }
+        said = {"headline": NOTHING, "recipe": "", "tally": "", "seeds": {}, "verdicts": {}, "table": absent}
+        return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
     together = seeds.aggregate(rows)
     strongest = left.strongest()
