@@ -41,6 +41,14 @@ class Network(nn.Module):
         super().__init__()
         self.net = net
 
+    @property
+    def side(self) -> int | None:
+        """Of the images that a transformer's positions are made for; None: it takes any."""
+        patches: Any = getattr(self.net, "patch_embed", None)
+        if patches is not None and getattr(patches, "strict_img_size", False):
+            return patches.img_size[0]
+        return getattr(self.net, "image_size", None)
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Whatever can be read, by name."""
         return {"pooled": pooled(self.net(x))}
@@ -158,10 +166,14 @@ def _set_stem(arch: str, network: Network, padding: int) -> None:
 
 
 def numbered(network: Network) -> Network | None:
-    """The same layers as nn.Sequential(*children[:-1]) has them; None where the network is more than its children."""
-    if any(True for _ in network.net.parameters(recurse=False)):
+    """The same layers as nn.Sequential(*children[:-1]) has them; None where the network is more than its children.
+
+    The last child is the place of the classifier, which has been taken out.
+    """
+    children = list(network.net.children())
+    if any(True for _ in network.net.parameters(recurse=False)) or any(True for _ in children[-1].parameters()):
         return None
-    return Network(nn.Sequential(*list(network.net.children())[:-1])).eval()
+    return Network(nn.Sequential(*children[:-1])).eval()
 
 
 def of_open_clip(saved: Any, network: Network) -> Any:

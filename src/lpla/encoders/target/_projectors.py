@@ -111,8 +111,10 @@ def own_head(found: Sequence[Head], match: Match) -> Head | None:
     above, _, last = prefix.rpartition(".")
     outer = f"{above}." if above else ""
     side = last.removesuffix("backbone").removesuffix("encoder")  # of student_backbone: student_
-    names = [f"{prefix}.{word}" for word in CLASSIFIERS] if last in QUERY else []
-    names += [f"{outer}{part}{word}{end}" for part in (side, "") for word in WORDS for end in ("", ".layers", ".mlp")]
+    inner = f"{prefix}." if prefix else ""
+    names = [f"{inner}{word}" for word in CLASSIFIERS] if last in QUERY else []
+    places = (f"{outer}{side}", outer, inner)
+    names += [f"{place}{word}{end}" for place in places for word in WORDS for end in ("", ".layers", ".mlp")]
     usable = [one for one in found if len(one.steps) > 1 or last in QUERY or one.path.split(".")[-1] not in CLASSIFIERS]
     by_path = {one.path: one for one in usable}
     return next((by_path[name] for name in names if name in by_path), None)

@@ -50,6 +50,7 @@ DICTS = re.compile(r"collections\.defaultdict|.*\.AttributeDict")
 HARMLESS = re.compile(
     r"argparse\.Namespace|pathlib\.\w*Path|typing\.Any|numpy\.\w+|numpy\.dtypes\.\w+"
     r"|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)|omegaconf\.[\w.]+|types\.SimpleNamespace"
+    r"|builtins\.(dict|list|tuple|set|str|int|float|bool|bytes)"
 )
 REFUSED = re.compile(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)")
 
@@ -163,7 +164,8 @@ def _globals(path: Path, kind: str, said: str) -> list[str]:
     if kind == "torch":
         return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     found = REFUSED.search(said)
-    return [next(filter(None, found.groups()))] if found else []
+    name = next(filter(None, found.groups())) if found else ""
+    return [name if "." in name else f"builtins.{name}"] if name else []
 
 
 def _unusable(path: Path, kind: str) -> InputError:

@@ -53,6 +53,11 @@ class Match:
         return self.found == self.total
 
     @property
+    def named(self) -> int:
+        """How many tensors of the architecture's names there are, of whatever shape."""
+        return self.total - len(self.missing)
+
+    @property
     def path(self) -> str:
         """Where it stands in the file, as target.prefix names it."""
         return ".".join(filter(None, (self.container, self.prefix.rstrip("."))))
@@ -87,7 +92,8 @@ def matches(saved: Any, shapes: Shapes, numbered: Shapes | None = None) -> list[
     for container, tensors in state_dicts(saved):
         for names, is_numbered in ((shapes, False), (numbered or {}, True)):
             found += [_match(container, prefix, is_numbered, tensors, names) for prefix in _prefixes(tensors, names)]
-    return sorted((one for one in found if one.found), key=lambda one: (-one.found / one.total, len(one.path)))
+    by_part = sorted(found, key=lambda one: (-one.found / one.total, -one.named / one.total, len(one.path)))
+    return [one for one in by_part if one.named]
 
 
 def _prefixes(tensors: Tensors, names: Shapes) -> list[str]:
@@ -132,7 +138,7 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
     if len(complete) == 1:
         why = "target.prefix names it" if prefix is not None else f"it alone holds all of {arch}'s backbone"
         return complete[0], f"{_shown(complete[0])} was taken: {why}"
-    reasons = {(a, b): why for a in complete for b in complete if (why := _released(a.path, b.path))}
+    reasons = {(a, b): why for a in complete for b in complete if (why := _released(a, b))}
     best = [one for one in complete if not any(b == one for _, b in reasons)]
     if len(best) != 1:
         names = ", ".join(_shown(one) for one in complete)
@@ -142,11 +148,11 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
     return best[0], f"{_shown(best[0])} was taken, not {over}: {others[0][1]}"
 
 
-def _released(one: str, other: str) -> str | None:
-    """Why the first path's network is released and the second's is not; None if they are no known pair."""
+def _released(match: Match, other: Match) -> str | None:
+    """Why the first match's network is released and the second's is not; None if they are no known pair."""
+    one, two = (re.sub(r"(?<![a-z])module\.", "", path) for path in (match.path, other.path))
     for word, passed, why in RELEASED:
-        pattern = rf"(?<![a-z]){word}(?![a-z])"
-        if one != other and re.sub(pattern, passed, one) == other:
+        if one != two and re.sub(rf"(?<![a-z]){word}(?![a-z])", passed, one) == two:
             return why
     return None
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class WeightsTarget(FileTarget):
 
     def _build(self, load: bool) -> GivenEncoder:
         rule, (network, tensors, match, why) = self.rule(), self._matched()
+        rule = replace(rule, side=rule.side or network.side)
         names = _networks.shapes(network)
         if load:
             load_strictly(network, tensors, match.prefix)
