@@ -7,8 +7,9 @@ Run it in an environment of its own, as most of these tools are no dependency of
     /tmp/foreign/bin/python tests/foreign/make.py
 
 timm, lightly with Lightning, LightlyTrain, OpenCLIP, transformers, torch.onnx, torch.export and TorchScript write
-their own files. The layouts of MoCo, SimSiam, DINO, SwAV, VICReg, MAE and solo-learn, whose code trains on GPUs alone or needs older
-libraries, are written by hand around narrow networks. All weights are random, of a few steps where a tool trains.
+their own files. The layouts of MoCo, SimSiam, DINO, SwAV, VICReg, MAE and solo-learn, whose code trains on GPUs alone
+or needs older libraries, are written by hand around narrow networks. All weights are random, of a few steps where a
+tool trains.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -197,7 +199,7 @@ def lightly() -> None:
 
 
 def lightly_train() -> None:
-    import lightly_train as tool
+    import lightly_train as tool  # pyright: ignore[reportMissingImports]
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
@@ -220,7 +222,7 @@ def lightly_train() -> None:
 def timm_files() -> None:
     from timm.models import save_for_hf
 
-    net = warmed(timm.create_model("resnet18", num_classes=10, **RESNET))
+    net: Any = warmed(timm.create_model("resnet18", num_classes=10, **RESNET))
     torch.save(net.state_dict(), FILES / "timm.pth")
     keep("timm", net.forward_head(net.forward_features(IMAGES), pre_logits=True))
     averaged = copy.deepcopy(net)
@@ -237,7 +239,7 @@ def timm_files() -> None:
 
 
 def open_clip() -> None:
-    from open_clip.model import CLIP
+    from open_clip.model import CLIP  # pyright: ignore[reportMissingImports]
 
     vision = {"layers": 2, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32}
     text = {"context_length": 4, "vocab_size": 10, "width": 8, "heads": 2, "layers": 1}
@@ -250,7 +252,7 @@ def open_clip() -> None:
 
 
 def hugging_face() -> None:
-    import transformers as tool
+    import transformers as tool  # pyright: ignore[reportMissingImports]
 
     size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     size |= {"image_size": 32, "patch_size": 8}

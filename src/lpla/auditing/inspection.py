@@ -104,6 +104,7 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
 def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any], Any]]) -> Iterator[str]:
     """Which match would be taken and why, what is ignored or missing, and the settings."""
     from lpla.encoders.target._networks import shapes_of
+    from lpla.encoders.target._projectors import heads, own_head
     from lpla.encoders.target._state_dicts import choose, ignored, state_dicts
 
     arch, settings, _ = max(found, key=lambda entry: _rank(entry[2]))
@@ -116,7 +117,9 @@ def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any]
     tensors = dict(state_dicts(saved))[match.container]
     yield f"would take: {why}; missing: nothing"
     names = shapes_of(arch, settings)[match.numbered]
-    yield f"beside the backbone: {', '.join(ignored(tensors, match, names)) or 'nothing'}"
+    head = own_head(heads(tensors, {match.prefix + name for name in names}), match)
+    yield f"projector: {head.described() if head else 'none that is known to be it'}"
+    yield f"ignored: {', '.join(ignored(tensors, match, names)) or 'nothing'}"
     more = "".join(f" target.arguments.{name}={value}" for name, value in settings.items())
     yield f"read by: target=checkpoint target.file={path} target.arch={arch}{more} target.normalize=..."
 

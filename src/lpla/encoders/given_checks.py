@@ -74,17 +74,18 @@ def not_repeatable(encoder: Encoder, images: Float[Tensor, "B C H W"]) -> str | 
 
 def dependent_on_batch(encoder: Encoder, images: Float[Tensor, "B C H W"]) -> str | None:
     """Whether an image's embedding is the same alone, among others, and among the same ones in another order."""
-    together = _asked(encoder, images)
-    one_by_one = [_asked(encoder, image[None]) for image in images]
+    together, remedy = _asked(encoder, images), "call the model's eval() before it answers"
+    try:
+        one_by_one = [_asked(encoder, image[None]) for image in images]
+    except ValueError as refused:  # torch's batch norm, of a single value of each channel
+        return f"the encoder cannot answer to one image alone ({refused}), as batch norms in training mode: {remedy}"
     alone = {layer: torch.cat([one[layer] for one in one_by_one]) for layer in together}
     backwards = {layer: found.flip(0) for layer, found in _asked(encoder, images.flip(0)).items()}
     for other, how in ((alone, "alone"), (backwards, "in another order")):
         for layer, difference in _differences(together, other).items():
             if difference > IN_BATCH:
                 problem = f"an image has another embedding {how} (by {difference:.1g} at the layer {layer})"
-                return (
-                    f"{problem}, as of batch norms in training mode: call the model's eval() before it is used or saved"
-                )
+                return f"{problem}, as of batch norms in training mode: {remedy}"
     return None
 
 

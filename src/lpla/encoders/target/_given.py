@@ -48,7 +48,9 @@ class GivenEncoder(Encoder):
         notes: sentences on how the encoder was found in its file.
         """
         super().__init__()
-        self.network, self.rule, self.head, self.notes = network, rule, head, notes
+        if any(module.training for module in network.modules() if module is not network):
+            notes = (*notes, "the model came in training mode and was put into evaluation mode")
+        self.network, self.rule, self.head, self.notes = network.eval(), rule, head, notes
         self.reads = {BACKBONE: layer} | ({PROJECTOR: projector} if projector and head is None else {})
         self.layers = (BACKBONE, *([PROJECTOR] if head is not None or PROJECTOR in self.reads else []))
 

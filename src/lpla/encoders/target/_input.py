@@ -57,8 +57,8 @@ class InputRule:
         height, width = x.shape[2:]
         size = (side, side)
         if self.resize is not None:
-            scale = self.resize / min(height, width)
-            size = (int(height * scale), int(width * scale)) if scale != 1 else (height, width)
+            short = min(height, width)
+            size = (self.resize * height // short, self.resize * width // short)
         if size != (height, width):
             kernel = {"mode": self.interpolation}
             if self.interpolation != "nearest":

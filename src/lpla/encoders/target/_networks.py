@@ -132,7 +132,7 @@ def _timm(name: str, channels: int, arguments: dict[str, Any]) -> Network:
 
     if not timm.is_model(name.partition(".")[0]):
         raise InputError(f"target.arch must be a model of timm, got {name}{nearest(name, timm.list_models())}")
-    settings = {"num_classes": 0, "in_chans": channels} | arguments
+    settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels} | arguments
     return _Timm(timm.create_model(name, pretrained=False, **settings))
 
 

@@ -66,14 +66,13 @@ def _layer(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
     return layer
 
 
-def heads(tensors: Tensors, match: Match, width: int, used: set[str]) -> list[Head]:
-    """Every sequence of layers of a state dict that an embedding of `width` fits, the backbone's own tensors left out.
+def heads(tensors: Tensors, used: set[str], width: int | None = None) -> list[Head]:
+    """Every sequence of layers of a state dict that can be a head of an embedding of `width`.
 
     Args:
         tensors: the state dict.
-        match: where the backbone stands in it.
-        width: of the backbone's embedding.
         used: names of the backbone's tensors, with their prefix.
+        width: of the backbone's embedding; None: whatever it is.
     """
     steps: dict[str, dict[int, dict[str, Tensor]]] = {}
     for name, tensor in tensors.items():
@@ -86,7 +85,12 @@ def heads(tensors: Tensors, match: Match, width: int, used: set[str]) -> list[He
     found = []
     for path, layers in steps.items():
         first = layers[min(layers)].get("weight")
-        if first is not None and first.ndim == 2 and first.shape[1] == width and all(map(_known, layers.values())):
+        if (
+            first is not None
+            and first.ndim == 2
+            and width in (None, first.shape[1])
+            and all(map(_known, layers.values()))
+        ):
             gelu = ".mlp." in path or any(name.startswith(_parent(path) + "last_layer.") for name in tensors)
             found.append(Head(path.rstrip("."), dict(sorted(layers.items())), gelu))
     return found

@@ -137,7 +137,7 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
         raise _no_match(asked, found, prefix, arch, file)
     if len(complete) == 1:
         why = "target.prefix names it" if prefix is not None else f"it alone holds all of {arch}'s backbone"
-        return complete[0], f"{_shown(complete[0])} was taken: {why}"
+        return complete[0], f"{_shown(complete[0])} as {arch}: {why}"
     reasons = {(a, b): why for a in complete for b in complete if (why := _released(a, b))}
     best = [one for one in complete if not any(b == one for _, b in reasons)]
     if len(best) != 1:
@@ -145,7 +145,7 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
         raise InputError(f"target.prefix must name one of {names}: {file} holds all of {arch} below each of them")
     others = [(b, why) for (a, b), why in reasons.items() if a == best[0]]
     over = ", ".join(_shown(b) for b, _ in others)
-    return best[0], f"{_shown(best[0])} was taken, not {over}: {others[0][1]}"
+    return best[0], f"{_shown(best[0])} as {arch}, not {over}: {others[0][1]}"
 
 
 def _released(match: Match, other: Match) -> str | None:
@@ -165,7 +165,7 @@ def _no_match(asked: Sequence[Match], found: Sequence[Match], prefix: str | None
     if not found:
         return InputError(f"target.arch must be the architecture in {file}, which holds no tensor of {arch}")
     if not asked:
-        there = ", ".join(_shown(one) for one in found[:5])
+        there = ", ".join(_shown(one) for one in found if 2 * one.named >= found[0].named)
         return InputError(f"target.prefix must be one of {file}'s prefixes ({there}), got {prefix}")
     best = asked[0]
     part = f"of {arch}'s {best.total} tensors {best.found} are below {_shown(best)}"

@@ -82,7 +82,7 @@ class WeightsTarget(FileTarget):
         encoder = GivenEncoder(network, rule, self.layer, notes=notes)
         if self.projector is None:
             return encoder
-        found = heads(tensors, match, width(encoder), {match.prefix + name for name in names})
+        found = heads(tensors, {match.prefix + name for name in names}, width(encoder))
         named = next((one for one in found if one.path == self.projector.rstrip(".")), None)
         if head := own_head(found, match) if self.projector == "auto" else named:
             module = head.module() if load else _blank(head.module())

@@ -89,7 +89,7 @@ class _Program(nn.Module):
             else dict(enumerate(given if isinstance(given, (tuple, list)) else [given]))
         )
         self.names = [str(name) for name, one in named.items() if isinstance(one, Tensor)]
-        return [one for one in named.values() if isinstance(one, Tensor)]
+        return [one.to(x.device) for one in named.values() if isinstance(one, Tensor)]
 
 
 def _exported(path: Path) -> _Program:
@@ -107,7 +107,9 @@ def _exported(path: Path) -> _Program:
         found = [list(shape) for shape in shapes]
         raise InputError(f"target.file must be a program of one input [B, C, H, W], but {path} takes {found}")
     batch, channels, side, _ = (size if isinstance(size, int) else None for size in shapes[0])
-    return _Program(program.module(check_guards=False), batch, channels, side)
+    module = program.module(check_guards=False)
+    # Behind a function, on the CPU: the module refuses train() and eval(), which a module within this one would get.
+    return _Program(lambda x: module(x.cpu()), batch, channels, side)
 
 
 def _refuse_pickles(path: Path) -> None:

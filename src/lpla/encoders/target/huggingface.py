@@ -133,7 +133,7 @@ def _side(size: Any) -> int | None:
 
 def _library(target: str) -> Any:
     try:
-        import transformers
+        import transformers  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise missing_extra("transformers", "huggingface", target) from None
     return transformers

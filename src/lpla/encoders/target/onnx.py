@@ -43,7 +43,7 @@ class Onnx(FileTarget):
 
     def _network(self) -> "_Onnx":
         try:
-            import onnxruntime
+            import onnxruntime  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise missing_extra("onnxruntime", "onnx", self.name) from None
         path = self._files()[0]
@@ -75,7 +75,7 @@ class _Onnx(nn.Module):
             needed = "one input of float32 or float16 [B, C, H, W]"
             raise InputError(f"target.file must be a model with {needed}, but {path} takes {first.type} {first.shape}")
         batch, channels, side, _ = (size if isinstance(size, int) else None for size in first.shape)
-        self.session, self.input, self.type = session, first.name, TYPES[first.type]
+        self.session, self.input, self.precision = session, first.name, TYPES[first.type]
         self.batch, self.channels, self.side = batch, channels, side
         self.outputs = [one.name for one in session.get_outputs()]
 
@@ -86,7 +86,7 @@ class _Onnx(nn.Module):
         return {"pooled": vectors[self.outputs[0]]} | vectors
 
     def _run(self, x: Tensor) -> list[Tensor]:
-        given = x.contiguous().numpy().astype(self.type)
+        given = x.contiguous().numpy().astype(self.precision)
         return [torch.from_numpy(np.asarray(one)) for one in self.session.run(None, {self.input: given})]
 
 
