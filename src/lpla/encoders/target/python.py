@@ -1,4 +1,4 @@
-"""A function of the user's own, module:function, from images in [0, 1] to vectors; the one target that runs code."""
+"""A function of the user's own, module:function, from images in [0, 1] to vectors; it is run, and so is its module."""
 
 import hashlib
 import importlib
