@@ -89,7 +89,7 @@ def test_weights_that_were_not_read_are_seen_and_batch_norms_that_saw_nothing() 
 def test_a_model_that_comes_in_training_mode_is_put_into_evaluation_mode_and_says_so() -> None:
     network = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).train()
     encoder = GivenEncoder(network, RULE)
-    assert not any(module.training for module in network.modules())
+    assert not any(module.training for module in encoder.modules())  # nor itself: what observes it restores its mode
     assert encoder.notes == ("the model came in training mode and was put into evaluation mode",)
     given_checks.check_given(encoder, IMAGES)
 

@@ -50,9 +50,10 @@ class GivenEncoder(Encoder):
         super().__init__()
         if any(module.training for module in network.modules() if module is not network):
             notes = (*notes, "the model came in training mode and was put into evaluation mode")
-        self.network, self.rule, self.head, self.notes = network.eval(), rule, head, notes
+        self.network, self.rule, self.head, self.notes = network, rule, head, notes
         self.reads = {BACKBONE: layer} | ({PROJECTOR: projector} if projector and head is None else {})
         self.layers = (BACKBONE, *([PROJECTOR] if head is not None or PROJECTOR in self.reads else []))
+        self.eval()
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """The embedding at each layer of images in [0, 1]; raises InputError for a layer that is not there."""
