@@ -156,7 +156,7 @@ class Arch(Encoder):
         """The training views of one image, derived from the data set's base augmentation."""
 
     @abstractmethod
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
