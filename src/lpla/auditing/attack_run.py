@@ -25,8 +25,8 @@ class AttackRun:
     def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
         """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
         attack, encoders = plug_in(plan.attack), plan.encoders
-        # As it was configured: to copy it costs less than to build it anew for every permutation.
-        self._attack = deepcopy(attack)
+        # To copy it costs less than to build it anew for every permutation.
+        self.configured = deepcopy(attack)
 
         def look(subject: QueriedEncoder) -> Seen:
             return see(subject, store, attack, layer, plan.queries, epoch)
@@ -39,7 +39,7 @@ class AttackRun:
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
-        attack = deepcopy(self._attack)
+        attack = deepcopy(self.configured)
         if self.known:
             return attack.fit_nonmembers(self.known)
         if self.plan.knowledge.kind == "few_labels":

@@ -13,12 +13,14 @@ from lpla.auditing.notes import notes
 from lpla.auditing.nulls import NullsOfRow, nulls_of
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
+from lpla.auditing.rotation import with_recipe
 from lpla.auditing.utility import measure_utility
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.result import AuditResult
 from lpla.metrics import roc as evaluate
 from lpla.metrics.posterior import posterior
+from lpla.metrics.rotation import Rotation
 from lpla.metrics.significance import leak_test
 from lpla.metrics.verdict import verdict
 from lpla.store import provenance
@@ -40,6 +42,8 @@ class Judgement:
     posterior: Scores
     log_norm: Scores
     """Mean over the views that are looked at; nan if norms were not observed."""
+    rotation: Rotation | None = None
+    """Scores of every encoder as the target, where each was."""
 
 
 def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgement:
@@ -64,7 +68,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     nulls = nulls_of(plan, store, trial, attack)
     row = _with_verdict(row, score, member, nulls)
     row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
-    return Judgement(row, score, _posterior(trial, attack, score), log_norm)
+    row, rotation = with_recipe(row, trial)
+    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation)
 
 
 def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -119,6 +119,25 @@ class Encoder(nn.Module, ABC):
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
         """Parts of such images, as a backbone's; raises UndefinedError if there is no map to compare them with."""
         raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+
+class Target(ABC):
+    """An encoder that was trained elsewhere: says what identifies it and builds it; trains nothing."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """The parts of the encoder's key, as JSON has them: what it is (by content), what is read of it, how it is fed.
+
+        Raises InputError if it is not there or cannot be used.
+        """
+
+    @abstractmethod
+    def build(self) -> Encoder:
+        """The encoder with its weights, on the CPU, in evaluation mode; raises InputError with the remedy."""
+
+    def blank(self) -> Encoder | None:
+        """The same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
+        return None
 
 
 class Arch(Encoder):
