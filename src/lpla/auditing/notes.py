@@ -6,7 +6,7 @@ from lpla.auditing.plan import Plan
 from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images
-from lpla.contracts.result import AuditResult
+from lpla.contracts.result import JOINT, AuditResult
 from lpla.metrics import roc as evaluate
 
 
@@ -40,7 +40,7 @@ def _on_encoder(row: AuditResult, where: str, k: int) -> list[str]:
     if row.knn_accuracy is not None and k >= bank:
         bound = f"utility.k={k} must be below the {bank} images of the bank for kNN to be of neighbours"
         found.append(f"{bound}: each image was compared with all of them, so that its kNN accuracy says little")
-    if row.knn_accuracy is None:
+    if row.knn_accuracy is None and row.layer != JOINT:
         needs = "labelled images of 2 classes outside the pool and finite embeddings"
         found.append(f"utility needs {needs}, got {row.utility_images} labelled images")
     if row.embedding_spread is not None and row.embedding_spread < COLLAPSED:

@@ -16,7 +16,7 @@ from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
-from lpla.contracts.result import columns
+from lpla.contracts.result import JOINT, columns
 from lpla.contracts.streams import stream
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
@@ -35,6 +35,9 @@ class Plan:
     images: Images
     membership: Membership
     layers: tuple[str, ...]
+    """Of which there is a row each."""
+    released: tuple[str, ...]
+    """What the target and its shadows both return."""
     full_query: Query
     """The views that the audit asks for; a budget of `queries` looks at the first of them."""
     queries: int
@@ -49,6 +52,10 @@ class Plan:
     def units(self) -> tuple[Unit, ...]:
         """What is trained: the target and its shadows."""
         return tuple(subject.unit for subject in (self.encoders.target, *self.encoders.shadows))
+
+    def joined(self, layer: str) -> tuple[str, ...]:
+        """The released layers at which a row looks."""
+        return self.released if layer == JOINT else (layer,)
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
@@ -92,13 +99,15 @@ def plan(told: Settings) -> Plan:
     attack = plug_in(settings["attack"])
     statistics = wanted_statistics(settings, attack)
     theirs = shadow_settings(settings, knowledge, told.alternative)
+    released = _released(settings, theirs, knowledge)
     found = Plan(
         choices=_choices(settings, knowledge, told.choices),
         attack=settings["attack"],
         knowledge=knowledge,
         images=images,
         membership=membership,
-        layers=_layers(settings, theirs, knowledge),
+        layers=_layers(settings["layer"], released, attack.joins_layers()),
+        released=released,
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
@@ -149,16 +158,24 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     return tuple(range(every, epochs, every))
 
 
-def _layers(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
+def _released(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
+    """The layers that the target has, and the shadows too where there are any."""
     available = get_class(settings["arch"]["_target_"]).layers
-    if knowledge.has_shadows:
-        shared = get_class(theirs["arch"]["_target_"]).layers
-        available = tuple(layer for layer in available if layer in shared)
-    if settings["layer"] == "both":
+    if not knowledge.has_shadows:
         return available
-    if settings["layer"] not in available:
-        raise InputError(f"layer must be one of {', '.join(available)} or both, got {settings['layer']}")
-    return (settings["layer"],)
+    shared = get_class(theirs["arch"]["_target_"]).layers
+    return tuple(layer for layer in available if layer in shared)
+
+
+def _layers(wanted: str, released: tuple[str, ...], joins: bool) -> tuple[str, ...]:
+    """The rows of `layer`; `both` has a joint one where the attack `joins` layers and there are several."""
+    several = (JOINT,) if len(released) > 1 else ()
+    if wanted == "both":
+        return released + (several if joins else ())
+    known = (*released, *several)
+    if wanted not in known:
+        raise InputError(f"layer must be one of {', '.join(known)} or both, got {wanted}")
+    return (wanted,)
 
 
 def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None]) -> dict[str, Any]:

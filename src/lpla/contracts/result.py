@@ -14,6 +14,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
+JOINT = "joint"
+"""The layer of a row on all released layers at once, their statistics side by side."""
 Kind = Literal["choice", "figure", "bound", "utility", "null", "cost", "count", "text"]
 
 
