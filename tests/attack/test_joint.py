@@ -1,4 +1,4 @@
-"""All released layers side by side (layer=joint): whose columns a bank weighs, who refuses, and what an audit's row says."""
+"""All released layers side by side (layer=joint): which columns a bank weighs, who refuses, what a row says."""
 
 import json
 from collections.abc import Callable

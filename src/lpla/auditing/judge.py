@@ -82,7 +82,9 @@ def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
     """One row of the curve: leak and utility of the encoders as they were after `epoch`, attacked by their likes."""
-    found = {"epoch": epoch, "layer": layer} | measure_utility(plan, store, layer, epoch)
+    found = {"epoch": epoch, "attack": plan.choices["attack"], "layer": layer} | measure_utility(
+        plan, store, layer, epoch
+    )
     try:
         trial = AttackRun(plan, store, layer, epoch)
         attack = trial.fit()

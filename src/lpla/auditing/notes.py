@@ -16,6 +16,9 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
     found += _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
+    if plan.knowledge.unlike and attack.joins_layers():
+        misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
+        found.append(f"attack={row.attack}, {row.layer}: {misled}, log_angle looks at one alone")
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))

@@ -96,9 +96,7 @@ def usable_images(seen: Seen) -> Bool[np.ndarray, " N"]:
     return np.any([(np.isfinite(one) & (one != 0)).any(axis=1) for one in values], axis=0)
 
 
-def count_unusable(
-    subject: QueriedEncoder, store: Store, layers: Sequence[str]
-) -> tuple[int, int] | tuple[None, None]:
+def count_unusable(subject: QueriedEncoder, store: Store, layers: Sequence[str]) -> tuple[int, int] | tuple[None, None]:
     """Zero and non-finite embeddings among the views of one query at these layers; None if there is none."""
     for observation in subject.observations:
         there = tuple(one for one in observation.statistics if set(layers) <= set(one.layers))

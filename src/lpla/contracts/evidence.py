@@ -103,6 +103,8 @@ class ShadowScores:
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
+    refits_quickly: ClassVar[bool] = True
+    """Whether it is fitted so soon, from the audit's own views, that attack=all brings it unasked."""
     threshold_: float
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
     shadow_scores_: ShadowScores | None

@@ -123,6 +123,8 @@ class AuditResult:
     p_rank: float | None = _found("figure", 'One-sided p-value of "no leak" from all ranks.')
     p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
                                   "measurable, at 5 % where none is.")  # fmt: skip
+    choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
+                                    "which pays for its choice.")  # fmt: skip
     balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
                                              interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
@@ -158,6 +160,7 @@ class AuditResult:
     trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
                                    default="")  # fmt: skip
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
+    strongest: str = column("text", "With several attacks, what the row of the strongest says.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
     notes: tuple[str, ...] = column("text", "Why a number is absent, what was set aside, which null failed.",
                                     default=())  # fmt: skip

@@ -132,6 +132,8 @@ def _said(left: Left) -> dict[str, Any]:
     if strongest:
         whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(rows) > 1 else strongest[0]["layer"]
         headline = f"{whose}: {strongest[0]['verdict']}"
+    if left.single and (said := [row["strongest"] for row in rows if row.get("strongest")]):
+        headline = said[0]
     return {
         "headline": headline,
         "tally": ". ".join(tally(rows)),
@@ -163,8 +165,8 @@ def _downloads(left: Left) -> dict[str, str]:
     parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
     if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
         parts["scores.csv"] = [
-            {"layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
-            for (_, layer), one in left.judged.items()
+            {"attack": attack, "layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
+            for (_, attack, layer), one in left.judged.items()
             for i, m, s, q, n in zip(one.index, one.member, one.score, one.posterior, one.log_norm, strict=True)
         ]
     return {name: _link(rows) for name, rows in parts.items() if rows}
