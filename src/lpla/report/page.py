@@ -127,15 +127,8 @@ def _said(left: Left) -> dict[str, Any]:
         }
     strings, chosen = as_strings(rows), chosen_columns(rows)
     together = seeds.aggregate(rows)
-    strongest = left.strongest()
-    headline = "no attack was defined"
-    if strongest:
-        whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(rows) > 1 else strongest[0]["layer"]
-        headline = f"{whose}: {strongest[0]['verdict']}"
-    if left.single and (said := [row["strongest"] for row in rows if row.get("strongest")]):
-        headline = said[0]
     return {
-        "headline": headline,
+        "headline": _headline(left, chosen),
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together
@@ -151,6 +144,17 @@ def _said(left: Left) -> dict[str, Any]:
         "notes": list(dict.fromkeys(note for row in rows for note in row["notes"])),
         "revisions": list(dict.fromkeys(row["git_revision"] for row in rows if row.get("git_revision"))),
     }
+
+
+def _headline(left: Left, chosen: Sequence[str]) -> str:
+    """The verdict of the highest AUC; of one job of several attacks, what the strongest of them says."""
+    strongest = left.strongest()
+    if not strongest:
+        return "no attack was defined"
+    if left.single and (said := [row["strongest"] for row in left.measured if row.get("strongest")]):
+        return said[0]
+    whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(left.measured) > 1 else strongest[0]["layer"]
+    return f"{whose}: {strongest[0]['verdict']}"
 
 
 def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
