@@ -1,4 +1,4 @@
-"""Release the p-norm of an embedding in place of the embedding: what an interface leaves that returns one number (ours).
+"""Release the p-norm of an embedding in its place: what an interface leaves that returns one number (ours).
 
 Of length 1, it has one direction: whatever compares directions finds all views and images alike.
 """
