@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 
 from lpla.report.outputs import Judged, Left, whose
 
@@ -48,6 +47,8 @@ def save(
     scores: Float[np.ndarray, "L n"],
 ) -> None:
     """Write the chosen images of every layer as `thumbnails/INDEX.png`; `pixels` gives the image of an index."""
+    from PIL import Image  # A tenth of a second, which only a job that was asked for images spends.
+
     (folder / "thumbnails").mkdir(exist_ok=True)
     for place in {int(one) for score in scores for part in chosen(score) for one in part}:
         image = np.moveaxis(pixels(int(index[place])), 0, -1)
