@@ -38,10 +38,11 @@ def strongest_first(plan: Plan, store: Store, found: Sequence[Judgement]) -> lis
         return one.row.attack != FIRST, one.row.attack != best.row.attack, -highest[one.row.attack]
 
     p, how = _p_of_choice(plan, store, defined)
+    word = best.row.verdict.partition(":")[0]
     said = (
-        f"strongest of {len(defined)} rows: {best.row.attack} at {best.row.layer}, AUC {best.row.auc:.3f} "
+        f"strongest of {len(defined)} rows: {best.row.attack} at {best.row.layer} ({word}), AUC {best.row.auc:.3f} "
         f"[{best.row.auc_low:.3f} {best.row.auc_high:.3f}]"
-    ) + ("" if p is None else f"; p = {p:.2g} of no leak pays for the choice ({how})")
+    ) + ("" if p is None else f'; p-value of "no leak", which pays for the choice: {p:.2g} ({how})')
     told = [replace(one, row=replace(one.row, strongest=said, choice_p=p)) if one is best else one for one in defined]
     first, *others = sorted(told, key=place)
     undefined = tuple(note for one in found if one.row.auc is None for note in one.row.notes)
