@@ -131,6 +131,7 @@ def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_
     assert all(f"attack={name}" in notes for name in ("bank", "log_angle", "rmia"))
 
 
+@pytest.mark.slow
 def test_shadows_unlike_the_target_are_named_where_weights_are_learnt(tiny_store: str) -> None:
     rows = lpla.audit(
         *TINY, tiny_store, "attack=all", "attack.refits=1", "knowledge.views=crops", "shadows=2", "layer=projector"
