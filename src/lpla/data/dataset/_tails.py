@@ -52,7 +52,7 @@ class Tails:
 
 def _parts(path: str) -> list[str]:
     # One text may be written in two ways (an accent within its letter or after it), as file systems do.
-    plain = unicodedata.normalize("NFC", path.strip()).replace("\\", "/")
+    plain = unicodedata.normalize("NFC", path).replace("\\", "/")
     return [part for part in plain.split("/") if part not in ("", ".", "..")]
 
 
