@@ -126,7 +126,7 @@ def test_an_accent_in_two_ways(load: Callable[..., Images]) -> None:
 def test_parquet(load: Callable[..., Images], tmp_path: Path) -> None:
     reason = "pyarrow is not installed (the extra `parquet` is no part of `dev`: it takes 170 MB)"
     pyarrow = pytest.importorskip("pyarrow", reason=reason)
-    from pyarrow import parquet
+    from pyarrow import parquet  # pyright: ignore[reportMissingImports]
 
     table = pyarrow.table({"label": list(range(IN)), "note": ["x"] * IN, "path": MEMBERS})
     parquet.write_table(table, tmp_path / "list.parquet")
@@ -205,7 +205,8 @@ def _labelled(images: Images) -> dict[str, int]:
 
 def test_every_kind_becomes_red_green_and_blue_of_one_size(load: Callable[..., Images], tmp_path: Path) -> None:
     random = np.random.default_rng(3)
-    for name, shape, kind in (("grey", (40, 32), np.uint8), ("clear", (600, 518, 4), np.uint8), ("deep", (50, 50), np.uint16)):  # fmt: skip
+    kinds = {"grey": ((40, 32), np.uint8), "clear": ((600, 518, 4), np.uint8), "deep": ((50, 50), np.uint16)}
+    for name, (shape, kind) in kinds.items():
         (tmp_path / "kinds").mkdir(exist_ok=True)
         pixels = random.integers(0, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
         Image.fromarray(pixels).save(tmp_path / "kinds" / f"{name}.png")
@@ -349,11 +350,13 @@ def test_folders_of_nothing(load: Callable[..., Images], tmp_path: Path) -> None
     (tmp_path / "empty" / "readme.txt").write_text("no image")
     with pytest.raises(InputError, match=r"data.members must name images, but the folder .* has none beside files .t"):
         load(members=tmp_path / "empty")
-    with pytest.raises(InputError, match="dataset=given needs data.members and data.nonmembers"):
+    with pytest.raises(InputError, match=r"dataset=given needs data.members and data.nonmembers"):
         Given(members=str(tmp_path)).load()
 
 
-def test_unreadable_images_end_the_job_or_are_named(load: Callable[..., Images], pictures: Path, tmp_path: Path) -> None:
+def test_unreadable_images_end_the_job_or_are_named(
+    load: Callable[..., Images], pictures: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "copy"
     shutil.copytree(pictures, root)
     (root / MEMBERS[0]).write_bytes(b"no image")

@@ -121,7 +121,9 @@ def test_bad_settings() -> None:
     for split in (Balanced(), Disjoint()):
         with pytest.raises(InputError, match="dataset=test says who is a member, so that split must be given"):
             split.draw(images(["members"] * 9 + ["nonmembers"] * 9), 2, 2, 0)
-        with pytest.raises(InputError, match=r"members must be at least 2 and .*, got null, by which split=given alone"):
+        with pytest.raises(
+            InputError, match=r"members must be at least 2 and .*, got null, by which split=given alone"
+        ):
             split.draw(Digits().load(), None, 2, 0)
 
 
@@ -141,7 +143,9 @@ def test_memberships_come_back_by_content(tmp_path: Path) -> None:
     assert all(np.array_equal(found[name], row[order]) for name, row in rows.items())
     table = list(csv.reader(file.read_text().splitlines()))
     by_name = tmp_path / "names.csv"
-    by_name.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(f"{r[0]},{r[2]}" for r in table[:-1]).encode())  # without the unseen
+    by_name.write_bytes(
+        b"\xef\xbb\xbf" + "\r\n".join(f"{r[0]},{r[2]}" for r in table[:-1]).encode()
+    )  # without the unseen
     assert np.array_equal(memberships(by_name, data)["shadow 1"], rows["shadow 1"])
 
 
@@ -154,12 +158,18 @@ def test_memberships_of_equal_files(tmp_path: Path) -> None:
 
 
 MISFITS = [
-    (lambda t: t.replace(f"{1:064x}", "f" * 64), r"m.csv has 1 rows of files that are gone or changed: 1.png; the table"),
+    (
+        lambda t: t.replace(f"{1:064x}", "f" * 64),
+        r"m.csv has 1 rows of files that are gone or changed: 1.png; the table",
+    ),
     (lambda t: t.replace(f"2.png,{2:064x},0\n", ""), r"m.csv has no row for 1 images: 2.png; the table is about files"),
     (lambda t: t + f"0.png,{0:064x},1\n", r"m.csv must have one row for each image, got two for 0.png"),
     (lambda t: t.replace(",0\n", ",no\n", 1), r"m.csv, line 3, column one must be 0 or 1, got 'no'"),
     (lambda t: t.replace(",0\n", "\n", 1), r"m.csv, line 3, column one must be 0 or 1, got ''"),
-    (lambda t: t.replace("file,sha256", "path,hash"), r"must have a column sha256 or file and a column for .* path, hash"),
+    (
+        lambda t: t.replace("file,sha256", "path,hash"),
+        r"must have a column sha256 or file and a column for .* path, hash",
+    ),
     (lambda t: t.replace("sha256,one", "one,one"), r"must have a name of its own for each column, got file, one, one"),
     (lambda t: "", r"must have a column sha256 or file and a column for each encoder, got the columns $"),
 ]
@@ -182,7 +192,7 @@ def test_memberships_that_do_not_fit_their_files_are_refused(
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 PNGs and JPEGs that were trained on, 30 that were not, 8 more, and a copy of a member among those that were not."""
+    """24 members, 30 non-members and 8 unseen images, PNGs and JPEGs, and a copy of a member among the non-members."""
     root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for one, count in (("in", 24), ("out", 30), ("more", 8)):
         (root / one).mkdir()
@@ -197,7 +207,7 @@ def lines(root: Path, folder: str) -> str:
     return "\n".join(f"/elsewhere/{folder}/{file.name}" for file in sorted((root / folder).iterdir(), reverse=True))
 
 
-def test_the_whole_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran], folders: Path, tmp_path: Path) -> None:
+def test_the_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran], folders: Path, tmp_path: Path) -> None:
     settings = [*TINY, "dataset=given", "dataset.size=8", "members=null", "shadows=2", "backbone.width=0.25"]
     settings += [f"data.unseen={folders / 'more'}", "report.names=true"]
     one = cli(*settings, f"data.members={folders / 'in'}", f"data.nonmembers={folders / 'out'}")
@@ -207,6 +217,9 @@ def test_the_whole_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran]
     assert {(row["members"], row["nonmembers"], row["split"]) for row in rows} == {(23, 30, "given")}
     assert {(row["duplicate_groups"], row["duplicates_aside"]) for row in rows} == {(1, 2)}
     assert any("but for 1 with members and non-members, of which none was" in note for note in rows[0]["notes"])
+    assert any(
+        "shadows are trained on 26 to 27 images each, the target on 23: members=23" in n for n in rows[0]["notes"]
+    )
     for side in ("in", "out"):
         (tmp_path / f"{side}.csv").write_text(f"file\r\n{lines(folders, side)}\r\n")
     lists = [f"data.members={tmp_path / 'in.csv'}", f"data.nonmembers={tmp_path / 'out.csv'}", f"data.root={folders}"]

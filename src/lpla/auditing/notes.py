@@ -8,13 +8,16 @@ from lpla.contracts.evidence import Attack
 from lpla.contracts.result import AuditResult
 from lpla.metrics import roc as evaluate
 
+UNLIKE = 0.1
+"""Part of the target's number of members, above which shadows that have more or fewer are said to be unlike it."""
+
 
 def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     """Those of the evaluation, of the data, of the encoder and of the attack, in this order."""
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_images(row, plan) + _on_encoder(row, where, plan.k)
+    found += _on_images(row, plan) + _on_sizes(plan) + _on_encoder(row, where, plan.k)
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
@@ -34,6 +37,18 @@ def _on_images(row: AuditResult, plan: Plan) -> list[str]:
         kept += f" but for {mixed} with members and non-members, of which none was" if mixed else ""
         return [*left_out, f"{groups}: {kept}, {row.duplicates_aside} were set aside"]
     return left_out
+
+
+def _on_sizes(plan: Plan) -> list[str]:
+    if not plan.knowledge.has_shadows:
+        return []
+    target, *shadows = plan.membership.inside.sum(axis=1).tolist()
+    if max(abs(size - target) for size in shadows) <= UNLIKE * target:
+        return []
+    sizes = f"{min(shadows)} to {max(shadows)} images each, the target on {target}"
+    fewer = min(target, int(plan.membership.candidates.sum()) - target)
+    equal = f"members={fewer} takes as many members as non-members, so that all are of one size"
+    return [f"shadows are trained on {sizes}: {equal}"]
 
 
 def _on_encoder(row: AuditResult, where: str, k: int) -> list[str]:

@@ -49,7 +49,7 @@ class Views:
     """Side of the square output in pixels; None keeps the image's own size."""
 
 
-List = Literal["members", "nonmembers", "unseen"]
+ListName = Literal["members", "nonmembers", "unseen"]
 """What a user says of an image: it was trained on, it was not but is judged, or it was not and nobody judges it."""
 
 
@@ -68,7 +68,7 @@ class Images:
     """What of the source is not among the images, by kind, with counts."""
     root: Path | None = None
     """The folder of the data set, from which `names` go."""
-    lists: Sequence[List] | None = None
+    lists: Sequence[ListName] | None = None
     """In which of the user's lists each image stands; None where members are drawn."""
     file_hashes: Sequence[str] | None = None
     """SHA-256 of each image's file, in hexadecimal digits; None where nothing is identified by it."""
@@ -95,7 +95,7 @@ class Images:
         unlabelled = int((self.labels < 0).sum())
         found += f", {unlabelled} of them without a class" if unlabelled else ""
         if self.lists is not None:
-            counts = (f"{self.lists.count(one)} {one}" for one in get_args(List))
+            counts = (f"{self.lists.count(one)} {one}" for one in get_args(ListName))
             found += f" ({', '.join(counts)})"
         return found + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 

@@ -71,8 +71,8 @@ def _text(file: Path, head: bytes, setting: str) -> str:
 
 def _parquet_columns(file: Path, setting: str) -> Iterator[list[str]]:
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError as absent:
         raise InputError(f"{setting}={file} needs pyarrow to be read: pip install 'lpla[parquet]'") from absent
     try:

@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Int
 
-from lpla.contracts.inputs import Dataset, Images, InputError, List
+from lpla.contracts.inputs import Dataset, Images, InputError, ListName
 from lpla.contracts.settings import Count, Dimension, checked
 from lpla.data.dataset._files import decoded_files, listed
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import stamps
 from lpla.data.dataset._lists import FEW, Below, Named, name_below, named_images
-
-LISTS: tuple[List, ...] = get_args(List)
 
 
 @checked
@@ -51,7 +49,7 @@ class Given(Dataset):
         bits: of the values in files of 16 bits per pixel; None: as many as the largest of them needs.
         """
         self.root, self.cache, self.size, self.on_bad_image = root, cache, size, on_bad_image
-        self.given: dict[List, str | None] = {"members": members, "nonmembers": nonmembers, "unseen": unseen}
+        self.given: dict[ListName, str | None] = {"members": members, "nonmembers": nonmembers, "unseen": unseen}
         self.class_level, self.bits = class_level, bits
 
     def load(self) -> Images:
@@ -60,7 +58,9 @@ class Given(Dataset):
             raise InputError("dataset=given needs data.members and data.nonmembers, each a folder or a list of images")
         root = Path(self.root).expanduser()
         below = Below(root, self.cache)
-        named = {one: named_images(given, f"data.{one}", below) for one, given in self.given.items() if given}
+        named: dict[ListName, Named] = {
+            one: named_images(given, f"data.{one}", below) for one, given in self.given.items() if given is not None
+        }
         side, said = _sides(named, below)
         files = stamps(below.root, [name_below(path, below.root) for path in side])
         path_of = {name_below(path, below.root): path for path in side}
@@ -85,13 +85,13 @@ class Given(Dataset):
         )
 
 
-def _sides(named: Mapping[List, Named], below: Below) -> tuple[dict[Path, List], list[str]]:
+def _sides(named: Mapping[ListName, Named], below: Below) -> tuple[dict[Path, ListName], list[str]]:
     """The one list in which each image stands, and what was left out, by kind, with counts.
 
     Raises InputError where a side has nothing left.
     """
     times = Counter(path for one in named.values() for path in one.files)
-    side = {path: name for name, one in named.items() for path in one.files if times[path] == 1}
+    side: dict[Path, ListName] = {path: name for name, one in named.items() for path in one.files if times[path] == 1}
     for name in ("members", "nonmembers"):
         if name not in side.values():
             others = " or ".join(f"data.{one}" for one in named if one != name)

@@ -64,7 +64,7 @@ class Eligible:
             part = {2: "half", 4: "a quarter"}[parts]
             whole = f"the {len(self.order)} images of {images.name}"
             left = f" that are left without {len(self.aside)} near-duplicates" if len(self.aside) else ""
-            got = f"null, by which split=given alone takes all" if members is None else members
+            got = "null, by which split=given alone takes all" if members is None else members
             raise InputError(f"members must be at least 2 and at most {limit}, {part} of {whole}{left}, got {got}")
         return members
 

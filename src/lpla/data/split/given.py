@@ -65,20 +65,22 @@ class Given(Split):
 
 
 def _mixed(images: Images, lists: np.ndarray, group: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """The candidates that have a near-duplicate on the other side; groups of several lists are said with their names."""
+    """The candidates that have a near-duplicate on the other side; the log names the files of groups across lists."""
     members, nonmembers, unseen = (np.isin(group, group[lists == one]) for one in ("members", "nonmembers", "unseen"))
     crossing = np.unique(group[members & nonmembers | members & unseen | nonmembers & unseen])
     if len(crossing):
-        names = images.names or [str(i) for i in range(len(images))]
-        some = [" ~ ".join(f"{names[i]} ({lists[i]})" for i in np.flatnonzero(group == one)) for one in crossing[:NAMED]]
+        names = np.array(images.names or range(len(images)), dtype=str)
+        some = [" ~ ".join(_with_list(names, lists, group == one)) for one in crossing[:NAMED]]
         more = f"; and {len(crossing) - NAMED} more" if len(crossing) > NAMED else ""
         log.warning("%d groups of near-duplicates across lists: %s%s", len(crossing), "; ".join(some), more)
     return members & nonmembers & (lists != "unseen")
 
 
-def _eligible(
-    lists: np.ndarray, group: Int[np.ndarray, " N"], mixed: Bool[np.ndarray, " N"]
-) -> Bool[np.ndarray, " N"]:
+def _with_list(names: np.ndarray, lists: np.ndarray, chosen: Bool[np.ndarray, " N"]) -> list[str]:
+    return [f"{name} ({one})" for name, one in zip(names[chosen], lists[chosen], strict=True)]
+
+
+def _eligible(lists: np.ndarray, group: Int[np.ndarray, " N"], mixed: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """Of each group the first image, but for mixed ones; an unseen image only where no candidate is in its group."""
     unseen = lists == "unseen"
     candidates = group[~unseen]
