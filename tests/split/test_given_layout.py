@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_audit import TINY, Ran
 
+from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset.digits import Digits
 from lpla.data.memberships import memberships, write_memberships
@@ -236,21 +237,20 @@ def test_the_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran], fold
     assert np.array_equal([name.startswith("in/") for name in named], found[1]["member"])
 
 
-def test_a_user_who_gives_too_little_is_told(cli: Callable[..., Ran], folders: Path) -> None:
-    lists = [f"data.members={folders / 'in'}", f"data.nonmembers={folders / 'out'}"]
+def test_a_user_who_gives_too_little_is_told(tiny: Callable[..., Plan], folders: Path, tmp_path: Path) -> None:
+    lists = [f"data.members={folders / 'in'}", f"data.nonmembers={folders / 'out'}", f"data.cache={tmp_path / 'cache'}"]
 
     def told(*arguments: str) -> str:
-        ran = cli(*TINY, *arguments)
-        assert ran.code == 1
-        return " ".join((ran.out + ran.err).split())
+        with pytest.raises(InputError) as refused:
+            tiny(*arguments)
+        return str(refused.value)
 
-    assert "data.members is read by dataset=given alone, got another data set" in told(*lists)
+    assert told(*lists) == "data.members is read by dataset=given alone, got another data set"
     assert "dataset=given needs data.members and data.nonmembers" in told("dataset=given", *lists[:1])
     assert "split must be given" in told("dataset=given", "split=balanced", *lists)
     assert "split=given needs lists of members" in told("split=given")
-    assert "members must be null, or at least 2 and at most 23: the lists have 23 members and 30 non-members" in told(
-        "dataset=given", "members=25", *lists
-    )
-    few = told("dataset=given", "members=null", "train.batch_size=24", *lists)
-    assert "train.batch_size must be at most the members of every encoder, of which one has 23, got 24" in few
     assert "by which split=given alone takes all" in told("members=null")
+    few = told("dataset=given", "members=25", *lists)
+    assert "members must be null, or at least 2 and at most 23: the lists have 23 members and 30 non-members" in few
+    small = told("dataset=given", "members=null", "train.batch_size=24", *lists)
+    assert small == "train.batch_size must be at most the members of every encoder, of which one has 23, got 24"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -16,6 +17,8 @@ from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 from lpla.data.dataset._tables import columns_of
 from lpla.data.dataset._tails import Match, Tails
+
+log = logging.getLogger(__name__)
 
 HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 UNMATCHED = 0.01
@@ -118,7 +121,8 @@ def _folder(place: Path, setting: str) -> Named:
 def _list(file: Path, setting: str, below: Below) -> Named:
     entries, found = _best_column(file, setting, below)
     if not found[0] and len(entries) > 1 and not (HASH.fullmatch(entries[0]) or _is_image(entries[0])):
-        entries, found = entries[1:], found[1:]  # A header.
+        log.info("%s=%s: the first row (%s) is taken for a header", setting, file, entries[0])
+        entries, found = entries[1:], found[1:]
     _refuse_ambiguous(file, setting, below, entries, found)
     unmatched = [entry or "(an empty cell)" for entry, names in zip(entries, found, strict=True) if not names]
     if len(unmatched) > UNMATCHED * len(entries):
