@@ -39,6 +39,9 @@ class Plan:
     """The views that the audit asks for; a budget of `queries` looks at the first of them."""
     queries: int
     permutations: int
+    targets: str
+    jury: int | None
+    """Of `targets` and `jury` the settings: who is the target in turn, and by how many others it is judged at most."""
     prior: float
     k: int
     encoders: AuditEncoders
@@ -102,6 +105,8 @@ def plan(told: Settings) -> Plan:
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
+        targets=settings["targets"],
+        jury=settings["jury"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
         encoders=line_up(settings, theirs, knowledge, images, membership, statistics, full_query, epochs),
