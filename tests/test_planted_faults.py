@@ -155,9 +155,9 @@ class Dark(Balanced):
     """Both groups are drawn from the darkest third of the images; fresh images are the brighter half."""
 
     def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
+        assert members is not None
         light = images.pixels.float().mean(dim=(1, 2, 3)).numpy().argsort()
         pool = light[np.random.default_rng(seed).permutation(len(light) // 3)[: 2 * members]]
-        assert members is not None
         drawn = super().draw(images, members, shadows, seed)
         return replace(drawn, index=pool, unseen=np.sort(light[len(light) // 2 :]))
 
