@@ -101,9 +101,13 @@ class Trained(Source):
         """Whether the store has the encoder's weights."""
         return store.find("encoders", self.parts()) is not None
 
+    def steps(self) -> int:
+        """Of its optimiser: whole batches alone."""
+        return self.regime.epochs * (len(self.members) // self.regime.batch_size)
+
     def image_epochs(self) -> int:
-        """Every member is shown once per epoch."""
-        return len(self.members) * self.regime.epochs
+        """How often an image is shown: an epoch leaves out those that fill no whole batch."""
+        return self.steps() * self.regime.batch_size
 
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
