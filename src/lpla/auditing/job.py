@@ -94,7 +94,8 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
-    log.info("images: %s", work.images.summary)
+    for sentence in (f"images: {work.images.summary}", *work.left_over):
+        log.info("%s", sentence)
     store = Store(config.store)
     with store.watched():
         _make_all(work, store, settings)

@@ -15,7 +15,7 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
+    found += [*_on_images(row, plan.images), *plan.left_over, *_on_encoder(row, where, plan.k)]
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))

@@ -22,6 +22,7 @@ from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 from lpla.work.trainer import resolve
 
 SOME_SHADOWS = 64
@@ -51,6 +52,12 @@ class Plan:
     def units(self) -> tuple[Unit, ...]:
         """What is trained: the target and its shadows."""
         return tuple(subject.unit for subject in (self.encoders.target, *self.encoders.shadows))
+
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """Sentences on members that fill no whole batch and are left out of an epoch."""
+        sources = (unit.source for unit in self.units)
+        return tuple(dict.fromkeys(said for one in sources if isinstance(one, Trained) and (said := one.left_over())))
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
@@ -145,7 +152,8 @@ def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
     members, size = settings["members"], settings["train"]["batch_size"]
     membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
     if size > members:
-        raise InputError(f"train.batch_size must be at most members, which is {members}, got {size}")
+        together = f"set both, such as members={members} train.batch_size={members}"
+        raise InputError(f"train.batch_size must be at most members, which is {members}, got {size}: {together}")
     if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
         most = membership.candidates.sum() // 2
         raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")

@@ -109,6 +109,19 @@ class Trained(Source):
         """How often an image is shown: an epoch leaves out those that fill no whole batch."""
         return self.steps() * self.regime.batch_size
 
+    def exposure(self) -> float:
+        """How often a member is shown, on average."""
+        return self.image_epochs() / len(self.members)
+
+    def left_over(self) -> str:
+        """Say that an epoch leaves out the members that fill no whole batch; empty where all fill one."""
+        members, size = len(self.members), self.regime.batch_size
+        if not self.regime.epochs or not members % size:
+            return ""
+        shown = f"an epoch shows {members - members % size} of {members} members, drawn anew"
+        times = f"each is shown {self.exposure():.1f} times on average in {self.regime.epochs} epochs"
+        return f"members={members} is no multiple of train.batch_size={size}: {shown}, so that {times}"
+
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
         self.regime.check_shares(ranks)
