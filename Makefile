@@ -18,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on 2 cores)
-	$(RUN) run.py
+audit: $(READY)  ## audit the default encoder on embedded data by every attack (a few minutes on 2 cores)
+	$(RUN) run.py attack=all
 
 test: $(READY)  ## run what a change must pass (5 minutes on 2 idle cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not browser and not slurm"
@@ -37,7 +37,7 @@ check: $(READY)  ## lint, format, types, the layers and the configuration contra
 	$(VENV)/bin/basedpyright
 	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py
 
-reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, tradeoff (settings: ARGS="data.root=PATH")
+reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, tradeoff, limits (settings: ARGS="data.root=PATH")
 	$(RUN) -m experiments.$* $(ARGS)
 
 bench: $(READY)  ## measure: ours, lightly's path and the limit, side by side (minutes)

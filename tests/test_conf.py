@@ -20,8 +20,8 @@ from lpla.work.keys import _away
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 ROOM = {"arch": "encoders", "backbone": "encoders", "defense": "encoders", "dataset": "data", "split": "data"}
-ROOM |= {"attack": "attacks", "executor": "work"}
-SAME_NAMED = ("arch", "split", "attack", "defense", "executor")
+ROOM |= {"attack": "attacks", "executor": "work", "target": "encoders"}
+SAME_NAMED = ("arch", "split", "attack", "defense", "executor", "target")
 PRESETS = ("backbone", "dataset")
 VIEWS = sorted(file.stem for file in (CONF / "views").glob("*.yaml"))
 THIRD_PARTY = ("trainer", "logger")
@@ -30,8 +30,10 @@ OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / gro
 
 
 def composed(*overrides: str) -> DictConfig:
+    """The configuration; a target is added, as an audit trains its own unless told otherwise."""
+    given = [f"+{one}" if one.startswith("target=") else one for one in overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
+        return compose("config", given)
 
 
 @pytest.mark.parametrize("group", SAME_NAMED)
@@ -118,7 +120,7 @@ def test_a_default_that_differs_would_be_found_at_any_depth() -> None:
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 WITHOUT_A_FIGURE = {"wandb_sweep"}
 """Experiments that render nothing of their own."""
-TOOLS = {"wandb_dashboard"}
+TOOLS = {"null_power", "wandb_dashboard"}
 """Modules of `experiments` that belong to no sweep."""
 
 

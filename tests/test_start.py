@@ -49,5 +49,5 @@ def test_a_job_that_finds_everything_imports_nothing_that_trains(cli: Callable[.
     settings = [*TINY, "trainer=cpu", "layer=projector"]
     assert cli(*settings).code == 0
     found = imported(str(ROOT / "run.py"), *settings, folder=tmp_path)
-    assert "torch" in found and not found & (TRAINING | LOGGERS | {"matplotlib"})
+    assert "torch" in found and not found & (TRAINING | LOGGERS | {"matplotlib", "PIL"})
     assert len(list((tmp_path / "outputs").glob("*/result.json"))) == 2

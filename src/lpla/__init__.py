@@ -3,6 +3,7 @@
     rows = lpla.audit("arch=byol", "p=1", store="store")          # an audit, as on the command line
     found = lpla.evaluate(score, member)                          # scores of your own: AUC, rates, tests, verdict
     scores = lpla.attack("lpla", p=2).fit(shadows).score(target)  # one attack on statistics of your own
+    found = lpla.folder_test(score, fair)                         # was this whole folder trained on?
     lpla.check_attack(MyAttack())                                 # whether an attack of your own behaves
 
 Each name is imported when it is first used, so that `import lpla` costs nothing.
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lpla.contracts.evidence import Attack, Labelled, Seen
     from lpla.contracts.result import AuditResult, InputError
     from lpla.metrics.evaluation import Evaluation, evaluate
+    from lpla.metrics.folder import FolderTest, folder_test
 
 _PLACES = {
     "attack": "lpla.auditing.door",
@@ -26,14 +28,16 @@ _PLACES = {
     "Attack": "lpla.contracts.evidence",
     "AuditResult": "lpla.contracts.result",
     "Evaluation": "lpla.metrics.evaluation",
+    "FolderTest": "lpla.metrics.folder",
     "InputError": "lpla.contracts.result",
     "Labelled": "lpla.contracts.evidence",
     "Seen": "lpla.contracts.evidence",
+    "folder_test": "lpla.metrics.folder",
 }
 
 __all__ = [
-    "Attack", "AuditResult", "Evaluation", "InputError", "Labelled", "Seen", "attack", "audit", "check_attack",
-    "evaluate",
+    "Attack", "AuditResult", "Evaluation", "FolderTest", "InputError", "Labelled", "Seen", "attack", "audit",
+    "check_attack", "evaluate", "folder_test",
 ]  # fmt: skip
 
 

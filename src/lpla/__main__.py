@@ -1,4 +1,4 @@
-"""`python -m lpla`, or `lpla` where it is installed: what `python run.py` does in a checkout, and `list [GROUP]`."""
+"""`python -m lpla`, or `lpla` where it is installed: what `run.py` does, `list [GROUP]` and `inspect FILE`."""
 
 import sys
 
@@ -23,6 +23,10 @@ def main() -> None:
         from lpla.auditing.catalogue import show
 
         show(sys.argv[2:])
+    elif sys.argv[1:2] == ["inspect"]:
+        from lpla.auditing.inspection import show as inspect
+
+        inspect(sys.argv[2:])
     else:
         with one_sentence():
             audit()

@@ -66,6 +66,9 @@ class _Data(Settings):
     root: str
     download: bool
     cache: str
+    members: str | None = None
+    nonmembers: str | None = None
+    unseen: str | None = None
 
 
 class _Report(Settings):
@@ -95,7 +98,7 @@ class AuditSettings(Settings):
     ps: list[Order]
     queries: Count
     shadows: Annotated[int, Ge(0), Le(10_000)]
-    members: Count
+    members: Count | None
     epochs: Whole
     seed: Seed
     layer: str
@@ -106,6 +109,8 @@ class AuditSettings(Settings):
     utility: _Utility
     knowledge: _Knowledge
     permutations: Annotated[int, Ge(1), Le(1_000_000)]
+    targets: Literal["all", "one"]
+    jury: Count | None
     prior: Part
     data: _Data
     report: _Report
@@ -134,6 +139,7 @@ def typed(config: DictConfig) -> Config:
     for group in ("arch", "backbone", "executor"):
         _check_plug_in(settings[group])
     _check_labels(settings)
+    _check_lists(settings)
     return settings
 
 
@@ -170,3 +176,9 @@ def _check_labels(settings: Config) -> None:
         if own != settings[name]:
             problem = f"follows {name}, by which rows are labelled: set {name}={written(own)} instead"
             raise SettingError(("attack", name), problem)
+
+
+def _check_lists(settings: Config) -> None:
+    for name in ("members", "nonmembers", "unseen"):
+        if settings["data"].get(name) is not None and name not in settings["dataset"]:
+            raise SettingError(("data", name), "is read by dataset=given alone, got another data set")

@@ -20,6 +20,8 @@ CONF = Path(__file__).parents[1] / "conf"
 WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 """The environment's variable at which Hydra raises what it finds; otherwise it prints several lines and ends."""
 SWEEP = ("-m", "--multirun")
+SUCCESSORS = {("attack", "ensemble"): "bank"}
+"""What an option that has gone became."""
 
 _set_here: list[str] = []
 """The variable, while it was not the user who set it; the environment is the process's, and so is this."""
@@ -66,7 +68,9 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
         options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
-        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{nearest(found[2], options)}"
+        became = SUCCESSORS.get((found[1], found[2]))
+        hint = f"; it became {became}" if became else nearest(found[2], options)
+        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
     return said
 
 
@@ -74,7 +78,7 @@ def _quoted(override: str | None) -> str:
     """How a value with a character that Hydra reads as its own is written."""
     key, given, value = str(override).partition("=")
     if not given:
-        return f"a setting is given as KEY=VALUE, got {override}; the other command is `list`"
+        return f"a setting is given as KEY=VALUE, got {override}; the other commands are `list` and `inspect`"
     return f"a value with a comma, an equals sign, a space or the like must be quoted twice: '{key}=\"{value}\"'"
 
 

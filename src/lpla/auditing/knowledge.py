@@ -39,6 +39,11 @@ class Knowledge:
         """Whether shadows are trained at all."""
         return self.kind in NEEDS_SHADOWS
 
+    @property
+    def unlike(self) -> bool:
+        """Whether shadows are trained by another recipe than the target."""
+        return self.arch != SAME or self.views != SAME
+
     def describe(self) -> str:
         """The row's word for it: the kind, and in what the shadows differ."""
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])

@@ -188,11 +188,12 @@ def _values(request: ExtractionRequest, widths: Mapping[str, int]) -> int:
 
 
 def _read(work: Plan, widths: Mapping[str, int]) -> int:
-    """Bytes that the judge works on at a layer: what the attack reads of every encoder."""
+    """Bytes that the judge works on at once: what an attack reads of every encoder, at the layers that it may join."""
     side, of_image = work.images.pixels.shape[-1], 0
-    for statistic in plug_in(work.attack).statistics():
-        query = statistic.query(work.full_query, side)
-        of_image += max(values_of(statistic, query, width, work.queries) for width in widths.values())
+    for attack in map(plug_in, work.attacks.values()):
+        looks = [(one, one.query(work.full_query, side)) for one in attack.statistics()]
+        read = (values_of(one, query, width, work.queries) for one, query in looks for width in widths.values())
+        of_image = max(of_image, sum(read))
     return COPIES * DOUBLE * len(work.membership.index) * (len(work.units) + 1) * of_image
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -121,6 +121,25 @@ class Encoder(nn.Module, ABC):
         raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
 
 
+class Target(ABC):
+    """An encoder that was trained elsewhere: says what identifies it and builds it; trains nothing."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """The parts of the encoder's key, as JSON has them: what it is (by content), what is read of it, how it is fed.
+
+        Raises InputError if it is not there or cannot be used.
+        """
+
+    @abstractmethod
+    def build(self) -> Encoder:
+        """The encoder with its weights, on the CPU, in evaluation mode; raises InputError with the remedy."""
+
+    def blank(self) -> Encoder | None:
+        """The same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
+        return None
+
+
 class Arch(Encoder):
     """A self-supervised framework around a backbone: what it wants to see, what it minimises, what it would release."""
 
@@ -137,7 +156,7 @@ class Arch(Encoder):
         """The training views of one image, derived from the data set's base augmentation."""
 
     @abstractmethod
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:

@@ -17,7 +17,7 @@ from lpla.contracts.result import AuditResult, Column, columns
 from lpla.report import formats
 from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, label, number
 
-STYLES = {"leaks": "bold red", "invalid": "yellow"}
+STYLES = {"leaks": "bold red", "recipe leaks": "bold red", "invalid": "yellow", "recipe invalid": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def show(rows: Sequence[Row]) -> None:
     for verdict, labels in verdicts(measured).items():
         line = Text(f"{labels}: {verdict}", style=_style(verdict))
         console.print(line, highlight=False, soft_wrap=True)
+    for said in (row["strongest"] for row in measured if row.get("strongest")):
+        console.print(Text(said, style="bold"), highlight=False, soft_wrap=True)
     for row in rows:
         if row.get("error"):
             line = f"job {row.get('job', '')} failed ({' '.join(row.get('overrides', ()))}): {row['error']}"
@@ -97,12 +99,16 @@ def print_whole(table: Table) -> None:
 
 
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:
-    """Every verdict once, with the rows that it is passed on."""
+    """Every verdict once, with the rows that it is passed on; those of the recipe after those of the targets."""
+    return _verdicts(rows, "verdict") | _verdicts(rows, "recipe_verdict")
+
+
+def _verdicts(rows: Sequence[Row], column: str) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     names = chosen_columns(rows) if rows else []
     for row in rows:
-        if row.get("verdict"):
-            found.setdefault(row["verdict"], []).append(label(row, names))
+        if row.get(column):
+            found.setdefault(row[column], []).append(label(row, names))
     everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
 
@@ -137,16 +143,21 @@ class Results(Sequence[AuditResult]):
             return "no rows"
         strings = self._strings()
         lines = formats.aligned(strings.header, strings.rows, strings.choices)
-        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        said = self._said()
         return "\n".join([strings.title, lines, *said, *(f"note: {note}" for note in self._notes())])
 
     def _repr_html_(self) -> str:
         if not self._rows:
             return "<p>no rows</p>"
         strings = self._strings()
-        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        said = self._said()
         sentences = "".join(f"<p>{formats.html_text(one)}</p>" for one in [*said, *self._notes(), strings.caption])
         return formats.html(strings.header, strings.rows, strings.title) + sentences
+
+    def _said(self) -> list[str]:
+        """The verdicts, and what the strongest of several attacks says."""
+        found = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        return found + [row.strongest for row in self._rows if row.strongest]
 
     def _plain(self) -> list[Row]:
         return [asdict(row) for row in self._rows]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 
-from lpla.report.outputs import Judged, Left
+from lpla.report.outputs import Judged, Left, whose
 
 COUNT = 8
 """Of each kind and layer."""
@@ -48,6 +47,8 @@ def save(
     scores: Float[np.ndarray, "L n"],
 ) -> None:
     """Write the chosen images of every layer as `thumbnails/INDEX.png`; `pixels` gives the image of an index."""
+    from PIL import Image  # A tenth of a second, which only a job that was asked for images spends.
+
     (folder / "thumbnails").mkdir(exist_ok=True)
     for place in {int(one) for score in scores for part in chosen(score) for one in part}:
         image = np.moveaxis(pixels(int(index[place])), 0, -1)
@@ -57,12 +58,12 @@ def save(
 
 
 def found(left: Left) -> dict[str, list[Thumbnail]]:
-    """By heading: the most and the least exposed images of the strongest job that left thumbnails, layer by layer."""
-    with_images = (row["job"] for row in left.strongest() if (left.job(row["job"]) / "thumbnails").is_dir())
-    job = next(with_images, None)
+    """By heading: the most and the least exposed images of the strongest attack that left thumbnails, by layer."""
+    with_images = (whose(row)[:2] for row in left.strongest() if (left.job(row["job"]) / "thumbnails").is_dir())
+    strongest = next(with_images, None)
     shown: dict[str, list[Thumbnail]] = {}
-    for (name, layer), judged in left.judged.items():
-        if name == job:
+    for (name, attack, layer), judged in left.judged.items():
+        if (name, attack) == strongest:
             names = _names(left.job(name))
             for kind, places in zip(("most", "least"), chosen(judged.score), strict=True):
                 shown[f"{kind} exposed, {layer}"] = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from lpla.attacks.likelihood.density import DENSITIES, DensityName
 from lpla.attacks.likelihood.standardise import view_moments
@@ -57,7 +57,7 @@ class ClassConditional:
             self.density_ = DENSITIES[self.density]().fit([mean[side] for side in sides], self.tie_variance)
         return self
 
-    def _variance(self, squares: Float[np.ndarray, " 2"], dof: Int[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
+    def _variance(self, squares: Float[np.ndarray, " 2"], dof: Real[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
         return np.full(2, squares.sum() / dof.sum()) if self.tie_variance else squares / dof
 
     def score(self, u: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:

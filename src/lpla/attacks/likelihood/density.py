@@ -28,7 +28,7 @@ GRID = 20
 REACH = 5
 """Bandwidths after which a kernel is taken as zero."""
 
-Sides = Sequence[Float[np.ndarray, " n"]]
+Sides = Sequence[Float[np.ndarray, " _n"]]
 """The values of non-members, then those of members."""
 
 

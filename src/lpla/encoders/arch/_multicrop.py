@@ -40,9 +40,9 @@ class MultiCrop:
 
 def forward(
     network: Callable[[Float[Tensor, "M C H W"]], Float[Tensor, "M D"]],
-    views: Sequence[Float[Tensor, "B C H W"]],
+    views: Sequence[Float[Tensor, "_B C _H _W"]],
     batch_norm: BatchNorm,
-) -> list[Float[Tensor, "B D"]]:
+) -> list[Float[Tensor, "_B D"]]:
     """The network's output for each view, in their order.
 
     `joint`: one pass for all views of one size, so that batch norm takes its statistics over them together;

@@ -50,7 +50,7 @@ class BarlowTwins(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Invariance on the diagonal, `redundancy` times decorrelation off it; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         return self.criterion(ranks.all_gather(z0), ranks.all_gather(z1))

@@ -51,7 +51,7 @@ class BYOL(Arch):
         """Two views of the same distribution (Lightly's CIFAR-10 benchmark; the paper's are asymmetric)."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric negative cosine similarity; first moves the slow copies by a cosine-scheduled momentum."""
         momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
         update_momentum(self.backbone, self.slow_backbone, momentum)

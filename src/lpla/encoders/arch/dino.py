@@ -74,7 +74,7 @@ class DINO(Arch):
         """Two global views, which the teacher sees too, and the local ones."""
         return self.crops.views(base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Cross-entropy of the student on every view to the teacher on the other global ones; first moves the teacher.
 
         Moves the centre last. The last layer is still, the temperature rises, in their first shares of training.

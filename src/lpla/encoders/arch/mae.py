@@ -80,7 +80,7 @@ class MAE(Arch):
         """One view, of crops and flips alone unless `colour` keeps the base's jitter, grayscale and blur."""
         return (base if self.colour else replace(base, jitter=0.0, grayscale=0.0, blur=0.0),)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Mean squared error of the hidden patches' values."""
         from lightly.models import utils
         from timm.layers.pos_embed import resample_abs_pos_embed

@@ -61,7 +61,7 @@ class MoCo(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """NT-Xent against the queue, which the keys then enter; first moves the slow copies by a cosine schedule."""
         momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
         update_momentum(self.backbone, self.slow_backbone, momentum)

@@ -61,7 +61,7 @@ class MoCoV3(Arch):
         """Two views of the same distribution (the source's second view is sometimes solarised, ours never)."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric cross-entropy of each view's query over the keys of the other; first moves the slow copies."""
         m = cosine_momentum(self.momentum, self.final_momentum, progress)
         update_momentum(self.backbone, self.slow_backbone, m)

@@ -55,7 +55,7 @@ class NNCLR(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric NT-Xent of predictions and neighbours; view 1 then enters the queue; no schedule."""
         z = self.projector(self.backbone(torch.cat(list(views))))
         p0, p1 = self.predictor(z).chunk(2)

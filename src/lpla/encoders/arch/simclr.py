@@ -47,7 +47,7 @@ class SimCLR(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """NT-Xent (or DCL) of the two projected views; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         return self.criterion(z0, z1)

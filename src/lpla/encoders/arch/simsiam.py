@@ -48,7 +48,7 @@ class SimSiam(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric negative cosine similarity; no schedule."""
         z = self.projector(self.backbone(torch.cat(list(views))))
         p0, p1 = self.predictor(z).chunk(2)

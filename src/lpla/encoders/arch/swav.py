@@ -64,7 +64,7 @@ class SwAV(Arch):
         """Two global views and the local ones."""
         return self.crops.views(base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Swapped prediction; first brings the prototypes to unit length, still in the first share of training."""
         # Without a gradient the optimiser passes them by; Lightly's own freezing counts steps, which we are not told.
         self.prototypes.requires_grad_(progress >= self.frozen_prototypes)

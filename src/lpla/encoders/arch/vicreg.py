@@ -53,7 +53,7 @@ class VICReg(Arch):
         """Two views of the same distribution."""
         return (base, base)
 
-    def loss(self, views: Sequence[Float[Tensor, "B C H W"]], progress: float) -> Float[Tensor, ""]:
+    def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
         from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 

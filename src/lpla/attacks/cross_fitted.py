@@ -1,0 +1,91 @@
+"""An attack that learns from the labels of the very images it judges: each is scored by a fit to the other folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from sklearn.model_selection import StratifiedKFold
+
+from lpla.contracts.evidence import Attack, Labelled, Seen, Statistic
+from lpla.contracts.inputs import InputError, UndefinedError
+
+FOLDS = 5
+
+
+class CrossFitted(Attack):
+    """What an owner can do who knows who was inside, but has no shadow (ours).
+
+    No label of an image reaches its own score. Every fold holds the same share of members, as a fit that lacks a member
+    of the fold would otherwise call it the less a member. Scores of different folds are comparable as each is less the
+    threshold of its fit.
+
+    Args:
+        attack: An attack before `fit`, which learns from one encoder; copies of it are fitted.
+        seed: Of the folds.
+    """
+
+    threshold_ = 0.0
+    shadow_scores_ = None
+
+    def __init__(self, attack: Attack, seed: int) -> None:
+        self._attack, self._seed = attack, seed
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Those of the attack."""
+        return self._attack.statistics()
+
+    def looks_at_pixels(self) -> bool:
+        """As the attack says."""
+        return self._attack.looks_at_pixels()
+
+    def fit(self, shadows: Sequence[Labelled]) -> Self:
+        """Fit one attack for each fold of the images; `shadows` is the target alone, with its labels."""
+        (told,) = shadows
+        self.check(shadows)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed)
+        self._index, self._fold = told.index, np.empty(len(told.index), dtype=int)
+        self.attacks_: list[Attack] = []
+        for fold, (rest, held) in enumerate(folds.split(told.member, told.member)):
+            self._fold[held] = fold
+            self.attacks_.append(deepcopy(self._attack).fit([_part(told, np.isin(np.arange(len(told.index)), rest))]))
+        return self
+
+    def check(self, shadows: Sequence[Labelled]) -> None:
+        """Raise InputError where a fold would lack members or non-members."""
+        (told,) = shadows
+        fewest = min(int(told.member.sum()), int((~told.member).sum()))
+        if fewest < FOLDS:
+            raise InputError(
+                f"knowledge.kind=labels needs at least {FOLDS} judged members and as many non-members, got {fewest}"
+            )
+
+    def score(self, target: Seen) -> Float[np.ndarray, " N"]:
+        """One score per image, by the attack that learnt from the folds in which the image is not; 0 is its threshold.
+
+        Raises UndefinedError if these are not the images that it was fitted to.
+        """
+        if not np.array_equal(target.index, self._index):
+            raise UndefinedError("knowledge.kind=labels judges the images whose labels it was told, and no others")
+        found = np.stack([attack.score(target) - attack.threshold_ for attack in self.attacks_])
+        return found[self._fold, np.arange(len(self._fold))]
+
+    def fit_summary(self) -> dict[str, str | int | float]:
+        """Those of the first fold's attack, as all take the same."""
+        found: dict[str, str | int | float] = {"folds": FOLDS}
+        return found | {k: v for k, v in self.attacks_[0].fit_summary().items() if isinstance(v, str)}
+
+    def warnings(self) -> list[str]:
+        """Those of every fold's attack, each once."""
+        return list(dict.fromkeys(one for attack in self.attacks_ for one in attack.warnings()))
+
+
+def _part(told: Labelled, rows: Bool[np.ndarray, " N"]) -> Labelled:
+    """Some of the images, as `foreign`: nothing is learnt of one image that could be compared with itself later."""
+    values = {name: value[rows] for name, value in told.values.items()}
+    pixels = None if told.pixels is None else told.pixels[rows]
+    return replace(told, index=told.index[rows], values=values, member=told.member[rows], pixels=pixels, foreign=True)

@@ -1,0 +1,149 @@
+"""What a file of somebody else's is, and which setting would read it: `lpla inspect FILE`, with no more settings.
+
+Nothing of the file is executed. A file of weights is compared with the architectures that are known, or that are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lpla.contracts.inputs import InputError
+
+SHOWN = 5
+"""Architectures for each prefix, the best first."""
+LEAST = 0.2
+"""Part of an architecture's tensors from which on it is worth a line."""
+
+
+def show(arguments: Sequence[str]) -> None:
+    """Print what a file is; ends the process with one sentence if it cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m lpla inspect", description=__doc__)
+    parser.add_argument("file", help="a file or folder that holds an encoder")
+    named = "architectures as LIBRARY/NAME, in place of those that are known"
+    parser.add_argument("arch", nargs="*", help=named)
+    given = parser.parse_args(arguments)
+    try:
+        for line in describe(given.file, given.arch):
+            print(line)
+    except InputError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(1)
+
+
+def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
+    """The lines on a file: what it is, what it holds, which settings read it.
+
+    Args:
+        file: its path.
+        archs: architectures to compare a file of weights with; none: those that are known.
+
+    Raises:
+        InputError: it is not there, is damaged, or would have code executed.
+    """
+    from lpla.encoders.target._reading import KINDS, REMEDIES, digest, existing, kind_of, read_weights
+
+    path = existing(file, "a file or folder that holds an encoder")
+    kind = kind_of(path)
+    if kind == "folder":
+        yield from _folder(path)
+        return
+    yield f"{path}: {KINDS[kind]}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest([path])}"
+    if kind in ("torch", "legacy", "safetensors"):
+        yield from _weights(path, read_weights(path), archs)
+    elif kind in ("torchscript", "exported", "onnx"):
+        target = "onnx" if kind == "onnx" else "exported"
+        more = " target.run_code=true (loading runs the file's program)" if kind == "torchscript" else ""
+        yield f"read by: target={target} target.file={path} target.normalize=...{more}"
+    else:
+        yield f"no target reads it: {REMEDIES[kind]}"
+
+
+def _folder(path: Path) -> Iterator[str]:
+    import json
+
+    config = path / "config.json"
+    if not config.is_file():
+        yield f"{path}: a folder without config.json, which no target reads"
+        return
+    found = json.loads(config.read_text())
+    if "pretrained_cfg" in found:
+        yield f"{path}: a folder of timm, {found.get('architecture')}, with its input rule"
+        yield f"read by: target=timm target.file={path}"
+        return
+    rule = "with" if (path / "preprocessor_config.json").is_file() else "without"
+    yield f"{path}: a folder of transformers, {', '.join(found.get('architectures') or [])}, {rule} its input rule"
+    asked = "" if rule == "with" else " target.normalize=..."
+    yield f"read by: target=huggingface target.file={path}{asked}"
+
+
+def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
+    from lpla.encoders.target._networks import KNOWN, shapes_of
+    from lpla.encoders.target._state_dicts import matches
+
+    yield f"holds: {_contents(saved)}"
+    known = [(arch, {}) for arch in archs] or list(KNOWN)
+    found = [(arch, settings, one) for arch, settings in known for one in matches(saved, *shapes_of(arch, settings))]
+    places: dict[str, list[tuple[str, Mapping[str, Any], Any]]] = {}
+    for arch, settings, one in found:
+        if one.named >= LEAST * one.total:
+            places.setdefault(one.path, []).append((arch, settings, one))
+    for place, there in places.items():
+        best = sorted(there, key=lambda entry: _rank(entry[2]), reverse=True)[:SHOWN]
+        parts = ", ".join(f"{_named(arch, settings)} {_part(one)}" for arch, settings, one in best)
+        yield f"below {place or '(no prefix)'}: {parts}"
+    if not places:
+        yield "no known architecture has a fifth of its tensors here: name it, as in `lpla inspect FILE timm/NAME`"
+    else:
+        yield from _choice(path, saved, [entry for there in places.values() for entry in there])
+
+
+def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any], Any]]) -> Iterator[str]:
+    """Which match would be taken and why, what is ignored or missing, and the settings."""
+    from lpla.encoders.target._networks import shapes_of
+    from lpla.encoders.target._projectors import heads, own_head
+    from lpla.encoders.target._state_dicts import choose, ignored, state_dicts
+
+    arch, settings, _ = max(found, key=lambda entry: _rank(entry[2]))
+    same = [one for name, given, one in found if (name, given) == (arch, settings)]
+    try:
+        match, why = choose(same, None, arch, path.name)
+    except InputError as mistake:
+        yield f"nothing is taken: {mistake}"
+        return
+    tensors = dict(state_dicts(saved))[match.container]
+    yield f"would take: {why}; missing: nothing"
+    names = shapes_of(arch, settings)[match.numbered]
+    head = own_head(heads(tensors, {match.prefix + name for name in names}), match)
+    yield f"projector: {head.described() if head else 'none that is known to be it'}"
+    yield f"ignored: {', '.join(ignored(tensors, match, names)) or 'nothing'}"
+    more = "".join(f" target.arguments.{name}={value}" for name, value in settings.items())
+    yield f"read by: target=checkpoint target.file={path} target.arch={arch}{more} target.normalize=..."
+
+
+def _rank(match: Any) -> tuple[float, ...]:
+    """The best match is complete, has most of its architecture's tensors, by shape and else by name, and is large."""
+    return match.found / match.total, match.named / match.total, match.total
+
+
+def _part(match: Any) -> str:
+    """How many of an architecture's tensors are there, and how many of those in another shape."""
+    shapes = f" ({len(match.misshapen)} of another shape)" if match.misshapen else ""
+    return f"{match.named}/{match.total}{shapes}"
+
+
+def _contents(saved: Any) -> str:
+    """What stands at the top of a file, tensors counted."""
+    if not isinstance(saved, Mapping):
+        return type(saved).__name__
+    plain = {str(name): value for name, value in saved.items() if not hasattr(value, "shape")}
+    others = [f"{name} ({len(one)})" if isinstance(one, Mapping) else name for name, one in plain.items()]
+    tensors = len(saved) - len(plain)
+    return ", ".join([*([f"{tensors} tensors"] if tensors else []), *others])
+
+
+def _named(arch: str, settings: Mapping[str, Any]) -> str:
+    return f"{arch}({', '.join(f'{name}={value}' for name, value in settings.items())})" if settings else arch

@@ -1,0 +1,193 @@
+"""Weights from a file that somebody else wrote: what the file is, by its content, and its tensors, nothing executed.
+
+`torch.load(weights_only=True)` alone reads pickles. Classes that checkpoints carry beside their tensors (argparse's
+Namespace, paths, numpy's scalars, OmegaConf's and Lightning's containers) are allowed by name, and stand-ins that do
+nothing take their places; whatever else a pickle would call is refused and named.
+"""
+
+import hashlib
+import re
+import struct
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from lpla.contracts.inputs import InputError
+
+KINDS = {
+    "torch": "weights, by torch.save",
+    "legacy": "weights, by torch.save of before torch 1.6",
+    "safetensors": "weights, as safetensors",
+    "torchscript": "a TorchScript program (target=exported)",
+    "exported": "a program of torch.export (target=exported)",
+    "onnx": "an ONNX model (target=onnx)",
+    "folder": "a folder",
+    "lfs": "a Git-LFS pointer, not the file itself",
+    "empty": "an empty file",
+    "truncated": "a truncated file",
+    "html": "a web page",
+    "pickle": "a pickle that torch.save did not write",
+    "unknown": "a file of no known kind",
+}
+REMEDIES = {
+    "lfs": "fetch the file with `git lfs pull`",
+    "empty": "download or copy it again",
+    "truncated": "download or copy it again",
+    "html": "download the file itself, not the page about it",
+    "pickle": "save the model's state_dict() with torch.save or safetensors",
+    "torchscript": "choose target=exported",
+    "exported": "choose target=exported",
+    "onnx": "choose target=onnx",
+    "folder": "name a file within it, or choose target=huggingface or target=timm",
+    "unknown": "give weights that torch.save or safetensors wrote",
+}
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+DICTS = re.compile(r"collections\.defaultdict|.*\.AttributeDict")
+HARMLESS = re.compile(
+    r"argparse\.Namespace|pathlib\.\w*Path|typing\.Any|numpy\.\w+|numpy\.dtypes\.\w+"
+    r"|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)|omegaconf\.[\w.]+|types\.SimpleNamespace"
+    r"|builtins\.(dict|list|tuple|set|str|int|float|bool|bytes)"
+)
+REFUSED = re.compile(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)")
+
+
+class _Inert:
+    """Takes a harmless object's place, and does nothing with what it is given."""
+
+    def __new__(cls, *_: object, **__: object) -> "_Inert":
+        return object.__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+class _PlainDict:
+    """Takes the place of a dictionary's subclass, with a dictionary."""
+
+    def __new__(cls, *_: object) -> dict:
+        return {}
+
+
+def kind_of(path: Path) -> str:
+    """What a file is, one of KINDS, by its first bytes and its archive's table of contents, never by its name alone."""
+    if path.is_dir():
+        return "folder"
+    with path.open("rb") as file:
+        start = file.read(512)
+    size = path.stat().st_size
+    if not start:
+        return "empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "lfs"
+    if start.startswith(b"PK\x03\x04"):
+        return _kind_of_archive(path)
+    if size > 8 and (length := struct.unpack("<Q", start[:8])[0]) < 2**40 and start[8:9] == b"{":
+        return "safetensors" if size >= 8 + length else "truncated"
+    if start.startswith(LEGACY):
+        return "legacy"
+    if start.lstrip()[:1] == b"<":
+        return "html"
+    if path.suffix == ".onnx" or re.match(rb"\x08[\x03-\x20]\x12", start):
+        return "onnx"
+    return "pickle" if start[0] == 0x80 else "unknown"
+
+
+def _kind_of_archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except zipfile.BadZipFile:
+        return "truncated"
+    if "models/model.json" in names or "serialized_exported_program.json" in names:
+        return "exported"
+    if "data.pkl" in names:
+        return "torchscript" if any(name.startswith("code/") for name in names) else "torch"
+    return "unknown"
+
+
+def existing(file: str | None, what: str = "the encoder's file") -> Path:
+    """The path that target.file names; raises InputError if there is nothing."""
+    if not file:
+        raise InputError(f"target.file must be the path of {what}, got nothing")
+    path = Path(file).expanduser()
+    if not path.exists():
+        raise InputError(f"target.file must be the path of {what}, but there is nothing at {path}")
+    return path
+
+
+def read_weights(path: Path) -> Any:
+    """What a file of weights holds, tensors on the CPU and plain objects around them.
+
+    Args:
+        path: a file by torch.save or safetensors, whatever its name ends in.
+
+    Returns:
+        What was saved; harmless objects that are no tensors, numbers, texts or containers have stand-ins.
+
+    Raises:
+        InputError: the file is of another kind, is damaged, or would have code executed, which is named.
+    """
+    kind = kind_of(path)
+    if kind == "safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as damaged:
+            raise _unusable(path, "truncated") from damaged
+    if kind not in ("torch", "legacy"):
+        raise _unusable(path, kind)
+    allowed: dict[str, type] = {}
+    while True:
+        try:
+            with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in allowed.items()]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as refused:
+            names = _globals(path, kind, str(refused))
+            if bad := sorted(name for name in names if not HARMLESS.fullmatch(name) and not DICTS.fullmatch(name)):
+                raise _refusal(path, bad) from None
+            if not names or set(names) <= set(allowed):
+                raise InputError(f"target.file={path} cannot be read as weights: {_first_line(refused)}") from refused
+            allowed |= {name: _PlainDict if DICTS.fullmatch(name) else _Inert for name in names}
+        except (RuntimeError, EOFError, OSError) as damaged:
+            raise _unusable(path, "truncated") from damaged
+
+
+def _globals(path: Path, kind: str, said: str) -> list[str]:
+    """What the pickle asks for beyond tensors: all of it, or, in an old file, the first that torch refused."""
+    if kind == "torch":
+        return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    found = REFUSED.search(said)
+    name = next(filter(None, found.groups())) if found else ""
+    return [name if "." in name else f"builtins.{name}"] if name else []
+
+
+def _unusable(path: Path, kind: str) -> InputError:
+    return InputError(f"target.file={path} must hold an encoder's weights, but is {KINDS[kind]}: {REMEDIES[kind]}")
+
+
+def _refusal(path: Path, names: list[str]) -> InputError:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    remedy = "save the model's state_dict() alone, or give an exported file"
+    if any(name.startswith("lightly_train.") for name in names):
+        remedy = "give LightlyTrain's exported_models/exported_last.pt in place of this checkpoint"
+    return InputError(f"target.file={path} must hold weights alone, but would run {shown}, which was refused: {remedy}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of files by their content: of one file as `sha256sum` has it, of several of the list of theirs."""
+    found = []
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""Which images an attacker can name as members and be right, by a threshold that the target had no part in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import betaincinv, expit, logit
+
+from lpla.metrics.roc import Estimate, precision, sides
+
+PRECISION = 0.9
+"""Of the images that are named, the part that must be members."""
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """How many images of the target lie at or above a threshold that was learnt on the shadows."""
+
+    prior: float
+    """Part of the images in question that are members, for which the threshold was learnt."""
+    threshold: float
+    members: int
+    nonmembers: int
+    precision: Estimate | None
+    """Among the judged images, in the proportion in which they were judged; None where none is named."""
+
+
+def exposed(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float, prior: float) -> Exposed:
+    """Count the target's images that are named at a threshold (our section 10.2).
+
+    Args:
+        score: One score per judged image of the target, higher = member.
+        member: Whether the target was trained on it.
+        threshold: Of `exposure_threshold`, learnt on the shadows under this `prior`. One that is learnt on the target
+            itself finds exposed images in half of all audits without a leak.
+        prior: Part of the images in question that are members.
+    """
+    inside, outside = sides(score, member)
+    found, wrong = int((inside >= threshold).sum()), int((outside >= threshold).sum())
+    return Exposed(prior, threshold, found, wrong, precision(score, member, threshold))
+
+
+def exposure_threshold(
+    score: Float[np.ndarray, " M"], member: Bool[np.ndarray, " M"], prior: float = 0.5
+) -> float | None:
+    """Find the lowest threshold at which nine in ten of the named images are members (our section 10.2).
+
+    Args:
+        score: The shadows' left-out scores, higher = member.
+        member: Whether each of these images was inside its shadow.
+        prior: Part of the images in question that are members.
+
+    Returns:
+        The lowest score whose precision has a lower bound (Clopper and Pearson, 95 %) of at least .9 at the prior:
+        among the shadows' images odds of members are o, so among others, by Bayes' rule, o times the ratio of the prior
+        odds. None where no threshold has: then no count is honest.
+    """
+    inside, outside = sides(score, member)
+    places = np.unique(score)
+    right, wrong = (len(part) - np.searchsorted(np.sort(part), places) for part in (inside, outside))
+    low = betaincinv(np.maximum(right, 1), wrong + 1, ALPHA)
+    at_prior = expit(logit(low) + logit(prior) - logit(len(inside) / len(score)))
+    honest = (at_prior >= PRECISION) & (right > 0)
+    return float(places[np.argmax(honest)]) if honest.any() else None
