@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lpla.contracts.result import InputError
 from lpla.contracts.result import columns as known
+from lpla.metrics.rotation import Recipe, Rotation, recipe
 from lpla.metrics.targets import error_of, over_targets
 from lpla.report.rows import Row, cell, choices, interval, number, target_choices
 
@@ -129,6 +132,28 @@ def over_seeds(rows: Sequence[Row], name: str) -> tuple[float | None, float | No
         return own[0]
     together = over_targets([value for value, _, _ in own], [error_of(*one) for one in own])
     return together.mean, together.low, together.high
+
+
+def recipe_of(rows: Sequence[Row], folder: Path) -> Recipe | None:
+    """What the encoders of a sweep's rows say together, each the target in turn: one threshold for all seeds.
+
+    Args:
+        rows: of one cell, measured; their jobs left `scores.npz` below `folder`.
+        folder: of the sweep.
+
+    Returns:
+        None where no row was judged so (`targets=one`, or an attack that does not exist there).
+    """
+    found = [one for row in rows if (one := _rotation(folder / str(row["job"]) / "scores.npz", row["layer"]))]
+    return recipe(found) if found else None
+
+
+def _rotation(file: Path, layer: str) -> Rotation | None:
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
+        if "rotation_score" not in held:
+            return None
+        score = held["rotation_score"][held["layer"].tolist().index(layer)]
+        return None if np.isnan(score).all() else Rotation(score, held["rotation_member"], held["index"])
 
 
 def figures(rows: Sequence[Row], names: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from lpla.work.trained import Trained
 from lpla.work.unit import trained
 
 CONF = Path(__file__).parents[1] / "conf"
-SAME_ENCODERS = ("attack", "p", "queries")
+SAME_ENCODERS = ("attack", "experiment/contender", "jury", "p", "queries")
 """Axes along which a sweep trains nothing new."""
 
 

@@ -25,11 +25,11 @@ class AttackRun:
     def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
         """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
         attack, encoders = plug_in(plan.attack), plan.encoders
-        # As it was configured: to copy it costs less than to build it anew for every permutation.
-        self._attack = deepcopy(attack)
+        # To copy it costs less than to build it anew for every permutation.
+        self.configured = deepcopy(attack)
 
         def look(subject: QueriedEncoder) -> Seen:
-            return see(subject, store, attack, plan.joined(layer), plan.queries, epoch)
+            return see(subject, store, attack, plan.looked_at(layer), plan.queries, epoch)
 
         self.plan, self.layer = plan, layer
         self.subject = encoders.untrained if untrained else encoders.target
@@ -39,7 +39,7 @@ class AttackRun:
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
-        attack = deepcopy(self._attack)
+        attack = deepcopy(self.configured)
         if self.known:
             return attack.fit_nonmembers(self.known)
         if self.plan.knowledge.kind == "few_labels":
@@ -47,6 +47,21 @@ class AttackRun:
             return attack.fit([label(restrict(self.target, told), self.membership(self.subject, permutation)[told])])
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
+
+    def fit_apart(self, left_out: Bool[np.ndarray, " N"], foreign: bool) -> Attack:
+        """The attack, having learnt from other images of the shadows than those `left_out`.
+
+        Without shadows it learns from none of the judged images anyway. With `foreign` the shadows' images count as
+        those of another data set, so that an attack which can pools them.
+        """
+        if not self.shadows:
+            return self.fit()
+        taught = []
+        for seen, shadow in zip(self.shadows, self.plan.encoders.shadows, strict=True):
+            rows = np.ones(len(shadow.index), dtype=bool) if shadow.foreign else ~left_out
+            part = replace(restrict(seen, rows), foreign=foreign or shadow.foreign)
+            taught.append(label(part, shadow.inside[rows]))
+        return deepcopy(self._attack).fit(taught)
 
     def membership(self, subject: QueriedEncoder, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
         """Who was inside; with a `permutation`, every image carries another one's in all encoders."""

@@ -95,6 +95,8 @@ class AuditSettings(Settings):
     utility: _Utility
     knowledge: _Knowledge
     permutations: Annotated[int, Ge(1), Le(1_000_000)]
+    targets: Literal["all", "one"]
+    jury: Count | None
     prior: Part
     data: _Data
     report: _Report

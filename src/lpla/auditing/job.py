@@ -122,6 +122,7 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
         posterior=np.stack([one.posterior for one in found]),
         log_norm=np.stack([one.log_norm for one in found]),
         prior=work.prior,
+        **_rotated(found),
     )
     _write_images(work, folder, config.report.names)
     (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
@@ -131,6 +132,16 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
         told = {name: value for name, value in _plain(config).items() if name != "logger"}
         job = Job(folder, settings.group or folder.name)
         loggers.log_job(_plain(config.logger), folder, lambda: recorded(work, store, found, curve, told, job))
+
+
+def _rotated(found: list[Judgement]) -> dict[str, Any]:
+    """Of every layer the scores of every encoder as the target [L, K, n], nan where it was none; and its members."""
+    turned = [one.rotation for one in found]
+    first = next((one for one in turned if one), None)
+    if first is None:
+        return {}
+    scores = [one.score if one else np.full(first.score.shape, np.nan) for one in turned]
+    return {"rotation_score": np.stack(scores), "rotation_member": first.member}
 
 
 def _write_images(work: Plan, folder: Path, named: bool) -> None:

@@ -49,6 +49,9 @@ class Plan:
     """The views that the audit asks for; a budget of `queries` looks at the first of them."""
     queries: int
     permutations: int
+    targets: str
+    jury: int | None
+    """Of `targets` and `jury` the settings: who is the target in turn, and by how many others it is judged at most."""
     prior: float
     k: int
     encoders: AuditEncoders
@@ -71,7 +74,7 @@ class Plan:
             layers=_layers(self.choices["layer"], self.released, plug_in(config).joins_layers()),
         )
 
-    def joined(self, layer: str) -> tuple[str, ...]:
+    def looked_at(self, layer: str) -> tuple[str, ...]:
         """The released layers at which a row looks."""
         return self.released if layer == JOINT else (layer,)
 
@@ -133,6 +136,8 @@ def plan(told: Settings) -> Plan:
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
+        targets=settings["targets"],
+        jury=settings["jury"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
         encoders=line_up(settings, theirs, knowledge, images, membership, statistics, full_query, epochs),

@@ -125,6 +125,19 @@ class AuditResult:
                                   "measurable, at 5 % where none is.")  # fmt: skip
     choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
                                     "which pays for its choice.")  # fmt: skip
+    targets: int | None = column("count", "Encoders of the recipe that were the target in turn.", default=None)
+    recipe_auc: float | None = _found("figure", "Mean AUC of all encoders of the recipe, each the target in turn, with "
+                                      "errors by image and by target.", "recipe AUC", interval=True)  # fmt: skip
+    recipe_auc_low: float | None = _low()
+    recipe_auc_high: float | None = _high()
+    recipe_tpr_at_5pct: float | None = _found("figure", "Part of all these targets' members found at 5 % false "
+                                              "positives by one threshold.", interval=True)  # fmt: skip
+    recipe_tpr_at_5pct_low: float | None = _low()
+    recipe_tpr_at_5pct_high: float | None = _high()
+    recipe_tpr_at_1pct: float | None = _found("figure", "The same at 1 %.", interval=True)
+    recipe_tpr_at_1pct_low: float | None = _low()
+    recipe_tpr_at_1pct_high: float | None = _high()
+    recipe_leak_p: float | None = _found("figure", 'P-value of "no leak" of the pooled scores at 5 %.')
     balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
                                              interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
@@ -143,12 +156,19 @@ class AuditResult:
     utility_images: int = column("count", "Labelled images on which utility was measured.")
     null_untrained_auc: float | None = _found("null", "AUC on an untrained encoder, 0.5 expected.", "untr.")
     null_permuted_auc: float | None = _found("null", "AUC under permuted membership, 0.5 expected.", "perm.")
-    null_nonmembers_auc: float | None = _found("null", "AUC between two halves of the non-members, 0.5 expected.",
-                                               "halves")  # fmt: skip
-    blind_auc: float | None = _found("null", "AUC of the pixels' summary farthest from 0.5.", "blind")
-    blind_feature: str = column("text", "Which summary of the pixels that is.", default="")
+    null_nonmembers_auc: float | None = _found("null", "AUC between the non-members and fresh images outside every "
+                                               "training set, 0.5 expected.", "halves")  # fmt: skip
+    null_shadows_auc: float | None = _found("null", "AUC of the shadows' scores against membership in the target, 0.5 "
+                                            "expected; of that shadow, or of the mean, that is farthest.",
+                                            "shad.")  # fmt: skip
+    blind_auc: float | None = _found("null", "AUC of a classifier of the images as they are stored, cross-fitted.",
+                                     "blind")  # fmt: skip
+    blind_p: float | None = _found("null", "Its p-value, from refits with permuted membership.")
+    blind_feature: str = column("text", "The feature of the images that alone separates the groups most.", default="")
     null_parity_auc: float | None = _found("null", "AUC of the views' summary farthest from 0.5.", "views")
     null_parity_feature: str = column("text", "Which summary of the views that is.", default="")
+    null_sent_views: int | None = _found("null", "Views that did not reach an encoder as they were asked for, of all "
+                                         "encoders; 0 expected.")  # fmt: skip
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
     target_queries: int = column("cost", "Views asked of the target.", "target queries")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
@@ -162,6 +182,7 @@ class AuditResult:
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
     strongest: str = column("text", "With several attacks, what the row of the strongest says.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
+    recipe_verdict: str = column("text", "The same of the recipe, by all its encoders as targets.", default="")
     notes: tuple[str, ...] = column("text", "Why a number is absent, what was set aside, which null failed.",
                                     default=())  # fmt: skip
 
@@ -169,11 +190,13 @@ class AuditResult:
         """The verdict, then a line per choice and per number that was measured."""
         lines = self._lines()
         width = max(len(heading) for heading, _ in lines)
-        return "\n".join([self.verdict, *(f"{heading:{width}}  {value}" for heading, value in lines)]).strip()
+        said = [self.verdict, self.recipe_verdict] if self.recipe_verdict else [self.verdict]
+        return "\n".join([*said, *(f"{heading:{width}}  {value}" for heading, value in lines)]).strip()
 
     def _repr_html_(self) -> str:
         cells = (f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in self._lines())
-        return f"<p>{html.escape(self.verdict)}</p><table>{''.join(cells)}</table>"
+        said = "".join(f"<p>{html.escape(one)}</p>" for one in (self.verdict, self.recipe_verdict) if one)
+        return f"{said}<table>{''.join(cells)}</table>"
 
     def _lines(self) -> list[tuple[str, str]]:
         shown = columns(headed=True).items()

@@ -117,10 +117,15 @@ def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: 
     inside, outside = sides(score, member)
     if tpr_absent(fpr, len(outside)):
         return None
-    allowed = math.floor(fpr * (len(outside) + 1) + 1e-9) - 1
-    cut = _first_refused(outside, allowed)
+    allowed = allowed_at(fpr, len(outside))
+    cut = first_refused(outside, allowed)
     low, high = _tpr_interval(inside, outside, allowed)
     return Rate(float(np.mean(inside > cut)), low, high, fpr, float(np.mean(outside > cut)))
+
+
+def allowed_at(fpr: float, nonmembers: int) -> int:
+    """False positives above a cut that a further non-member passes with probability `fpr` at most; -1: no cut."""
+    return math.floor(fpr * (nonmembers + 1) + 1e-9) - 1
 
 
 def _tpr_interval(
@@ -137,7 +142,7 @@ def _tpr_interval(
     cut = np.sort(outside)[::-1][place]
     above = 1 - np.searchsorted(np.sort(inside), cut, "right") / m
     low, high = np.quantile(random.binomial(m, above) / m, [ALPHA / 2, 1 - ALPHA / 2])
-    found = int(np.sum(inside > _first_refused(outside, allowed)))
+    found = int(np.sum(inside > first_refused(outside, allowed)))
     exact_low, exact_high = _clopper_pearson(found, m)
     low = min(low, exact_low) if found == m else low
     high = max(high, exact_high) if found == 0 else high
@@ -175,7 +180,7 @@ def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"],
         raise ValueError(f"fpr must be between 0 and 1, got {fpr}")
     inside, outside = sides(score, member)
     allowed = _allowed(fpr, len(outside))
-    found = int(np.sum(inside > _first_refused(outside, allowed)))
+    found = int(np.sum(inside > first_refused(outside, allowed)))
     # Rounding may end an ulp above 1.
     return min(float(hypergeom.sf(found - 1, len(score), len(inside), found + allowed)), 1.0)
 
@@ -185,7 +190,8 @@ def _allowed(fpr: float, nonmembers: int) -> int:
     return math.floor(fpr * nonmembers + 1e-9)
 
 
-def _first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
+def first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
+    """The cut above which so many non-members lie, ties apart."""
     return float(np.sort(outside)[::-1][allowed])
 
 

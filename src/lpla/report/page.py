@@ -114,21 +114,13 @@ def _said(left: Left) -> dict[str, Any]:
     rows = left.measured
     if not rows:
         absent = {"title": "", "html": "", "caption": ""}
-        return {
-            "headline": NOTHING,
-            "tally": "",
-            "seeds": {},
-            "verdicts": {},
-            "table": absent,
-            "cost": "",
-            "costs": [],
-            "notes": [],
-            "revisions": [],
-        }
+        said = {"headline": NOTHING, "recipe": "", "tally": "", "seeds": {}, "verdicts": {}, "table": absent}
+        return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
-    together = seeds.aggregate(rows)
+    together, strongest = seeds.aggregate(rows), left.strongest()
     return {
         "headline": _headline(left, chosen),
+        "recipe": strongest[0].get("recipe_verdict") if strongest else "",
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together

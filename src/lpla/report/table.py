@@ -17,7 +17,7 @@ from lpla.contracts.result import AuditResult, Column, columns
 from lpla.report import formats
 from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, label, number
 
-STYLES = {"leaks": "bold red", "invalid": "yellow"}
+STYLES = {"leaks": "bold red", "recipe leaks": "bold red", "invalid": "yellow", "recipe invalid": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,16 @@ def print_whole(table: Table) -> None:
 
 
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:
-    """Every verdict once, with the rows that it is passed on."""
+    """Every verdict once, with the rows that it is passed on; those of the recipe after those of the targets."""
+    return _verdicts(rows, "verdict") | _verdicts(rows, "recipe_verdict")
+
+
+def _verdicts(rows: Sequence[Row], column: str) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     names = chosen_columns(rows) if rows else []
     for row in rows:
-        if row.get("verdict"):
-            found.setdefault(row["verdict"], []).append(label(row, names))
+        if row.get(column):
+            found.setdefault(row[column], []).append(label(row, names))
     everything = len(rows) > 1 and len(found) == 1 and len(*found.values()) == len(rows)
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
 

@@ -1,0 +1,198 @@
+"""What the encoders of one recipe leak, each the target in turn, judged by the others (ours).
+
+One audit trains K encoders alike. Each of them is the target once, so that figures stand on K targets where the audited
+one alone gives one: the mean of their AUCs, and true-positive rates with one threshold for all. Scores of one image
+depend on each other, and so do those of one target; the errors allow for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit, logit
+
+from lpla.metrics.roc import (
+    ALPHA,
+    NORMAL_QUANTILE,
+    Estimate,
+    allowed_at,
+    first_refused,
+    leak_p_value,
+    placements,
+    sides,
+)
+
+FPR = 0.05
+"""At which the verdict is passed."""
+LEVEL = 0.025
+"""Of the pooled test. It has no margin where weights are learnt, so the interval must agree with it."""
+FEWEST_ACCUSED = 5
+"""False positives to be expected of all targets' non-members below which a rate is not worth a number."""
+STEP = 0.02
+"""In false-positive rate, at most, over which the slope of the ROC is taken."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Scores of every encoder of one audit as the target, higher = member: row t of target t, column i of an image.
+
+    `index` is an image's identity in its data set, by which audits of several seeds know their common images.
+    """
+
+    score: Float[np.ndarray, "K N"]
+    member: Bool[np.ndarray, "K N"]
+    index: Int[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all targets say together; a rate is None where `FEWEST_ACCUSED` are not to be expected."""
+
+    targets: int
+    auc: Estimate
+    tpr_at_5pct: Estimate | None
+    tpr_at_1pct: Estimate | None
+    p: float | None
+    """Of the pooled test of "no leak" at 5 % false positives; None where no test was possible."""
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Scores of all targets in one row, each with its target and its image."""
+
+    score: Float[np.ndarray, " M"]
+    member: Bool[np.ndarray, " M"]
+    target: Int[np.ndarray, " M"]
+    image: Int[np.ndarray, " M"]
+
+
+def pooled(rotations: Sequence[Rotation]) -> Pooled:
+    """All targets of audits of one data set: targets are numbered through, an image is the same in all audits."""
+    image = np.concatenate([np.broadcast_to(one.index, one.score.shape).ravel() for one in rotations])
+    targets = [len(one.score) for one in rotations]
+    images = np.repeat([len(one.index) for one in rotations], targets)
+    return Pooled(
+        np.concatenate([one.score.ravel() for one in rotations]),
+        np.concatenate([one.member.ravel() for one in rotations]),
+        np.repeat(np.arange(sum(targets)), images),
+        np.unique(image, return_inverse=True)[1],
+    )
+
+
+def recipe(rotations: Sequence[Rotation]) -> Recipe:
+    """The figures and the verdict of the recipe by which the encoders of one or several audits were trained.
+
+    Args:
+        rotations: of one data set; those of several seeds are pooled, and judged with one threshold.
+
+    Returns:
+        Figures with conservative 95 % intervals (`two_way_errors`).
+
+    Raises:
+        InputError: if one of the targets has no member or no non-member among its images.
+    """
+    pool = pooled(rotations)
+    targets, fewest = int(pool.target[-1]) + 1, _fewest(pool)
+    area = _estimate(*auc_influence(pool), pool, fewest)
+    rates = {fpr: _rate(pool, fpr, fewest) for fpr in (0.05, 0.01)}
+    p, said = _decide(pool, area, fewest)
+    return Recipe(targets, area, rates[0.05], rates[0.01], p, said)
+
+
+def auc_influence(pool: Pooled) -> tuple[float, Float[np.ndarray, " M"]]:
+    """The mean AUC over targets, and the influence of every score on it: its derivative by the score's weight.
+
+    To that of the images (DeLong's components) every score of a target adds its share of the target's own deviation,
+    so that a target's sum is (AUC_t - mean) / K.
+    """
+    targets = int(pool.target[-1]) + 1
+    influence, areas = np.zeros(len(pool.score)), np.zeros(targets)
+    for target in range(targets):
+        own = np.flatnonzero(pool.target == target)
+        member = pool.member[own]
+        by_member, by_nonmember = placements(pool.score[own], member)
+        areas[target] = by_member.mean()
+        influence[own[member]] = (by_member - areas[target]) / len(by_member) / targets
+        influence[own[~member]] = (by_nonmember - areas[target]) / len(by_nonmember) / targets
+    mean = float(areas.mean())
+    images = np.bincount(pool.target)
+    return mean, influence + ((areas - mean) / targets / images)[pool.target]
+
+
+def tpr_influence(pool: Pooled, fpr: float) -> tuple[float, Float[np.ndarray, " M"]]:
+    """The pooled true-positive rate at `fpr` by one threshold, and the influence of every score on it.
+
+    A member counts by being above the threshold; a non-member moves the threshold, which costs the slope of the ROC.
+    """
+    inside, outside = sides(pool.score, pool.member)
+
+    def found(at: float) -> tuple[float, float]:
+        cut = first_refused(outside, max(allowed_at(at, len(outside)), 0))
+        return float(np.mean(inside > cut)), cut
+
+    value, cut = found(fpr)
+    step = min(STEP, fpr / 2)
+    slope = max(found(fpr + step)[0] - found(fpr - step)[0], 0.0) / (2 * step)
+    above = (pool.score > cut).astype(float)
+    of_members = (above - value) / len(inside)
+    of_others = -slope * (above - np.mean(outside > cut)) / len(outside)
+    return value, np.where(pool.member, of_members, of_others)
+
+
+def two_way_errors(pool: Pooled, influence: Float[np.ndarray, " M"]) -> tuple[float, float]:
+    """Standard errors of a figure clustered by image and by target: the two-way one, and the conservative one.
+
+    V_image and V_target are sums of squared cluster sums, V_target with the correction K / (K - 1); V_cell is the sum
+    of squares, which both hold (Cameron, Gelbach & Miller 2011). Two-way: sqrt(V_image + V_target - V_cell), not below
+    either. Conservative: without the subtraction, because target t is judged by weights that were learnt on target t',
+    and t' by those learnt on t, so that the noise of the two counts twice, which no cluster sees.
+    """
+    targets = int(pool.target[-1]) + 1
+    image = float((np.bincount(pool.image, influence) ** 2).sum())
+    target = float((np.bincount(pool.target, influence) ** 2).sum()) * targets / max(targets - 1, 1)
+    cell = float((influence**2).sum())
+    return math.sqrt(max(image + target - cell, image, target)), math.sqrt(image + target)
+
+
+def _rate(pool: Pooled, fpr: float, fewest: int) -> Estimate | None:
+    if fpr * int((~pool.member).sum()) < FEWEST_ACCUSED - 1e-9:
+        return None
+    return _estimate(*tpr_influence(pool, fpr), pool, fewest)
+
+
+def _estimate(value: float, influence: Float[np.ndarray, " M"], pool: Pooled, fewest: int) -> Estimate:
+    """The conservative interval on the logit's scale; at 0 and 1 Clopper and Pearson's bound for the fewest images."""
+    if value in (0.0, 1.0):
+        bound = (ALPHA / 2) ** (1 / fewest)
+        return Estimate(1.0, bound, 1.0) if value else Estimate(0.0, 0.0, 1 - bound)
+    half = NORMAL_QUANTILE * two_way_errors(pool, influence)[1] / (value * (1 - value))
+    return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+
+
+def _fewest(pool: Pooled) -> int:
+    """Images on the smaller side of the target that has fewest."""
+    return int(min(np.bincount(pool.target, side).min() for side in (pool.member, ~pool.member)))
+
+
+def _decide(pool: Pooled, area: Estimate, fewest: int) -> tuple[float | None, str]:
+    """The pooled p-value and the verdict: a recipe leaks if the exact test and the two-way interval say so."""
+    others, needed = int((~pool.member).sum()), math.ceil(FEWEST_ACCUSED / FPR)
+    if others < needed:
+        few = f"at {FPR:.0%} FPR all targets need at least {needed} non-members together, got {others}"
+        return None, f"recipe undecided: {few}"
+    if pool.score.min() == pool.score.max():
+        return None, "recipe undecided: no test is possible, as all scores are equal"
+    p = leak_p_value(pool.score, pool.member, FPR)
+    value, influence = tpr_influence(pool, FPR)
+    rate = _estimate(value, influence, pool, fewest)
+    leaks = p < LEVEL and value - NORMAL_QUANTILE * two_way_errors(pool, influence)[0] > FPR
+    decision = "recipe leaks" if leaks else "no leak of the recipe found at this sample size"
+    return p, (
+        f"{decision}: AUC {area.value:.3f} [{area.low:.3f} {area.high:.3f}], TPR {rate.value:.1%} [{rate.low:.1%} "
+        f"{rate.high:.1%}] at {FPR:.1%} FPR by one threshold (pooled test p = {p:.2g})"
+    )
