@@ -61,7 +61,7 @@ class AttackRun:
             rows = np.ones(len(shadow.index), dtype=bool) if shadow.foreign else ~left_out
             part = replace(restrict(seen, rows), foreign=foreign or shadow.foreign)
             taught.append(label(part, shadow.inside[rows]))
-        return deepcopy(self._attack).fit(taught)
+        return deepcopy(self.configured).fit(taught)
 
     def membership(self, subject: QueriedEncoder, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
         """Who was inside; with a `permutation`, every image carries another one's in all encoders."""
