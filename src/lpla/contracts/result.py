@@ -123,8 +123,6 @@ class AuditResult:
     p_rank: float | None = _found("figure", 'One-sided p-value of "no leak" from all ranks.')
     p_tail: float | None = _found("figure", 'Exact p-value of "no leak" at the lowest of these rates that is '
                                   "measurable, at 5 % where none is.")  # fmt: skip
-    choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
-                                    "which pays for its choice.")  # fmt: skip
     targets: int | None = column("count", "Encoders of the recipe that were the target in turn.", default=None)
     recipe_auc: float | None = _found("figure", "Mean AUC of all encoders of the recipe, each the target in turn, with "
                                       "errors by image and by target.", "recipe AUC", interval=True)  # fmt: skip
@@ -138,6 +136,8 @@ class AuditResult:
     recipe_tpr_at_1pct_low: float | None = _low()
     recipe_tpr_at_1pct_high: float | None = _high()
     recipe_leak_p: float | None = _found("figure", 'P-value of "no leak" of the pooled scores at 5 %.')
+    choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
+                                    "which pays for its choice.")  # fmt: skip
     balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
                                              interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()

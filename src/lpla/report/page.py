@@ -117,10 +117,10 @@ def _said(left: Left) -> dict[str, Any]:
         said = {"headline": NOTHING, "recipe": "", "tally": "", "seeds": {}, "verdicts": {}, "table": absent}
         return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
-    together, strongest = seeds.aggregate(rows), left.strongest()
+    together = seeds.aggregate(rows)
     return {
         "headline": _headline(left, chosen),
-        "recipe": strongest[0].get("recipe_verdict") if strongest else "",
+        "recipe": next((one.get("recipe_verdict") for one in left.strongest()), ""),
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together
