@@ -18,6 +18,7 @@ from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
 from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
+from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.training.config import TrainConfig
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
@@ -73,7 +74,9 @@ def line_up(
     known = _known(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
     fresh = _fresh(settings, membership, known)
-    of_fresh = asked(settings, fresh, images) if len(fresh) else ()
+    # Axes are those of the audited images, so that what is seen on axes says nothing of fresh ones.
+    off_axes = [one for one in statistics if not isinstance(one, OnAxes)]
+    of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     unit = _unit(
         settings, _train_views(settings), 0, membership, (*pool, *of_known, *((outside,) if outside else ())), epochs

@@ -122,7 +122,7 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     per_image = queries_of(plug_in(plan.attack), plan.full_query, plan.queries, plan.images.pixels.shape[-1])
     known = plan.encoders.known
     asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
-    zero, nonfinite = count_unusable(plan.encoders.target, store, plan.joined(layer))
+    zero, nonfinite = count_unusable(plan.encoders.target, store, plan.looked_at(layer))
     return {
         "members": int(plan.member.sum()),
         "nonmembers": int((~plan.member).sum()),

@@ -76,7 +76,7 @@ class Plan:
             layers=_layers(self.choices["layer"], self.released, plug_in(config).joins_layers()),
         )
 
-    def joined(self, layer: str) -> tuple[str, ...]:
+    def looked_at(self, layer: str) -> tuple[str, ...]:
         """The released layers at which a row looks."""
         return self.released if layer == JOINT else (layer,)
 
