@@ -23,7 +23,6 @@ from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import Unit
-from lpla.work.trained import Trained
 from lpla.work.trainer import resolve
 
 SOME_SHADOWS = 64
@@ -80,12 +79,6 @@ class Plan:
     def looked_at(self, layer: str) -> tuple[str, ...]:
         """The released layers at which a row looks."""
         return self.released if layer == JOINT else (layer,)
-
-    @property
-    def left_over(self) -> tuple[str, ...]:
-        """Sentences on members that fill no whole batch and are left out of an epoch."""
-        sources = (unit.source for unit in self.units)
-        return tuple(dict.fromkeys(said for one in sources if isinstance(one, Trained) and (said := one.left_over())))
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
@@ -216,8 +209,12 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     every, epochs = settings["observe"]["every"], settings["epochs"]
     if every is None:
         return ()
+    if epochs < 2:
+        raise InputError(
+            f"observe.every must be null for fewer than 2 epochs, after which alone all is observed, got {every}"
+        )
     if not 1 <= every < epochs:
-        raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
+        raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")
     return tuple(range(every, epochs, every))
 
 
