@@ -60,6 +60,9 @@ class _Data(Settings):
     root: str
     download: bool
     cache: str
+    members: str | None = None
+    nonmembers: str | None = None
+    unseen: str | None = None
 
 
 class _Report(Settings):
@@ -84,7 +87,7 @@ class AuditSettings(Settings):
     ps: list[Order]
     queries: Count
     shadows: Annotated[int, Ge(0), Le(10_000)]
-    members: Count
+    members: Count | None
     epochs: Whole
     seed: Seed
     layer: str
@@ -124,6 +127,7 @@ def typed(config: DictConfig) -> Config:
     for group in ("arch", "backbone", "executor"):
         _check_plug_in(settings[group])
     _check_labels(settings)
+    _check_lists(settings)
     return settings
 
 
@@ -178,3 +182,9 @@ def _check_labels(settings: Config) -> None:
         if own != settings[name]:
             problem = f"follows {name}, by which rows are labelled: set {name}={written(own)} instead"
             raise SettingError(("attack", name), problem)
+
+
+def _check_lists(settings: Config) -> None:
+    for name in ("members", "nonmembers", "unseen"):
+        if settings["data"].get(name) is not None and name not in settings["dataset"]:
+            raise SettingError(("data", name), "is read by dataset=given alone, got another data set")

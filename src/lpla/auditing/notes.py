@@ -5,9 +5,11 @@ from __future__ import annotations
 from lpla.auditing.plan import Plan
 from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
-from lpla.contracts.inputs import Images
 from lpla.contracts.result import AuditResult
 from lpla.metrics import roc as evaluate
+
+UNLIKE = 0.1
+"""Part of the target's number of members, above which shadows that have more or fewer are said to be unlike it."""
 
 
 def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
@@ -15,13 +17,14 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_images(row, plan.images) + _on_encoder(row, where, plan.k)
+    found += _on_images(row, plan) + _on_sizes(plan) + _on_encoder(row, where, plan.k)
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
 
 
-def _on_images(row: AuditResult, images: Images) -> list[str]:
+def _on_images(row: AuditResult, plan: Plan) -> list[str]:
+    images, mixed = plan.images, plan.membership.mixed_groups
     left_out = [images.summary] if images.left_out else []
     if row.duplicate_groups is None:
         return [
@@ -30,8 +33,22 @@ def _on_images(row: AuditResult, images: Images) -> list[str]:
         ]
     if row.duplicate_groups:
         groups = f"{row.duplicate_groups} groups of near-duplicates in {row.dataset}"
-        return [*left_out, f"{groups}: one image of each was kept, {row.duplicates_aside} were set aside"]
+        kept = "one image of each was kept"
+        kept += f" but for {mixed} with members and non-members, of which none was" if mixed else ""
+        return [*left_out, f"{groups}: {kept}, {row.duplicates_aside} were set aside"]
     return left_out
+
+
+def _on_sizes(plan: Plan) -> list[str]:
+    if not plan.knowledge.has_shadows:
+        return []
+    target, *shadows = plan.membership.inside.sum(axis=1).tolist()
+    if max(abs(size - target) for size in shadows) <= UNLIKE * target:
+        return []
+    sizes = f"{min(shadows)} to {max(shadows)} images each, the target on {target}"
+    fewer = min(target, int(plan.membership.candidates.sum()) - target)
+    equal = f"members={fewer} takes as many members as non-members, so that all are of one size"
+    return [f"shadows are trained on {sizes}: {equal}"]
 
 
 def _on_encoder(row: AuditResult, where: str, k: int) -> list[str]:

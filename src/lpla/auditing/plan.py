@@ -137,8 +137,9 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
 def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
     members, size = settings["members"], settings["train"]["batch_size"]
     membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
-    if size > members:
-        raise InputError(f"train.batch_size must be at most members, which is {members}, got {size}")
+    if size > (fewest := int(membership.inside.sum(axis=1).min())):
+        whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
+        raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}")
     if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
         most = membership.candidates.sum() // 2
         raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -48,6 +49,10 @@ class Views:
     """Side of the square output in pixels; None keeps the image's own size."""
 
 
+ListName = Literal["members", "nonmembers", "unseen"]
+"""What a user says of an image: it was trained on, it was not but is judged, or it was not and nobody judges it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """A data set in a fixed order (an index IS an identity); labels serve utility alone. Equal to itself alone."""
@@ -58,9 +63,15 @@ class Images:
     labels: Int[Tensor, " N"]
     """Classes from 0, or -1 for an image without a label."""
     names: Sequence[str] | None = None
-    """Each image's file, as a path below the folder of the data set; None where images are no files."""
+    """Each image's file, as a path below `root`, or absolute if it lies elsewhere; None where images are no files."""
     left_out: tuple[str, ...] = ()
     """What of the source is not among the images, by kind, with counts."""
+    root: Path | None = None
+    """The folder of the data set, from which `names` go."""
+    lists: Sequence[ListName] | None = None
+    """In which of the user's lists each image stands; None where members are drawn."""
+    file_hashes: Sequence[str] | None = None
+    """SHA-256 of each image's file, in hexadecimal digits; None where nothing is identified by it."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -68,9 +79,10 @@ class Images:
             raise ValueError(f"pixels of {self.name} must be uint8 [N, C, H, W], got {self.pixels.dtype} {shape}")
         if self.labels.shape != self.pixels.shape[:1]:
             raise ValueError(f"{self.name} needs {len(self.pixels)} labels, one per image, got {len(self.labels)}")
-
-        if self.names is not None and len(self.names) != len(self.pixels):
-            raise ValueError(f"{self.name} needs {len(self.pixels)} names, one per image, got {len(self.names)}")
+        for kind in ("names", "lists", "file_hashes"):
+            found = getattr(self, kind)
+            if found is not None and len(found) != len(self.pixels):
+                raise ValueError(f"{self.name} needs {len(self.pixels)} {kind}, one per image, got {len(found)}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -82,6 +94,9 @@ class Images:
         found = f"{self.name}: {len(self)} images of {int((classes >= 0).sum())} classes"
         unlabelled = int((self.labels < 0).sum())
         found += f", {unlabelled} of them without a class" if unlabelled else ""
+        if self.lists is not None:
+            counts = (f"{self.lists.count(one)} {one}" for one in get_args(ListName))
+            found += f" ({', '.join(counts)})"
         return found + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     @cached_property
@@ -107,8 +122,9 @@ class Membership:
     """Who was trained on what: `inside[k, i]` says whether pool image i was in encoder k's training set.
 
     `index` maps a pool position to an index of the data set; `candidates` marks the images on which the target is
-    judged, its members and non-members in equal numbers. `aside` are the data-set indices that stay out of everything
-    because each is a near-duplicate of another image: of every group of near-duplicates, one image is left. `unseen`
+    judged, its members and non-members in equal numbers unless the user's lists are of unequal lengths. `aside` are the
+    data-set indices that stay out of everything because each is a near-duplicate of another image: of every group of
+    near-duplicates, one image is left, or none where the user's lists have members and non-members in it. `unseen`
     are the data-set indices, ascending, that are known to be outside every training set and no near-duplicate of an
     image within one: what is measured on fresh images draws from them, never from "the rest".
     """
@@ -120,6 +136,8 @@ class Membership:
     duplicate_groups: int | None
     """How many groups of near-duplicates the data set has; None if they were not looked for."""
     unseen: Int[np.ndarray, " U"]
+    mixed_groups: int = 0
+    """Groups of near-duplicates that the user's lists have on both sides: all their candidates are set aside."""
 
     def members(self, encoder: int) -> Int[np.ndarray, " n"]:
         """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
@@ -130,8 +148,9 @@ class Split(ABC):
     """A layout of members and non-members over the target and its shadows."""
 
     @abstractmethod
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
         """Rows for one target and `shadows` shadows; more shadows never change the earlier rows.
 
-        Raises InputError if the images do not suffice or the layout cannot have that many shadows.
+        Raises InputError if the images do not suffice, the layout cannot have that many shadows, or `members` is None
+        (all that the user's lists name) where there are no lists.
         """

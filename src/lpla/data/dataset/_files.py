@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import track
 
 from lpla.contracts.inputs import InputError
+from lpla.data.dataset._cache import Decoded, mapped
+from lpla.data.dataset._listing import Stamp, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,49 @@ def bits_of(root: Path, names: Sequence[str]) -> int | None:
             except UNREADABLE as problem:
                 log.debug("%s: %s", root / name, problem)  # `filler` names it.
     return None if most is None else next(bits for bits in BITS if most < 2**bits)
+
+
+def decoded_files(
+    dataset: str,
+    root: Path,
+    files: Sequence[Stamp],
+    unusable: Mapping[str, str],
+    cache: str,
+    size: int,
+    on_bad_image: str,
+    bits: int | None,
+) -> Decoded:
+    """The pixels of files, decoded once for each state of the files and each way to decode them.
+
+    Args:
+        dataset: its name, for messages; the kind of the artifact.
+        root: the folder of the files.
+        files: the files' stamps, in the order of the images.
+        unusable: further paths that are known to be unreadable, and why.
+        cache: the folder of the store of decoded pixels.
+        size: of the squares, in pixels.
+        on_bad_image: "error", or "skip" to leave unreadable images out.
+        bits: of the values in files of 16 bits per pixel; None: as many as the largest value of all files needs.
+
+    Raises:
+        InputError: `cache` cannot be written, or images cannot be decoded; with "skip" only if none can.
+    """
+    source = {
+        "rule": RULE,
+        "size": size,
+        "on_bad_image": on_bad_image,
+        "bits": bits,
+        "root": str(root.resolve()),
+        "files": fingerprint(files),
+        "unusable": dict(unusable),
+    }
+    fill = filler(dataset, root, [name for name, _, _ in files], size, on_bad_image, unusable, bits)
+    return mapped(cache, dataset, source, (3, size, size), fill)
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """Names in a sentence, the first of them where there are many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def filler(
@@ -139,7 +184,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _sentence(dataset: str, root: Path, bad: dict[str, str], total: int, on_bad: str) -> str:
-    listed = ", ".join(f"{name} ({problem})" for name, problem in list(bad.items())[:NAMED])
-    more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    named = listed([f"{name} ({problem})" for name, problem in bad.items()])
     remedy = "get them again" if on_bad == "refuse" else "repair or remove them, or set dataset.on_bad_image=skip"
-    return f"dataset={dataset}: {len(bad)} of {total} images in {root} cannot be used: {listed}{more}; {remedy}"
+    return f"dataset={dataset}: {len(bad)} of {total} images in {root} cannot be used: {named}; {remedy}"

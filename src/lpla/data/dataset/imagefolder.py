@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from lpla.contracts.inputs import Dataset, Images, InputError
-from lpla.data.dataset._cache import Decoded, mapped
-from lpla.data.dataset._files import NAMED, RULE, filler
-from lpla.data.dataset._listing import SUFFIXES, Listing, fingerprint, image_files
+from lpla.data.dataset._cache import Decoded
+from lpla.data.dataset._files import decoded_files, listed
+from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 
 log = logging.getLogger(__name__)
 
@@ -56,21 +56,13 @@ class ImageFolder(Dataset):
             problem = f"data.root={root} has none" + (f" beside {others}" if others else "")
             raise InputError(f"dataset=imagefolder needs a folder of images ({kinds}), but {problem}")
         labels = self._labels(root, names)
-        source = {
-            "rule": RULE,
-            "size": self.size,
-            "on_bad_image": self.on_bad_image,
-            "bits": self.bits,
-            "root": str(root.resolve()),
-            "files": fingerprint(found.files),
-            "unusable": found.unusable,
-        }
-        fill = filler("imagefolder", root, names, self.size, self.on_bad_image, found.unusable, self.bits)
-        decoded = mapped(self.cache, "imagefolder", source, (3, self.size, self.size), fill)
+        decoded = decoded_files(
+            "imagefolder", root, found.files, found.unusable, self.cache, self.size, self.on_bad_image, self.bits
+        )
         # Said by every job, also by those that find the images decoded.
         left_out = _left_out(found, _skipped(names, decoded))
         kept = tuple(names[position] for position in decoded.kept)
-        return decoded.images("imagefolder", labels, names=kept, left_out=left_out)
+        return decoded.images("imagefolder", labels, names=kept, left_out=left_out, root=root)
 
     def _labels(self, root: Path, names: Sequence[str]) -> Int[np.ndarray, " N"]:
         """Classes from 0 in the order of their names; raises InputError where folders are parts of a data set."""
@@ -105,6 +97,5 @@ def _skipped(names: Sequence[str], decoded: Decoded) -> list[str]:
 def _left_out(found: Listing, skipped: Sequence[str]) -> tuple[str, ...]:
     """What of a folder is not among its images, each kind with its count; unreadable images and folders by name."""
     bad = [*found.unusable, *skipped]
-    more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    unreadable = [f"unreadable: {len(bad)} ({', '.join(bad[:NAMED])}{more})"] if bad else []
+    unreadable = [f"unreadable: {len(bad)} ({listed(bad)})"] if bad else []
     return (*unreadable, *(f"{kind}: {count}" for kind, count in sorted(found.others.items())))

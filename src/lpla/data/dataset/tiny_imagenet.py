@@ -47,7 +47,7 @@ class TinyImageNet(Dataset):
         source = {"rule": RULE, "root": str(root.resolve()), "files": fingerprint(stamps(root, names))}
         fill = filler("tiny_imagenet", root, names, SIDE, "refuse")
         decoded = mapped(self.cache, "tiny_imagenet", source, (3, SIDE, SIDE), fill)
-        return decoded.images("tiny_imagenet", np.array(labels), names=tuple(names))
+        return decoded.images("tiny_imagenet", np.array(labels), names=tuple(names), root=root)
 
 
 def _classes(root: Path) -> dict[str, int]:

@@ -25,7 +25,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from lpla.contracts.inputs import Images
+from lpla.contracts.inputs import Images, InputError
 from lpla.data.split._hashes import content_groups, look_hashes, pieces
 
 FAR = 6
@@ -52,11 +52,21 @@ class Eligible:
     groups: int | None
     """How many groups of near-duplicates there are; None if they were not looked for."""
 
-    def of(self, images: Images) -> str:
-        """What a limit is a part of, in words."""
-        if not len(self.aside):
-            return f"the {len(images)} images of {images.name}"
-        return f"the {len(self.order)} images of {images.name} that are left without {len(self.aside)} near-duplicates"
+    def checked_members(self, images: Images, members: int | None, parts: int) -> int:
+        """Return `members` where the eligible images have `parts` times as many, and are not the user's to divide.
+
+        Raises InputError, one sentence, otherwise.
+        """
+        if images.lists is not None:
+            raise InputError(f"dataset={images.name} says who is a member, so that split must be given")
+        limit = len(self.order) // parts
+        if members is None or not 2 <= members <= limit:
+            part = {2: "half", 4: "a quarter"}[parts]
+            whole = f"the {len(self.order)} images of {images.name}"
+            left = f" that are left without {len(self.aside)} near-duplicates" if len(self.aside) else ""
+            got = "null, by which split=given alone takes all" if members is None else members
+            raise InputError(f"members must be at least 2 and at most {limit}, {part} of {whole}{left}, got {got}")
+        return members
 
 
 def eligible(images: Images, order: Int[np.ndarray, " N"], rule: NearDuplicates) -> Eligible:

@@ -18,14 +18,11 @@ class Disjoint(Split):
     def __init__(self, *, near_duplicates: NearDuplicates = "keep_together") -> None:
         self.near_duplicates: NearDuplicates = near_duplicates
 
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
         """Row 0 is the target; shadows 2j+1 and 2j+2 have complementary halves of the shadow part, from (seed, j)."""
         order = stream("pool", seed).permutation(len(images))
         usable = eligible(images, order, self.near_duplicates)
-        limit = len(usable.order) // 4
-        if not 2 <= members <= limit:
-            bound = f"{limit}, a quarter of {usable.of(images)}"
-            raise InputError(f"members must be at least 2 and at most {bound}, got {members}")
+        members = usable.checked_members(images, members, parts=4)
         if shadows < 1:
             raise InputError(f"shadows must be >= 1 in split=disjoint, got {shadows}")
         inside = np.zeros((1 + shadows, 4 * members), dtype=bool)
