@@ -19,8 +19,10 @@ from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.training.config import TrainConfig
+from lpla.work.given import Given
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.source import Source
 from lpla.work.trained import Trained
 
 
@@ -47,6 +49,7 @@ def line_up(
     statistics: Sequence[Statistic],
     full_query: Query,
     epochs: tuple[int, ...],
+    given: Given | None = None,
 ) -> AuditEncoders:
     """The encoders that take part in an audit, and what is asked of each.
 
@@ -58,6 +61,7 @@ def line_up(
         statistics: what is kept of every view: what the attack needs, and what other attacks may ask for.
         full_query: the views that the audit asks for.
         epochs: epochs before the last after which all of it is observed too.
+        given: the target, where it was trained elsewhere.
 
     Raises:
         InputError: where the images do not suffice for what the attacker knows.
@@ -67,7 +71,8 @@ def line_up(
     known = _known(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
-    unit = _unit(settings, 0, membership, (*pool, *of_known, *((outside,) if outside else ())), epochs)
+    final = (*pool, *of_known, *((outside,) if outside else ()))
+    unit = _unit(settings, given or _trained(settings, 0, membership), "target", final, epochs)
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
     return AuditEncoders(
@@ -95,7 +100,7 @@ def _shadows(
         membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
     pool = asked(theirs, membership.index, images)
     rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
-    units = [_unit(theirs, row, membership, pool, epochs) for row in rows]
+    units = [_unit(theirs, _trained(theirs, row, membership), f"shadow {row}", pool, epochs) for row in rows]
     return tuple(
         QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)
         for row, unit in zip(rows, units, strict=True)
@@ -125,13 +130,10 @@ def _requests(
     return tuple(ExtractionRequest(_ints(index), query, tuple(found)) for query, found in by_query.items())
 
 
-def _unit(
-    settings: Config, row: int, membership: Membership, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
-) -> Unit:
+def _trained(settings: Config, row: int, membership: Membership) -> Trained:
     views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
     size = settings["train"]["batch_size"]
-    earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
-    source = Trained(
+    return Trained(
         arch=settings["arch"],
         backbone=settings["backbone"],
         dataset=settings["dataset"],
@@ -142,8 +144,14 @@ def _unit(
         compile_on_cuda=settings["train"]["compile"] == "auto",
         checkpoint_every=settings["checkpoint"]["every"],
     )
+
+
+def _unit(
+    settings: Config, source: Source, name: str, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
+) -> Unit:
+    earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
     return Unit(
-        name=f"shadow {row}" if row else "target",
+        name=name,
         source=source,
         dataset=settings["dataset"],
         defense=settings["defense"],
@@ -179,6 +187,8 @@ def _answerable(settings: Config, query: Query, images: Images) -> bool:
     """Whether the backbone has what the query asks for; where it has not, the attack is undefined (`subject.see`)."""
     if not query.positions:
         return True
+    if settings["target"] is not None:
+        return False  # A given encoder has no map of positions that is known.
     channels, side, _ = images.pixels.shape[1:]
     try:
         check_positions(plug_in(settings["backbone"], partial=True)(channels), channels, side, query)

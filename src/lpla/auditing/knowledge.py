@@ -39,6 +39,11 @@ class Knowledge:
         """Whether shadows are trained at all."""
         return self.kind in NEEDS_SHADOWS
 
+    @property
+    def of_one_encoder(self) -> bool:
+        """Whether the attacker learns from the target's own answers to images whose membership it knows."""
+        return self.kind in ("few_labels", "labels")
+
     def describe(self) -> str:
         """The row's word for it: the kind, and in what the shadows differ."""
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])
@@ -60,7 +65,7 @@ Alternative = Callable[[str, str], Any]
 
 def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alternative) -> Config:
     """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
-    other = dict(settings)
+    other = settings | {"target": None}
     if knowledge.dataset != SAME:
         composed = separate_views(alternative("dataset", knowledge.dataset))
         other |= {"dataset": composed["dataset"], "train_views": composed["train_views"]}

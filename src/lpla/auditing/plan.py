@@ -10,8 +10,10 @@ import numpy as np
 from hydra.utils import get_class
 from jaxtyping import Bool, Int
 
+from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
+from lpla.auditing.given import GivenTarget, given_target
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
@@ -55,8 +57,10 @@ class Plan:
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
-        """Pool images whose membership the attacker knows: a few candidates, or none."""
+        """Pool images whose membership the attacker knows: a few candidates, all of them, or none."""
         chosen = np.zeros(len(self.membership.index), dtype=bool)
+        if self.knowledge.kind == "labels":
+            return self.membership.candidates
         if self.knowledge.kind == "few_labels":
             candidates = np.flatnonzero(self.membership.candidates)
             order = stream("labels", self.choices["seed"]).permutation(candidates)
@@ -65,8 +69,16 @@ class Plan:
 
     @property
     def judged(self) -> Bool[np.ndarray, " N"]:
-        """Pool images on which the attack is judged: the candidates, but for those it was told about."""
-        return self.membership.candidates & ~self.labelled
+        """Pool images on which the attack is judged: the candidates, but for the few that it was told about.
+
+        Where it was told about all of them, each is judged by a fit that was not told about it (`taught`).
+        """
+        told = self.knowledge.kind == "few_labels"
+        return self.membership.candidates & ~self.labelled if told else self.membership.candidates
+
+    def taught(self, attack: Attack) -> Attack:
+        """The attack as it learns under this knowledge: from the labels of all judged images, fold by fold."""
+        return CrossFitted(attack, self.choices["seed"]) if self.knowledge.kind == "labels" else attack
 
     @property
     def judged_index(self) -> Int[np.ndarray, " n"]:
@@ -82,12 +94,15 @@ class Plan:
 def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     settings = separate_views(checks.typed(told.config))
-    checks.check_arch(settings)
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
-    membership = _draw(settings, knowledge, images)
+    trains = settings["target"] is None or knowledge.has_shadows
+    if trains:
+        checks.check_arch(settings)
+    membership = _draw(settings, knowledge, images, trains)
+    given = given_target(settings, knowledge, images, membership)
     epochs = _epochs(settings)
     views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
     checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
@@ -96,12 +111,12 @@ def plan(told: Settings) -> Plan:
     statistics = wanted_statistics(settings, attack)
     theirs = shadow_settings(settings, knowledge, told.alternative)
     found = Plan(
-        choices=_choices(settings, knowledge, told.choices),
+        choices=_choices(settings, knowledge, told.choices) | (given.choices() if given else {}),
         attack=settings["attack"],
         knowledge=knowledge,
         images=images,
         membership=membership,
-        layers=_layers(settings, theirs, knowledge),
+        layers=_layers(settings, theirs, knowledge, given),
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
@@ -109,7 +124,9 @@ def plan(told: Settings) -> Plan:
         jury=settings["jury"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=line_up(settings, theirs, knowledge, images, membership, statistics, full_query, epochs),
+        encoders=line_up(
+            settings, theirs, knowledge, images, membership, statistics, full_query, epochs, given and given.source
+        ),
         epochs=epochs,
     )
     _check_learning(found, attack)
@@ -124,9 +141,9 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
     try:
         if plan.knowledge.kind == "known_nonmembers":
             attack.check_nonmembers(plan.knowledge.images)
-        elif plan.knowledge.kind == "few_labels":
+        elif plan.knowledge.of_one_encoder:
             index, inside = plan.membership.index[plan.labelled], plan.membership.inside[0][plan.labelled]
-            attack.check([Labelled(index, {}, inside)])
+            plan.taught(attack).check([Labelled(index, {}, inside, foreign=True)])
         else:
             shadows = plan.encoders.shadows
             attack.check([Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in shadows])
@@ -134,10 +151,10 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
         return
 
 
-def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
+def _draw(settings: Config, knowledge: Knowledge, images: Images, trains: bool) -> Membership:
     members, size = settings["members"], settings["train"]["batch_size"]
     membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
-    if size > (fewest := int(membership.inside.sum(axis=1).min())):
+    if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
         whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
         raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}")
     if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
@@ -155,8 +172,8 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     return tuple(range(every, epochs, every))
 
 
-def _layers(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
-    available = get_class(settings["arch"]["_target_"]).layers
+def _layers(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:
+    available = given.source.layers if given else get_class(settings["arch"]["_target_"]).layers
     if knowledge.has_shadows:
         shared = get_class(theirs["arch"]["_target_"]).layers
         available = tuple(layer for layer in available if layer in shared)

@@ -133,7 +133,13 @@ def recorded(
         Layer(one.row, plan.judged_index, plan.member, one.score, one.posterior, _norms(plan, store, one.row.layer))
         for one in found
     ]
-    return Record(job, settings, [_training(unit, store) for unit in plan.units if isinstance(unit.source, Trained)], layers, curve)
+    return Record(
+        job,
+        settings,
+        [_training(unit, store) for unit in plan.units if isinstance(unit.source, Trained)],
+        layers,
+        curve,
+    )
 
 
 def _training(unit: Unit, store: Store) -> Training:
