@@ -52,7 +52,7 @@ class GivenTarget:
 
 
 def given_target(settings: Config, knowledge: Knowledge, images: Images, membership: Membership) -> GivenTarget | None:
-    """The target that the group of this name chooses, built once and checked on a few candidates; None: one trained here.
+    """The target that the group of this name chooses, checked on a few candidates; None: one that is trained here.
 
     Args:
         settings: the checked configuration.

@@ -68,12 +68,13 @@ def run(config: DictConfig) -> None:
         write_page(folder)
 
 
-def write_page(folder: Path) -> None:
-    """The page of a single job; a sweep writes those of its jobs at its end."""
+def write_page(folder: Path) -> Path | None:
+    """The page of a single job, None if it cannot be drawn; a sweep writes those of its jobs at its end."""
     from lpla.report.page import write_or_warn
 
     if page := write_or_warn(folder):
         log.info("report: %s", page)
+    return page
 
 
 def audit(settings: Settings, folder: Path | None) -> Results:

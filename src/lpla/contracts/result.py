@@ -169,7 +169,7 @@ class AuditResult:
     git_revision: str = column("text", "The code's commit.")
     trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
                                    default="")  # fmt: skip
-    given: str = column("text", "Of an encoder that was trained elsewhere: its file, its SHA-256, how it is read and fed.",
+    given: str = column("text", "Of an encoder trained elsewhere: its file, its SHA-256, how it is read and fed.",
                         default="")  # fmt: skip
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
