@@ -73,6 +73,8 @@ def test_the_clean_views_are_asked_for_once_more_and_leave_no_file(arch: Arch, t
         "backbone-direction.npy",
         "backbone-whitened.npy",
         "projector-whitened.npy",
+        "sent-projection.npy",
+        "sent-summaries.npy",
     ]
 
 

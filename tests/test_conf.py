@@ -118,7 +118,7 @@ def test_a_default_that_differs_would_be_found_at_any_depth() -> None:
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 WITHOUT_A_FIGURE = {"wandb_sweep"}
 """Experiments that render nothing of their own."""
-TOOLS = {"wandb_dashboard"}
+TOOLS = {"null_power", "wandb_dashboard"}
 """Modules of `experiments` that belong to no sweep."""
 
 

@@ -64,8 +64,8 @@ def test_units_share_views_where_there_is_room_and_their_statistics_are_those_of
     tiny: Callable[..., Plan], tmp_path: Path, silent: Silent, counted: list[int]
 ) -> None:
     units, found = tiny("epochs=0", "observe.batch_size=40").units[:3], []
-    # The pool is 40 images, of which the target's 60 for utility are none.
-    for megabytes, images in ((0, 3 * 40 + 60), (1, 40 + 60)):
+    # The pool is 40 images, of which the target's 60 for utility and its 20 fresh ones are none.
+    for megabytes, images in ((0, 3 * 40 + 60 + 20), (1, 40 + 60 + 20)):
         kept, store = ViewCache(megabytes * 2**20), Store(tmp_path / str(megabytes))
         counted.clear()
         for unit in units:

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lpla.metrics.nulls import BlindResult
+from lpla.metrics.nulls import BlindResult, Departure, SentViews
 from lpla.metrics.roc import auc, null_error, tpr_at
 from lpla.metrics.significance import leak_test
+from lpla.metrics.two_sample import TwoSample
 from lpla.metrics.verdict import INVALID_BY_CHANCE, Nulls, verdict
 
-SOUND = Nulls(0.51, BlindResult(0.52, "entropy", False), BlindResult(0.48, "norm", False))
+IMAGES, VIEWS = TwoSample(0.52, 0.3, "odd values", 0.6), BlindResult(0.48, "mean", False)
+SENT = SentViews(0, 0, 200, ())
+SOUND = Nulls(0.51, IMAGES, VIEWS, SENT, Departure(0.49, -0.4), Departure(0.53, 0.8), Departure(0.6, 3.2))
+BROKEN = TwoSample(0.7, 0.002, "odd values", 0.8)
 NOTHING = "no leak found at this sample size: "
 
 
@@ -98,33 +102,56 @@ def test_without_a_possible_test_a_row_is_undecided(score: np.ndarray, members: 
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
-        ({"blind": BlindResult(0.7, "mean", True)}, "the blind baseline separates the groups (AUC 0.700 of mean)"),
-        ({"parity": BlindResult(0.1, "norm", True)}, "the views differ between the groups (AUC 0.100 of norm)"),
+        (
+            {"images": BROKEN},
+            "the images differ between the groups (AUC 0.700 of a classifier that sees no encoder, p = 0.002; most in "
+            "odd values, AUC 0.800)",
+        ),
+        ({"views": BlindResult(0.1, "mean", True)}, "the views differ between the groups (AUC 0.100 of mean)"),
+        (
+            {"sent": SentViews(7, 2, 200, ("target", "shadow 1"))},
+            "what was sent is not what was asked for (7 views of 2 of 200 images; target, shadow 1)",
+        ),
+        (
+            {"permuted": Departure(0.6, 3.3)},
+            "permuted membership is told (AUC 0.600, 3.3 standard errors from 0.5)",
+        ),
+        (
+            {"fresh": Departure(0.3, -4.0)},
+            "non-members are told from images outside every training set (AUC 0.300, 4.0 standard errors from 0.5)",
+        ),
+        (
+            {"shadows": Departure(0.7, 4.0)},
+            "scores of the shadows tell the target's members (AUC 0.700, 4.0 standard errors from 0.5)",
+        ),
         ({"untrained_auc": 0.3}, "an untrained encoder is told apart (AUC 0.300, not 0.5 +- 0.135)"),
         ({"untrained_auc": 0.7}, "an untrained encoder is told apart (AUC 0.700, not 0.5 +- 0.135)"),
     ],
 )
 def test_a_failed_null_makes_even_a_strong_leak_invalid(failed: dict, said: str) -> None:
     assert judged(0, 100, 100, 3, replace(SOUND, **failed)) == f"invalid: {said}"
-    assert judged(0, 20, 20, 3, replace(SOUND, blind=BlindResult(0.9, "mean", True))).startswith("invalid: ")
-    assert judged(0, 1, 20, 3, replace(SOUND, blind=BlindResult(0.9, "mean", True))).startswith("invalid: ")
+    assert judged(0, 20, 20, 3, replace(SOUND, images=BROKEN)).startswith("invalid: ")
+    assert judged(0, 1, 20, 3, replace(SOUND, images=BROKEN)).startswith("invalid: ")
 
 
 def test_all_failed_nulls_are_named() -> None:
-    failed = Nulls(0.9, BlindResult(0.9, "mean", True), BlindResult(0.9, "norm", True))
-    assert judged(0, 100, 100, 3, failed).count("AUC") == 3
+    failed = replace(SOUND, untrained_auc=0.9, images=BROKEN, views=BlindResult(0.9, "mean", True))
+    assert judged(0, 100, 100, 3, failed).count("AUC") == 4
 
 
 def test_one_limit_decides_on_the_untrained_encoder() -> None:
     for error, beginning in ((3.2, "leaks"), (3.3, "invalid")):
         nulls = replace(SOUND, untrained_auc=0.5 - error * null_error(100, 100))
         assert judged(0, 100, 100, 3, nulls).startswith(beginning)
-    assert pytest.approx(0.0215, abs=1e-5) == INVALID_BY_CHANCE
+    assert pytest.approx(0.0245, abs=1e-5) == INVALID_BY_CHANCE
 
 
 def test_what_was_not_checked_is_said() -> None:
-    assert judged(0, 100, 100, 3, Nulls(0.5, None, None)).endswith("; not checked: blind, parity")
-    assert judged(0, 2, 2, 3, Nulls(None, SOUND.blind, SOUND.parity)).endswith("; not checked: untrained")
+    few = replace(SOUND, images=None, views=None, sent=None)
+    assert judged(0, 100, 100, 3, few).endswith("; not checked: the images, the views, what was sent")
+    few = replace(SOUND, untrained_auc=None, permuted=None, fresh=None, shadows=None)
+    left = "the untrained encoder, permuted membership, fresh images, the shadows' scores"
+    assert judged(0, 2, 2, 3, few).endswith(f"; not checked: {left}")
 
 
 def rejected(images: int, rounds: int, gap: float) -> float:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, restrict, see
 from lpla.contracts.evidence import Attack, Seen
+from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
@@ -49,6 +50,23 @@ class AttackRun:
             return attack.fit([label(seen, self.membership(self.subject, permutation)[told])])
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
+
+    def fit_apart(self, left_out: Bool[np.ndarray, " N"], foreign: bool) -> Attack:
+        """The attack, having learnt from other images of the shadows than those `left_out`.
+
+        Without shadows it learns from none of the judged images anyway. With `foreign` the shadows' images count as
+        those of another data set, so that an attack which can pools them.
+        """
+        if self.plan.knowledge.kind == "labels":
+            raise UndefinedError("by labels the attack learns from the non-members that are compared")
+        if not self.shadows:
+            return self.fit()
+        taught = []
+        for seen, shadow in zip(self.shadows, self.plan.encoders.shadows, strict=True):
+            rows = np.ones(len(shadow.index), dtype=bool) if shadow.foreign else ~left_out
+            part = replace(restrict(seen, rows), foreign=foreign or shadow.foreign)
+            taught.append(label(part, shadow.inside[rows]))
+        return deepcopy(self.configured).fit(taught)
 
     def membership(self, subject: QueriedEncoder, permutation: int | None = None) -> Bool[np.ndarray, " N"]:
         """Who was inside; with a `permutation`, every image carries another one's in all encoders."""

@@ -25,6 +25,9 @@ from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.source import Source
 from lpla.work.trained import Trained
 
+FEWEST_FRESH, MOST_FRESH = 10, 1_000
+"""Images outside every training set with which the target's non-members are compared."""
+
 
 @dataclass(frozen=True)
 class AuditEncoders:
@@ -36,6 +39,9 @@ class AuditEncoders:
     """The target with its initial weights."""
     known: QueriedEncoder | None
     """The target on images that the attacker knows not to be members, where that is what it knows."""
+    fresh: QueriedEncoder | None
+    """The target on images that are known to be outside every training set, and that no attack learns from; None where
+    there are too few."""
     outside: ExtractionRequest | None
     """The target's embeddings of images outside the pool, for utility and spread; None if there are no such images."""
 
@@ -70,18 +76,29 @@ def line_up(
     pool = asked(settings, membership.index, images)
     known = _known(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
+    fresh = _fresh(settings, membership, known)
+    of_fresh = asked(settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     final = (*pool, *of_known, *((outside,) if outside else ()))
     unit = _unit(settings, given or _trained(settings, 0, membership), "target", final, epochs)
+    # Looked at after the last epoch alone.
+    unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
     return AuditEncoders(
         target=target,
         shadows=_shadows(settings, theirs, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
         untrained=replace(target, unit=blank),
-        known=QueriedEncoder(unit, known, np.zeros(len(known), dtype=bool), of_known) if len(known) else None,
+        known=_none_inside(unit, known, of_known),
+        fresh=_none_inside(unit, fresh, of_fresh),
         outside=outside,
     )
+
+
+def _none_inside(
+    unit: Unit, index: Int[np.ndarray, " m"], requests: tuple[ExtractionRequest, ...]
+) -> QueriedEncoder | None:
+    return QueriedEncoder(unit, index, np.zeros(len(index), dtype=bool), requests) if len(index) else None
 
 
 def _shadows(
@@ -181,6 +198,14 @@ def _known(settings: Config, knowledge: Knowledge, unseen: Int[np.ndarray, " n"]
         bound = f"{len(unseen)}, the images outside the pool"
         raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
     return stream("known non-members", settings["seed"]).permutation(unseen)[: knowledge.images]
+
+
+def _fresh(settings: Config, membership: Membership, known: Int[np.ndarray, " m"]) -> Int[np.ndarray, " f"]:
+    """As many as the target's non-members, up to `MOST_FRESH`, or as there are; none if these are very few."""
+    left = np.setdiff1d(membership.unseen, known)
+    count = min(int((membership.candidates & ~membership.inside[0]).sum()), MOST_FRESH)
+    drawn = stream("fresh images", settings["seed"]).permutation(left)[:count]
+    return drawn if len(drawn) >= FEWEST_FRESH else left[:0]
 
 
 def _answerable(settings: Config, query: Query, images: Images) -> bool:

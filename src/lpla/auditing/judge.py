@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.notes import notes
+from lpla.auditing.nulls import NullsOfRow, nulls_of
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
 from lpla.auditing.rotation import with_recipe
 from lpla.auditing.utility import measure_utility
-from lpla.contracts.evidence import Attack, Query
-from lpla.contracts.inputs import Images, UndefinedError
+from lpla.contracts.evidence import Attack
+from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.result import AuditResult
-from lpla.contracts.streams import stream
-from lpla.data.pixels import SUMMARIES, summaries
-from lpla.extraction.query import query_views
 from lpla.metrics import roc as evaluate
-from lpla.metrics.nulls import BlindResult, farthest, nonmember_auc, parity_auc, view_summaries
 from lpla.metrics.posterior import posterior
 from lpla.metrics.rotation import Rotation
 from lpla.metrics.significance import leak_test
-from lpla.metrics.verdict import Nulls, verdict
+from lpla.metrics.verdict import verdict
 from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.work.plug_in import plug_in
@@ -36,8 +31,6 @@ from lpla.work.unit import provenances
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
 RATES = {"5pct": 0.05, "1pct": 0.01, "0_1pct": 0.001}
-PARITY_IMAGES, PARITY_VIEWS = 2000, 5
-"""Judged images, and views of each, at most, that the check of equal transforms makes again to look at them."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,9 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     member = plan.member
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
-    row = _with_nulls(row, plan, store, trial, attack, score)
-    row = replace(row, notes=notes(row, attack, plan) + _mixture(plan, store, layer))
+    nulls = nulls_of(plan, store, trial, attack)
+    row = _with_verdict(row, score, member, nulls)
+    row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
     row, rotation = with_recipe(row, trial)
     return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation)
 
@@ -114,62 +108,11 @@ def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
     return fields
 
 
-def _with_nulls(
-    row: AuditResult, plan: Plan, store: Store, trial: AttackRun, attack: Attack, score: Scores
-) -> AuditResult:
+def _with_verdict(row: AuditResult, score: Scores, member: Member, found: NullsOfRow) -> AuditResult:
     """The row with what must come out at 0.5 where nothing but membership is told, and the verdict of both."""
-    member = plan.member
-    blank = AttackRun(plan, store, trial.layer, untrained=True)
-    # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
-    untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
-    nulls = Nulls(evaluate.auc(untrained, member).value, _blind(plan, member), _parity(plan, member))
     tested = leak_test(score, member)
     p_values = {} if tested.undecided else {"leak_p": tested.p, "p_rank": tested.p_rank, "p_tail": tested.p_tail}
-    return replace(
-        row,
-        **p_values,
-        null_untrained_auc=nulls.untrained_auc,
-        null_permuted_auc=float(np.mean([_permuted(trial, one) for one in range(plan.permutations)])),
-        null_nonmembers_auc=nonmember_auc(score, member, plan.choices["seed"]).value,
-        **_named("blind", nulls.blind),
-        **_named("null_parity", nulls.parity),
-        verdict=verdict(score, member, nulls),
-    )
-
-
-def _named(prefix: str, found: BlindResult | None) -> dict[str, Any]:
-    return {f"{prefix}_{name}": value for name, value in asdict(found).items() if name != "distrust"} if found else {}
-
-
-def _permuted(trial: AttackRun, permutation: int) -> float:
-    """AUC of an attack that learnt from, and is judged by, memberships without truth."""
-    return evaluate.auc(trial.score(trial.fit(permutation)), trial.member(permutation)).value
-
-
-def _blind(plan: Plan, member: Member) -> BlindResult:
-    """Whether a summary of the images alone tells the groups apart: then the split is broken, whatever leaks."""
-    pixels = plan.images.pixels[plan.judged_index].numpy()
-    return farthest(summaries(pixels), SUMMARIES, member)
-
-
-def _parity(plan: Plan, member: Member) -> BlindResult:
-    """Whether the views that were sent tell the groups apart without any encoder: they must be made alike."""
-    chosen = np.sort(stream("transform check", plan.choices["seed"]).permutation(len(member))[:PARITY_IMAGES])
-    index = plan.judged_index[chosen]
-    observations = plan.encoders.target.observations
-    sent = observations[0].query if observations else plan.full_query
-    query = replace(sent, queries=min(sent.queries, PARITY_VIEWS))
-    return parity_auc(_sent_summaries(plan.images, tuple(index.tolist()), query), member[chosen])
-
-
-@lru_cache(maxsize=4)
-def _sent_summaries(images: Images, index: tuple[int, ...], query: Query) -> Float[np.ndarray, "N 4"]:
-    """Of the views of these images: the same for both layers, and for most jobs of a sweep."""
-    found = []
-    for part in torch.tensor(index).split(256):
-        views = query_views(images.pixels[part], part, query).unflatten(0, (query.queries, -1)).transpose(0, 1)
-        found.append(view_summaries(views.numpy()))
-    return np.concatenate(found)
+    return replace(row, **p_values, **found.fields, verdict=verdict(score, member, found.nulls))
 
 
 def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:

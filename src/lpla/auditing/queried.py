@@ -61,6 +61,13 @@ def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
     return Seen(seen.index[rows], values, pixels=pixels, foreign=seen.foreign)
 
 
+def joined(one: Seen, other: Seen) -> Seen:
+    """The images of both, seen through one encoder."""
+    values = {name: np.concatenate([value, other.values[name]]) for name, value in one.values.items()}
+    pixels = None if one.pixels is None or other.pixels is None else np.concatenate([one.pixels, other.pixels])
+    return Seen(np.concatenate([one.index, other.index]), values, pixels=pixels, foreign=one.foreign)
+
+
 def usable_images(seen: Seen) -> Bool[np.ndarray, " N"]:
     """Images of which some statistic says something; a zero embedding and one that is not finite say nothing."""
     values = [value.reshape(len(value), -1) for value in seen.values.values()]

@@ -153,12 +153,19 @@ class AuditResult:
     utility_images: int = column("count", "Labelled images on which utility was measured.")
     null_untrained_auc: float | None = _found("null", "AUC on an untrained encoder, 0.5 expected.", "untr.")
     null_permuted_auc: float | None = _found("null", "AUC under permuted membership, 0.5 expected.", "perm.")
-    null_nonmembers_auc: float | None = _found("null", "AUC between two halves of the non-members, 0.5 expected.",
-                                               "halves")  # fmt: skip
-    blind_auc: float | None = _found("null", "AUC of the pixels' summary farthest from 0.5.", "blind")
-    blind_feature: str = column("text", "Which summary of the pixels that is.", default="")
+    null_nonmembers_auc: float | None = _found("null", "AUC between the non-members and fresh images outside every "
+                                               "training set, 0.5 expected.", "halves")  # fmt: skip
+    null_shadows_auc: float | None = _found("null", "AUC of the shadows' scores against membership in the target, 0.5 "
+                                            "expected; of that shadow, or of the mean, that is farthest.",
+                                            "shad.")  # fmt: skip
+    blind_auc: float | None = _found("null", "AUC of a classifier of the images as they are stored, cross-fitted.",
+                                     "blind")  # fmt: skip
+    blind_p: float | None = _found("null", "Its p-value, from refits with permuted membership.")
+    blind_feature: str = column("text", "The feature of the images that alone separates the groups most.", default="")
     null_parity_auc: float | None = _found("null", "AUC of the views' summary farthest from 0.5.", "views")
     null_parity_feature: str = column("text", "Which summary of the views that is.", default="")
+    null_sent_views: int | None = _found("null", "Views that did not reach an encoder as they were asked for, of all "
+                                         "encoders; 0 expected.")  # fmt: skip
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
     target_queries: int = column("cost", "Views asked of the target.", "target queries")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")

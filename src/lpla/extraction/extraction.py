@@ -23,14 +23,15 @@ from lpla.encoders import ranks
 from lpla.encoders.fold_batch_norm import folded
 from lpla.encoders.forwards import backend_on, compiled
 from lpla.extraction.query import FORWARD, answers
+from lpla.extraction.sent import MAKER, SentViews, maker, sent_file
 from lpla.extraction.statistic.principal_axes import Axes, OnAxes, PrincipalAxes
 from lpla.extraction.view_cache import ViewCache
-from lpla.extraction.writer import NONFINITE, ZERO, Extracted, NpyWriter, Pending, PendingCopy
+from lpla.extraction.writer import NONFINITE, ZERO, Arrived, Extracted, NpyWriter, Pending, PendingCopy
 
 log = logging.getLogger(__name__)
 
-OBSERVE_VERSION = 2
-"""Raise it when a change here, or of what an encoder answers, changes the statistics."""
+OBSERVE_VERSION = 3
+"""Raise it when a change here, or of what an encoder answers, changes the statistics or what is kept beside them."""
 Item = TypeVar("Item")
 
 
@@ -42,6 +43,9 @@ class Extraction:
 
     Statistics that need the layers' principal axes get them from `axes`, or of a first pass over the clean views, which
     are then in `axes` (on rank 0, which keeps them).
+
+    Beside the statistics stands what the encoder was given, a projection and four summaries of every view, and what
+    made the views (`keep_sent`).
 
     Ranks take turns at the chunks, none twice, and rank 0 writes what they found, in the order of the images; the
     result of the others is empty. The bits are those of one process, as no embedding depends on its company.
@@ -72,13 +76,14 @@ class Extraction:
         """Images of a chunk that go through the encoder together."""
         self.result: dict[str, Extracted] | None = None
         self.forwards = 0
-        self.device = torch.device("cpu")
+        self.device, self.maker = torch.device("cpu"), ""
+        self._sent: dict[str, NpyWriter] = {}
 
     def observe(self, encoder: Encoder, device: torch.device) -> dict[str, Extracted]:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = encoder.training
         encoder.to(device).eval()
-        self.device = device
+        self.device, self.maker = device, maker(device, backend_on(device, self.compile_on_cuda) is not None)
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
@@ -121,6 +126,12 @@ class Extraction:
         """Where the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
+    def keep_sent(self, folder: Path) -> None:
+        """Write what was sent into the folder of a statistic: `Sent.load` reads it."""
+        for written in self._sent.values():
+            shutil.copyfile(written.path, folder / written.path.name)
+        (folder / MAKER).write_text(self.maker)
+
     def _turns(self, encoder: Encoder, device: torch.device) -> Iterator[tuple[int, list[PendingCopy]]]:
         """A chunk for every rank: the images of all, and what comes of this rank's."""
         chunks = self.index.split(self._chunk_size())
@@ -156,9 +167,11 @@ class Extraction:
 
     def _observe_chunk(self, encoder: Encoder, index: Tensor, device: torch.device) -> PendingCopy:
         views = self.views.chunk(self.pixels, index, self.query, device)
+        sent = SentViews()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            embeddings = answers(encoder, views, self.query, self.pixels.shape[-1])
-        return PendingCopy({layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}, device)
+            embeddings = answers(encoder, views, self.query, self.pixels.shape[-1], sent)
+        found = {layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}
+        return PendingCopy(found, sent.by_image(len(index)), device)
 
     def _statistics(self, layer: str, embedding: Tensor, images: int) -> dict[str, Tensor]:
         """Values by name, and how many embeddings are zero and not finite."""
@@ -170,8 +183,10 @@ class Extraction:
     def _value(self, statistic: Statistic, layer: str, released: Tensor) -> Tensor:
         return statistic(released, self.axes[layer]) if isinstance(statistic, OnAxes) else statistic(released)
 
-    def _keep(self, part: dict[str, Extracted], found: dict[str, Pending]) -> None:
-        for layer, observed in part.items():
+    def _keep(self, part: Arrived, found: dict[str, Pending]) -> None:
+        for name, kept in part.sent.items():
+            self._sent.setdefault(name, NpyWriter(self.folder / sent_file(name), len(self.index))).append(kept)
+        for layer, observed in part.layers.items():
             pending = found.setdefault(layer, Pending())
             pending.zero += observed.zero
             pending.nonfinite += observed.nonfinite

@@ -6,6 +6,7 @@ View 0 is the clean image, view q > 0 is drawn from (seed, image, q): the same p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -27,18 +28,30 @@ MAKE = {"cpu": 128, "cuda": 4096}
 Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D"]]]
 
 
+class Door(Protocol):
+    """Looks at what goes into an encoder."""
+
+    def take(self, views: Float[Tensor, "B C H W"]) -> None:
+        """Look at views that the encoder is given next."""
+
+
 def answers(
-    encoder: Encoder, views: Sequence[Float[Tensor, "_M C _S _S"]], query: Query, side: int
+    encoder: Encoder,
+    views: Sequence[Float[Tensor, "_M C _S _S"]],
+    query: Query,
+    side: int,
+    door: Door | None = None,
 ) -> dict[str, Float[Tensor, "VB D"]]:
     """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
 
     One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
+    `door` is shown every view, as it is given to the encoder.
     """
     if not query.positions:
-        return encode_fixed(encoder.encode, views[0])
+        return encode_fixed(encoder.encode, views[0], door)
     whole, parts = views
-    image = encode_fixed(lambda x: {"backbone": encoder.positions(x, side)}, whole)["backbone"]
-    part = encode_fixed(lambda x: {"backbone": encoder.part(x, side)}, parts)["backbone"]
+    image = encode_fixed(lambda x: {"backbone": encoder.positions(x, side)}, whole, door)["backbone"]
+    part = encode_fixed(lambda x: {"backbone": encoder.part(x, side)}, parts, door)["backbone"]
     return {"backbone": torch.cat([image.transpose(0, 1).flatten(0, 1), part])}
 
 
@@ -82,12 +95,17 @@ def query_views(
     return views
 
 
-def encode_fixed(encode: Encode, views: Float[Tensor, "M C S S"]) -> dict[str, Float[Tensor, "M *T D"]]:
-    """Embeddings by layer, computed in forward passes of one fixed size."""
+def encode_fixed(
+    encode: Encode, views: Float[Tensor, "M C S S"], door: Door | None = None
+) -> dict[str, Float[Tensor, "M *T D"]]:
+    """Embeddings by layer, computed in forward passes of one fixed size; `door` sees what is given, but for filling."""
     size = FORWARD[views.device.type]
     passes = []
     for block in views.split(size):
         full = block if len(block) == size else F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
-        found = encode(full.contiguous(memory_format=torch.channels_last))
+        given = full.contiguous(memory_format=torch.channels_last)
+        if door is not None:
+            door.take(given[: len(block)])
+        found = encode(given)
         passes.append({layer: e[: len(block)] for layer, e in found.items()})
     return {layer: torch.cat([p[layer] for p in passes]) for layer in passes[0]}

@@ -41,19 +41,25 @@ class NpyWriter:
         self.written += len(rows)
 
 
-class PendingCopy:
-    """What was found of a chunk, on its way from the device."""
+@dataclass(frozen=True)
+class Arrived:
+    """What was found of a chunk, by layer, and what is kept of the views that were sent, by name."""
 
-    def __init__(self, found: dict[str, dict[str, Tensor]], device: torch.device) -> None:
-        self._found = {
-            layer: {name: one.to("cpu", non_blocking=True) for name, one in values.items()}
-            for layer, values in found.items()
-        }
+    layers: dict[str, Extracted]
+    sent: dict[str, Float[np.ndarray, "N Q ..."]]
+
+
+class PendingCopy:
+    """What was found of a chunk, and what was sent, on its way from the device."""
+
+    def __init__(self, found: dict[str, dict[str, Tensor]], sent: dict[str, Tensor], device: torch.device) -> None:
+        self._found = {layer: _on_the_way(values) for layer, values in found.items()}
+        self._views = _on_the_way(sent)
         self._sent = torch.cuda.Event() if device.type == "cuda" else None
         if self._sent:
             self._sent.record(torch.cuda.current_stream(device))
 
-    def arrived(self) -> dict[str, Extracted]:
+    def arrived(self) -> Arrived:
         """Wait for it."""
         if self._sent:
             self._sent.synchronize()
@@ -61,7 +67,11 @@ class PendingCopy:
         for layer, values in self._found.items():
             zero, nonfinite = (int(values.pop(name)) for name in (ZERO, NONFINITE))
             found[layer] = Extracted({name: one.numpy() for name, one in values.items()}, zero, nonfinite)
-        return found
+        return Arrived(found, {name: one.numpy() for name, one in self._views.items()})
+
+
+def _on_the_way(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: one.to("cpu", non_blocking=True) for name, one in values.items()}
 
 
 @dataclass

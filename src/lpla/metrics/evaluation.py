@@ -63,7 +63,7 @@ def evaluate(score: Any, member: Any) -> Evaluation:
         raise InputError(f"score and member must be arrays of one length, an element per image, got shapes {got}")
     rates = tuple(rate for fpr in NEEDED_NONMEMBERS if (rate := tpr_at(scores, inside, fpr)))
     area, test = auc(scores, inside), leak_test(scores, inside)
-    said = verdict(scores, inside, Nulls(None, None, None))
+    said = verdict(scores, inside, Nulls())
     members, nonmembers = int(inside.sum()), int((~inside).sum())
     return Evaluation(area, rates, None if test.undecided else test.p, members, nonmembers, said)
 

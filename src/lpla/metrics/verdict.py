@@ -8,24 +8,39 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import norm
 
-from lpla.metrics.nulls import FALSE_ALARMS, BlindResult
+from lpla.metrics.nulls import FALSE_ALARMS, QUANTILE, BlindResult, Departure, SentViews
 from lpla.metrics.roc import auc, null_error, tpr_absent, tpr_at
 from lpla.metrics.significance import LeakTest, leak_test
+from lpla.metrics.two_sample import TwoSample
 
-QUANTILE = 3.2905
-"""Standard errors from 0.5, passed on either side with probability 0.1 % where nothing is wrong."""
-INVALID_BY_CHANCE = 1.5 * 2 * float(norm.sf(QUANTILE)) + 2 * FALSE_ALARMS
-"""Probability, at most, that a sound row is called invalid: the untrained encoder on either side, the scores on one,
-the pixels and the views (`nulls.FALSE_ALARMS` each)."""
+INVALID_BY_CHANCE = 4.5 * 2 * float(norm.sf(QUANTILE)) + 2 * FALSE_ALARMS
+"""Probability, at most, that a sound row is called invalid: by the untrained encoder, permuted membership, the fresh
+images and the shadows on either side, by the scores on one, by the images and the views (`nulls.FALSE_ALARMS` each)."""
 
 
 @dataclass(frozen=True)
 class Nulls:
     """What must not tell the groups apart; None: was not looked at, which the verdict then says."""
 
-    untrained_auc: float | None
-    blind: BlindResult | None
-    parity: BlindResult | None
+    untrained_auc: float | None = None
+    images: TwoSample | None = None
+    views: BlindResult | None = None
+    sent: SentViews | None = None
+    permuted: Departure | None = None
+    fresh: Departure | None = None
+    shadows: Departure | None = None
+
+
+SAID = {
+    "untrained_auc": "the untrained encoder",
+    "images": "the images",
+    "views": "the views",
+    "sent": "what was sent",
+    "permuted": "permuted membership",
+    "fresh": "fresh images",
+    "shadows": "the shadows' scores",
+}
+"""Names of the nulls, for what was not checked."""
 
 
 def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], nulls: Nulls) -> str:
@@ -38,8 +53,8 @@ def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], null
     test, members, nonmembers = leak_test(score, member), int(member.sum()), int((~member).sum())
     if reasons := _invalid(test, nulls, members, nonmembers):
         return f"invalid: {'; '.join(reasons)}"
-    unseen = [name for name, null in vars(nulls).items() if null is None]
-    unseen = f"; not checked: {', '.join(name.removesuffix('_auc') for name in unseen)}" if unseen else ""
+    unseen = [SAID[name] for name, null in vars(nulls).items() if null is None]
+    unseen = f"; not checked: {', '.join(unseen)}" if unseen else ""
     if test.undecided:
         return f"undecided: {test.undecided}{unseen}"
     counts = f"{members} members against {nonmembers} non-members"
@@ -62,13 +77,7 @@ def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], tes
 
 
 def _invalid(test: LeakTest, nulls: Nulls, members: int, nonmembers: int) -> list[str]:
-    reasons = []
-    for null, what in (
-        (nulls.blind, "the blind baseline separates the groups"),
-        (nulls.parity, "the views differ between the groups"),
-    ):
-        if null is not None and null.distrust:
-            reasons.append(f"{what} (AUC {null.auc:.3f} of {null.feature})")
+    reasons = [*_on_images(nulls), *_on_scores(nulls)]
     limit = QUANTILE * null_error(members, nonmembers)
     if nulls.untrained_auc is not None and abs(nulls.untrained_auc - 0.5) > limit:
         reasons.append(f"an untrained encoder is told apart (AUC {nulls.untrained_auc:.3f}, not 0.5 +- {limit:.3f})")
@@ -77,3 +86,31 @@ def _invalid(test: LeakTest, nulls: Nulls, members: int, nonmembers: int) -> lis
             f"the scores separate the groups the wrong way ({-test.separation:.1f} standard errors below 0.5)"
         )
     return reasons
+
+
+def _on_images(nulls: Nulls) -> list[str]:
+    reasons = []
+    if (images := nulls.images) is not None and images.distrust:
+        how = f"AUC {images.auc:.3f} of a classifier that sees no encoder, p = {images.p:.2g}"
+        reasons.append(
+            f"the images differ between the groups ({how}; most in {images.feature}, AUC {images.feature_auc:.3f})"
+        )
+    if (sent := nulls.sent) is not None and sent.distrust:
+        counts = f"{sent.views} views of {sent.images} of {sent.judged} images"
+        reasons.append(f"what was sent is not what was asked for ({counts}; {', '.join(sent.encoders)})")
+    if (views := nulls.views) is not None and views.distrust:
+        reasons.append(f"the views differ between the groups (AUC {views.auc:.3f} of {views.feature})")
+    return reasons
+
+
+def _on_scores(nulls: Nulls) -> list[str]:
+    said = (
+        (nulls.permuted, "permuted membership is told"),
+        (nulls.fresh, "non-members are told from images outside every training set"),
+        (nulls.shadows, "scores of the shadows tell the target's members"),
+    )
+    return [
+        f"{what} (AUC {null.auc:.3f}, {abs(null.z):.1f} standard errors from 0.5)"
+        for null, what in said
+        if null is not None and null.distrust
+    ]

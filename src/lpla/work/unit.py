@@ -24,6 +24,7 @@ from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.sent import Sent
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.writer import Extracted
 from lpla.store import provenance
@@ -117,6 +118,12 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
     return Extracted(values, counts["zero"][layer], counts["nonfinite"][layer])
 
 
+def load_sent(unit: Unit, store: Store, observation: ExtractionRequest, statistic: Statistic) -> Sent:
+    """What the encoder was given when a statistic was extracted, memory-mapped; errors as of `load_observed`."""
+    place = store.path("statistics", key_of(unit.statistic_parts(observation, statistic)))
+    return Sent.load(place)
+
+
 def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
     """What computed the encoder, if it was here, and each statistic asked of it; the unit must have been made."""
     places, trained_as = [], unit.source.trained_as(store)
@@ -194,6 +201,7 @@ def _save_statistic(
     }
 
     def write(folder: Path) -> None:
+        extraction.keep_sent(folder)
         for layer, observed in result.items():
             if name in observed.values:
                 extraction.path(layer, name).replace(folder / f"{layer}.npy")

@@ -1,0 +1,185 @@
+"""The nulls of one row: what must tell the groups apart neither without an encoder, nor without membership."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.encoders import FEWEST_FRESH
+from lpla.auditing.plan import Plan
+from lpla.auditing.queried import joined, restrict, see
+from lpla.contracts.evidence import Attack
+from lpla.contracts.inputs import Images, InputError
+from lpla.contracts.streams import stream
+from lpla.data.image_features import image_features
+from lpla.extraction.sent import expected, here
+from lpla.extraction.statistic.principal_axes import OnAxes
+from lpla.metrics import roc as evaluate
+from lpla.metrics.nulls import (
+    BlindResult,
+    Departure,
+    SentViews,
+    fresh_images,
+    parity_auc,
+    permuted_membership,
+    sent_as_asked,
+    shadows_rows,
+)
+from lpla.metrics.two_sample import TwoSample, two_sample
+from lpla.metrics.verdict import Nulls
+from lpla.store.artifacts import Store
+from lpla.work.plug_in import plug_in
+from lpla.work.unit import load_sent
+
+Scores = Float[np.ndarray, " n"]
+Member = Bool[np.ndarray, " n"]
+MOST_IMAGES, MOST_VALUES = 10_000, 2**27
+"""Judged images, and values of all of them, at most, that the two-sample test looks at."""
+
+
+@dataclass(frozen=True)
+class NullsOfRow:
+    """The nulls, the fields of the row that hold them, and why one that belongs there is absent."""
+
+    nulls: Nulls
+    notes: tuple[str, ...]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Of `AuditResult`."""
+        found = self.nulls
+        images, views = found.images, found.views
+        return {
+            "null_untrained_auc": found.untrained_auc,
+            "null_permuted_auc": found.permuted and found.permuted.auc,
+            "null_nonmembers_auc": found.fresh and found.fresh.auc,
+            "null_shadows_auc": found.shadows and found.shadows.auc,
+            "blind_auc": images and images.auc,
+            "blind_p": images and images.p,
+            "blind_feature": images.feature if images else "",
+            "null_parity_auc": views and views.auc,
+            "null_parity_feature": views.feature if views else "",
+            "null_sent_views": found.sent and found.sent.views,
+        }
+
+
+def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack) -> NullsOfRow:
+    """Look at everything that must not tell the groups apart.
+
+    Args:
+        plan: the audit.
+        store: where its artifacts are.
+        trial: the attack on the target at one layer.
+        attack: the same, fitted.
+    """
+    member = plan.member
+    blank = AttackRun(plan, store, trial.layer, untrained=True)
+    # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
+    untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
+    fresh, absent = _fresh(plan, store, trial)
+    found = Nulls(
+        untrained_auc=evaluate.auc(untrained, member).value,
+        images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
+        views=_views(plan, store, member),
+        sent=_sent(plan, store),
+        permuted=_permuted(trial, plan, member),
+        fresh=fresh,
+        shadows=_shadows(trial, attack, member),
+    )
+    return NullsOfRow(found, (f"{trial.layer}: {absent}",) if absent else ())
+
+
+@lru_cache(maxsize=4)
+def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSample | None:
+    """The two-sample test on the stored images: the same for all layers and attacks of this process."""
+    inside = np.frombuffer(member, dtype=bool)
+    most = min(MOST_IMAGES, MOST_VALUES // images.pixels.shape[1:].numel())
+    chosen = np.sort(stream("images of the two-sample test", 0).permutation(len(index))[:most])
+    features, names = image_features(images.pixels[np.array(index)[chosen]].numpy())
+    return two_sample(features, names, inside[chosen])
+
+
+def _views(plan: Plan, store: Store, member: Member) -> BlindResult | None:
+    """Whether the summaries that the extraction kept of the views of the target tell the groups apart."""
+    target = plan.encoders.target
+    for request in target.observations:
+        sent = load_sent(target.unit, store, request, request.statistics[0])
+        return parity_auc(sent.summaries[plan.judged], sent.projection[plan.judged], member)
+    return None
+
+
+def _sent(plan: Plan, store: Store) -> SentViews | None:
+    """Compare what every encoder was given with the views of the judged images, made once more here.
+
+    Shadows on another data set are asked about other images, and left out.
+    """
+    encoders = plan.encoders
+    subjects = [encoders.target, encoders.untrained, *(one for one in encoders.shadows if not one.foreign)]
+    index, differing, who = tuple(plan.judged_index.tolist()), [], []
+    for subject in subjects:
+        for request in subject.observations:
+            asked = expected(plan.images, index, request.query)
+            for statistic in request.statistics:
+                sent = load_sent(subject.unit, store, request, statistic)
+                same = sent_as_asked(sent.projection[plan.judged], asked, sent.maker == here())
+                differing.append(~same)
+                who += [subject.unit.name] if not same.all() else []
+    if not differing:
+        return None
+    views = sum(int(one.sum()) for one in differing)
+    images = int(np.any([one.any(axis=1) for one in differing], axis=0).sum())
+    return SentViews(views, images, len(index), tuple(dict.fromkeys(who)))
+
+
+def _permuted(trial: AttackRun, plan: Plan, member: Member) -> Departure:
+    """AUCs of attacks that learnt from, and are judged by, memberships without truth."""
+    found = [evaluate.auc(trial.score(trial.fit(one)), trial.member(one)).value for one in range(plan.permutations)]
+    return permuted_membership(found, int(member.sum()), int((~member).sum()))
+
+
+def _shadows(trial: AttackRun, attack: Attack, member: Member) -> Departure | None:
+    """The attack on each shadow, judged by who was inside the target.
+
+    The attack has learnt from that shadow too, which makes its score of the shadow's own members higher, but it knows
+    nothing of the target's row, which is drawn independently of all of them: nothing need be left out.
+    """
+    encoders = trial.plan.encoders.shadows
+    seen = [seen for seen, shadow in zip(trial.shadows, encoders, strict=True) if not shadow.foreign]
+    if not seen:
+        return None
+    return shadows_rows(np.stack([attack.score(one)[trial.plan.judged] for one in seen]), member)
+
+
+def _fresh(plan: Plan, store: Store, trial: AttackRun) -> tuple[Departure | None, str]:
+    """The attack on the target's non-members and on images that it never held, which were in no shadow either.
+
+    Both groups must be new to the attack alike. It therefore learns from the other images of the shadows alone, and in
+    its pooled form where it compares an image with itself under the shadows, which say nothing of a fresh image.
+    Attacks that have no such form, and statistics on axes that the audited images define, have no such null.
+    """
+    outside = plan.judged & ~trial.subject.inside
+    if plan.encoders.fresh is None:
+        return None, f"fresh images: at least {FEWEST_FRESH} images outside every training set are needed"
+    attack = plug_in(plan.attack)
+    if any(isinstance(one, OnAxes) for one in attack.statistics()):
+        return (
+            None,
+            "fresh images: the attack's axes are those of the audited images, so that fresh ones are unlike them",
+        )
+    fresh = replace(plan.encoders.fresh, unit=trial.subject.unit)
+    both = joined(restrict(trial.target, outside), see(fresh, store, attack, trial.layer, plan.queries))
+    refused = ""
+    for foreign in (False, True):
+        try:
+            score = trial.fit_apart(outside, foreign).score(replace(both, foreign=foreign))
+        except InputError as problem:
+            refused = str(problem)
+            continue
+        count = int(outside.sum())
+        return fresh_images(score[:count], score[count:]), ""
+    return None, f"fresh images: {refused}"
