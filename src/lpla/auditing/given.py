@@ -36,19 +36,25 @@ class GivenTarget:
         """Which option of the group `target` reads it."""
         return str(self.source.parts()["target"]["name"])
 
-    def choices(self) -> dict[str, Any]:
-        """What the row says in place of a framework, a backbone and epochs, and the sentence on the encoder."""
+    def choices(self, images: Images) -> dict[str, Any]:
+        """What the row says in place of a framework, a backbone and epochs, and on the encoder and the user's lists."""
         parts = self.source.parts()["target"]
         model = self.source.target.get("arch") or self.source.target.get("model")
-        return {"arch": self.file, "backbone": str(model or self.kind), "epochs": None, "given": self._sentence(parts)}
+        return {
+            "arch": self.file,
+            "backbone": str(model or self.kind),
+            "epochs": None,
+            "given": self._sentence(parts, images),
+        }
 
-    def _sentence(self, parts: dict[str, Any]) -> str:
+    def _sentence(self, parts: dict[str, Any], images: Images) -> str:
         settings = [f"{name}={value}" for name, value in parts.get("with", {}).items()]
         fed = ", ".join(f"{name} {value}" for name, value in parts["input"].items() if value is not None)
         read = f"read by target={self.kind}" + (f" ({', '.join(settings)})" if settings else "")
         found = "".join(f"; {note}" for note in self.notes)
         layers = " and ".join(self.source.layers)
-        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}"
+        lists = f"; {images.summary}" if images.lists is not None else ""
+        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}{lists}"
 
 
 def given_target(settings: Config, knowledge: Knowledge, images: Images, membership: Membership) -> GivenTarget | None:

@@ -111,7 +111,7 @@ def plan(told: Settings) -> Plan:
     statistics = wanted_statistics(settings, attack)
     theirs = shadow_settings(settings, knowledge, told.alternative)
     found = Plan(
-        choices=_choices(settings, knowledge, told.choices) | (given.choices() if given else {}),
+        choices=_choices(settings, knowledge, told.choices) | (given.choices(images) if given else {}),
         attack=settings["attack"],
         knowledge=knowledge,
         images=images,
