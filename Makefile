@@ -18,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-audit: $(READY)  ## audit the default encoder on embedded data (a few minutes on 2 cores)
-	$(RUN) run.py
+audit: $(READY)  ## audit the default encoder on embedded data by every attack (a few minutes on 2 cores)
+	$(RUN) run.py attack=all
 
 test: $(READY)  ## run what a change must pass (5 minutes on 2 idle cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not browser and not slurm"

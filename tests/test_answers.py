@@ -131,7 +131,7 @@ def test_a_statistic_of_one_layer_is_stored_and_loaded_at_that_layer(
     unit.save(path)
     assert Unit.load(path).observations[1].query.positions
     made = make(unit, store, silent)
-    assert (made.observed, made.forwards) == (3, 40 * 4 + 40 * 6)
+    assert (made.observed, made.forwards) == (4, 40 * (4 + 1) + 40 * 6)
     found = load_observed(unit, store, observation, "backbone")
     assert found.values["part_energy"].shape == (40, 10) and np.isfinite(found.values["part_energy"]).all()
     with pytest.raises(UndefinedError, match=r"^part_energy exists at layer=backbone alone, got projector$"):

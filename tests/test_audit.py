@@ -145,7 +145,7 @@ MISTAKES = {
     "shadows=3": "shadows must be an even number >= 2 in split=balanced (they come in pairs), got 3",
     "members=5000": "members must be at least 2 and at most 898, half of the 1797 images of digits, got 5000",
     "members=5": "train.batch_size must be at most members, which is 5, got 10",
-    "layer=head": "layer must be one of backbone, projector or both, got head",
+    "layer=head": "layer must be one of backbone, projector, joint or both, got head",
     "+shadow=8": "shadow is no setting; did you mean shadows?",
     "attack.likelihood=best": "attack.likelihood must be one of auto, combined, class_conditional, crossed, lira, "
     "lira_shared, nig, hier, offline, rmia, got 'best'",

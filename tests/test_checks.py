@@ -23,7 +23,7 @@ Tiny = Callable[..., Plan]
 REFUSED = {
     "p=null": "p must be a number > 0 or inf, got null",
     "attack.p=3": "attack.p follows p, by which rows are labelled: set p=3 instead",
-    "attack=ensemble attack.queries=7": "attack.queries follows queries, .* set queries=7 instead",
+    "attack=bank attack.queries=7": "attack.queries follows queries, .* set queries=7 instead",
     "+train.lr=1": "train.lr is no setting; there are batch_size, compile",
     "+observe.foo=1": "observe.foo is no setting; there are batch_size, .*",
     "+data.rot=x": r"data.rot is no setting; did you mean root\?",
@@ -99,7 +99,7 @@ def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said:
 
 
 VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]
-OPTIONS = ["", "arch=dino", "arch=mae", "arch=moco", "backbone=vit_micro", "attack=encodermi_v", "attack=ensemble"]
+OPTIONS = ["", "arch=dino", "arch=mae", "arch=moco", "backbone=vit_micro", "attack=encodermi_v", "attack=bank"]
 OPTIONS += ["attack=gmm", "attack=quantile", "attack=rmia", "attack=partcrop", "executor=processes", "split=disjoint"]
 
 

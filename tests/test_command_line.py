@@ -18,6 +18,7 @@ SENTENCES = {
     "arch=byol arch.momentun=.9": "arch.momentun is no setting; did you mean arch.momentum?",
     "zzzqq=1": "zzzqq is no setting of this audit; `--help` shows them all",
     "arch=simclrr": "simsiam, swav, vicreg, got simclrr; did you mean simclr?",
+    "attack=ensemble": "got ensemble; it became bank",
     "lsit": "a setting is given as KEY=VALUE, got lsit",
     "data.root=/a=b": """must be quoted twice: 'data.root="/a=b"'""",
     "data.root=/a,b": """must be quoted twice: 'data.root="/a,b"'; several values to sweep need -m""",

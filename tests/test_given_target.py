@@ -250,7 +250,7 @@ def test_few_labels_teach_what_one_encoder_can_teach(by_labels: Callable[..., At
 
 
 def test_too_few_labels_are_refused_before_any_training(tiny: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match="knowledge.kind=labels needs at least 5 judged members"):
+    with pytest.raises(InputError, match=r"knowledge\.kind=labels needs at least 5 judged members"):
         tiny("knowledge.kind=labels", "members=4", "train.batch_size=4")
 
 

@@ -125,7 +125,7 @@ def terminal(request: pytest.FixtureRequest, environment: dict[str, str]) -> Ite
 def test_bash_completes_options_and_settings(terminal: Terminal, command: str) -> None:
     terminal.type(f'eval "$({command} -sc install=bash)"; echo installed=$?\n')
     terminal.read_until("installed=0")
-    terminal.type(f"{command} attack=ens\t")
-    terminal.read_until("attack=ensemble")
+    terminal.type(f"{command} attack=log\t")
+    terminal.read_until("attack=log_angle")
     terminal.type(" knowledge.ki\t")
     terminal.read_until("knowledge.kind=")

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
+from lpla.attacks.likelihood import calibrated
 from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.attacks.likelihood.crossed import LARGEST_SHARE, Combined, Crossed
 from lpla.attacks.likelihood.hier import Hier
@@ -179,6 +180,19 @@ def test_a_target_of_other_images_is_refused() -> None:
     x, inside = planted(11, 2, 50)
     with pytest.raises(ValueError, match="the shadows hold 50 images, the target 49"):
         Crossed().fit(x[1:], inside[1:]).score(x[0, 1:])
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"), [("hier", ("class_conditional", "hier")), ("combined", ("crossed", "combined"))]
+)
+def test_auto_is_one_of_two_rules(choice: str, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrated, "AUTO", choice)
+    model = Calibrated(likelihood="auto", tie_variance=True)
+    x, inside = planted(12, 8, 60)
+    _, others = seen(x, inside)
+    assert (model.chosen(others[:2]), model.chosen(others)) == names
+    foreign = [Labelled(one.index, one.values, one.member, foreign=True) for one in others]
+    assert model.chosen(foreign) == "class_conditional"
 
 
 def test_both_are_among_the_likelihoods() -> None:

@@ -85,7 +85,7 @@ def test_a_new_field_is_in_the_table_the_csv_and_the_page(
 def test_a_new_field_reaches_a_logger(tmp_path: Path, wider: type[Wider]) -> None:
     nothing = np.empty(0)
     layers = [
-        Layer(row, np.empty(0, dtype=int), np.empty(0, dtype=bool), nothing, nothing, None)
+        Layer(row.layer, row, np.empty(0, dtype=int), np.empty(0, dtype=bool), nothing, nothing, None)
         for row in rows_of(tmp_path / "job", wider)
     ]
     record = Record(Job(tmp_path, "sweep"), {}, [], layers, [])

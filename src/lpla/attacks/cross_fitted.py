@@ -43,6 +43,10 @@ class CrossFitted(Attack):
         """As the attack says."""
         return self._attack.looks_at_pixels()
 
+    def joins_layers(self) -> bool:
+        """As the attack says."""
+        return self._attack.joins_layers()
+
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Fit one attack for each fold of the images; `shadows` is the target alone, with its labels."""
         (told,) = shadows

@@ -20,6 +20,8 @@ CONF = Path(__file__).parents[1] / "conf"
 WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 """The environment's variable at which Hydra raises what it finds; otherwise it prints several lines and ends."""
 SWEEP = ("-m", "--multirun")
+SUCCESSORS = {("attack", "ensemble"): "bank"}
+"""What an option that has gone became."""
 
 _set_here: list[str] = []
 """The variable, while it was not the user who set it; the environment is the process's, and so is this."""
@@ -66,7 +68,9 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
         options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
-        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{nearest(found[2], options)}"
+        became = SUCCESSORS.get((found[1], found[2]))
+        hint = f"; it became {became}" if became else nearest(found[2], options)
+        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
     return said
 
 

@@ -78,7 +78,10 @@ def attack(name: str, /, **settings: Any) -> Attack:
             )
     # Values of the attack that refer to an audit's (p, ps, queries) take those that an audit has by default.
     config: Any = OmegaConf.to_container(OmegaConf.merge(whole, {"attack": own}).attack, resolve=True)
-    return plug_in(config | settings)
+    found = plug_in(config | settings)
+    if not isinstance(found, Attack):
+        raise InputError(f"attack={name} is many attacks, which an audit judges: name one of them")
+    return found
 
 
 def _without_files(told: Settings) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -124,9 +124,9 @@ def _shadows(
     )
 
 
-def wanted_statistics(settings: Config, attack: Attack) -> list[Statistic]:
-    """What the attack needs, and the kinds that `observe.statistics` keeps beside them for other attacks."""
-    needed = list(attack.statistics())
+def wanted_statistics(settings: Config, attacks: Iterable[Attack]) -> list[Statistic]:
+    """What the attacks need, and the kinds that `observe.statistics` keeps beside them for other attacks."""
+    needed = list(dict.fromkeys(one for attack in attacks for one in attack.statistics()))
     also = [plug_in(one) for one in settings["observe"]["statistics"]]
     return needed + [one for one in also if type(one) not in {type(statistic) for statistic in needed}]
 

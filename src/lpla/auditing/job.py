@@ -24,6 +24,7 @@ from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import Settings, of_job
+from lpla.auditing.strongest import strongest_first
 from lpla.contracts.result import InputError, to_json
 from lpla.extraction.view_cache import ViewCache
 from lpla.report.rows import Row, as_given, write_csv
@@ -86,7 +87,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
             beside the store.
 
     Returns:
-        A row by layer.
+        A row by attack and layer.
 
     Raises:
         InputError: For a user's mistake, in one sentence.
@@ -116,7 +117,8 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
         folder / "scores.npz",
         index=work.judged_index,
         member=work.member,
-        layer=np.array(work.layers),
+        attack=np.array([one.row.attack for one in found]),
+        layer=np.array([one.row.layer for one in found]),
         score=scores,
         posterior=np.stack([one.posterior for one in found]),
         log_norm=np.stack([one.log_norm for one in found]),
@@ -158,11 +160,12 @@ def _write_images(work: Plan, folder: Path, named: bool) -> None:
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
     found = []
-    for layer in work.layers:
-        check()
-        run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
-        found.append(judge(work, store, layer, run))
-    return found
+    for alone in map(work.alone, work.attacks):
+        for layer in alone.layers:
+            check()
+            run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
+            found.append(judge(alone, store, layer, run))
+    return found if work.refits is None else strongest_first(work, store, found)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -172,7 +175,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
     """Leak and utility after every observed epoch, the last not among them: that is the audit itself."""
-    rows: list[Row] = [judge_epoch(work, store, layer, epoch) for epoch in work.epochs for layer in work.layers]
+    attacks = [work.alone(name) for name in work.attacks]
+    rows: list[Row] = [
+        judge_epoch(alone, store, layer, epoch) for epoch in work.epochs for alone in attacks for layer in alone.layers
+    ]
     write_csv(rows, folder / "curve.csv")
     views = sum(len(o.index) * o.query.queries for unit in work.units for o in unit.observations if o.epoch is not None)
     log.info("curve: %s (%d epochs, %d more views)", folder / "curve.csv", len(work.epochs), views)

@@ -81,7 +81,9 @@ def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
     """One row of the curve: leak and utility of the encoders as they were after `epoch`, attacked by their likes."""
-    found = {"epoch": epoch, "layer": layer} | measure_utility(plan, store, layer, epoch)
+    found = {"epoch": epoch, "attack": plan.choices["attack"], "layer": layer} | measure_utility(
+        plan, store, layer, epoch
+    )
     try:
         trial = AttackRun(plan, store, layer, epoch)
         attack = trial.fit()
@@ -119,7 +121,7 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     per_image = queries_of(plug_in(plan.attack), plan.full_query, plan.queries, plan.images.pixels.shape[-1])
     known = plan.encoders.known
     asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
-    zero, nonfinite = count_unusable(plan.encoders.target, store, layer)
+    zero, nonfinite = count_unusable(plan.encoders.target, store, plan.joined(layer))
     return {
         "members": int(plan.member.sum()),
         "nonmembers": int((~plan.member).sum()),

@@ -44,6 +44,11 @@ class Knowledge:
         """Whether the attacker learns from the target's own answers to images whose membership it knows."""
         return self.kind in ("few_labels", "labels")
 
+    @property
+    def unlike(self) -> bool:
+        """Whether shadows are trained by another recipe than the target."""
+        return self.arch != SAME or self.views != SAME
+
     def describe(self) -> str:
         """The row's word for it: the kind, and in what the shadows differ."""
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])

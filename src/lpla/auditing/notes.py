@@ -5,7 +5,7 @@ from __future__ import annotations
 from lpla.auditing.plan import Plan
 from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
-from lpla.contracts.result import AuditResult
+from lpla.contracts.result import JOINT, AuditResult
 from lpla.metrics import roc as evaluate
 
 UNLIKE = 0.1
@@ -18,6 +18,9 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
     found += _on_images(row, plan) + _on_sizes(plan) + _on_encoder(row, where, plan.k)
+    if plan.knowledge.unlike and attack.joins_layers():
+        misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
+        found.append(f"attack={row.attack}, {row.layer}: {misled}, log_angle looks at one alone")
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
@@ -57,7 +60,7 @@ def _on_encoder(row: AuditResult, where: str, k: int) -> list[str]:
     if row.knn_accuracy is not None and k >= bank:
         bound = f"utility.k={k} must be below the {bank} images of the bank for kNN to be of neighbours"
         found.append(f"{bound}: each image was compared with all of them, so that its kNN accuracy says little")
-    if row.knn_accuracy is None:
+    if row.knn_accuracy is None and row.layer != JOINT:
         needs = "labelled images of 2 classes outside the pool and finite embeddings"
         found.append(f"utility needs {needs}, got {row.utility_images} labelled images")
     if row.embedding_spread is not None and row.embedding_spread < COLLAPSED:

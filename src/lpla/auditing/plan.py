@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from jaxtyping import Bool, Int
 
 from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
+from lpla.auditing.contenders import contenders
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
-from lpla.contracts.result import columns
+from lpla.contracts.result import JOINT, columns
 from lpla.contracts.streams import stream
 from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
@@ -33,10 +34,19 @@ class Plan:
 
     choices: dict[str, Any]
     attack: Config
+    attacks: Mapping[str, Config]
+    """Which are judged, by the names of their rows: that one, or with attack=all many (see `alone`)."""
+    left_out: tuple[str, ...]
+    """Sentences on those that are not."""
+    refits: int | None
+    """For the p-value of the strongest of several attacks; None: there is one."""
     knowledge: Knowledge
     images: Images
     membership: Membership
     layers: tuple[str, ...]
+    """Of which there is a row each."""
+    released: tuple[str, ...]
+    """What the target and its shadows both return."""
     full_query: Query
     """The views that the audit asks for; a budget of `queries` looks at the first of them."""
     queries: int
@@ -54,6 +64,21 @@ class Plan:
     def units(self) -> tuple[Unit, ...]:
         """What is trained: the target and its shadows."""
         return tuple(subject.unit for subject in (self.encoders.target, *self.encoders.shadows))
+
+    def alone(self, name: str) -> Plan:
+        """The audit by one of its attacks."""
+        config = self.attacks[name]
+        return replace(
+            self,
+            choices=self.choices | {"attack": name, "norms": config.get("norms", "")},
+            attack=config,
+            attacks={name: config},
+            layers=_layers(self.choices["layer"], self.released, plug_in(config).joins_layers()),
+        )
+
+    def joined(self, layer: str) -> tuple[str, ...]:
+        """The released layers at which a row looks."""
+        return self.released if layer == JOINT else (layer,)
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
@@ -107,16 +132,22 @@ def plan(told: Settings) -> Plan:
     views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
     checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
     full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
-    attack = plug_in(settings["attack"])
-    statistics = wanted_statistics(settings, attack)
+    rivals = contenders(settings, str(told.choices["attack"]))
+    attacks = {name: plug_in(config) for name, config in rivals.attacks.items()}
+    statistics = wanted_statistics(settings, attacks.values())
     theirs = shadow_settings(settings, knowledge, told.alternative)
+    released = _released(settings, theirs, knowledge, given)
     found = Plan(
         choices=_choices(settings, knowledge, told.choices) | (given.choices(images) if given else {}),
         attack=settings["attack"],
+        attacks=rivals.attacks,
+        left_out=rivals.left_out,
+        refits=rivals.refits,
         knowledge=knowledge,
         images=images,
         membership=membership,
-        layers=_layers(settings, theirs, knowledge, given),
+        layers=_layers(settings["layer"], released, any(attack.joins_layers() for attack in attacks.values())),
+        released=released,
         full_query=full_query,
         queries=settings["queries"],
         permutations=settings["permutations"],
@@ -129,8 +160,23 @@ def plan(told: Settings) -> Plan:
         ),
         epochs=epochs,
     )
-    _check_learning(found, attack)
-    return found
+    return _able_to_learn(found, attacks)
+
+
+def _able_to_learn(plan: Plan, attacks: Mapping[str, Attack]) -> Plan:
+    """The plan without those of several attacks that could not learn; raises InputError if none could."""
+    able, unable = {}, []
+    for name, attack in attacks.items():
+        try:
+            _check_learning(plan, attack)
+            able[name] = plan.attacks[name]
+        except InputError as refusal:
+            if plan.refits is None:
+                raise
+            unable.append(f"attack={name} left out: {refusal}")
+    if not able:
+        raise InputError(f"attack=all must have an attack that exists under these settings, got none: {unable[0]}")
+    return replace(plan, attacks=able, left_out=(*plan.left_out, *unable))
 
 
 def _check_learning(plan: Plan, attack: Attack) -> None:
@@ -172,16 +218,24 @@ def _epochs(settings: Config) -> tuple[int, ...]:
     return tuple(range(every, epochs, every))
 
 
-def _layers(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:
+def _released(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:
+    """The layers that the target has, and the shadows too where there are any."""
     available = given.source.layers if given else get_class(settings["arch"]["_target_"]).layers
-    if knowledge.has_shadows:
-        shared = get_class(theirs["arch"]["_target_"]).layers
-        available = tuple(layer for layer in available if layer in shared)
-    if settings["layer"] == "both":
+    if not knowledge.has_shadows:
         return available
-    if settings["layer"] not in available:
-        raise InputError(f"layer must be one of {', '.join(available)} or both, got {settings['layer']}")
-    return (settings["layer"],)
+    shared = get_class(theirs["arch"]["_target_"]).layers
+    return tuple(layer for layer in available if layer in shared)
+
+
+def _layers(wanted: str, released: tuple[str, ...], joins: bool) -> tuple[str, ...]:
+    """The rows of `layer`; `both` has a joint one where the attack `joins` layers and there are several."""
+    several = (JOINT,) if len(released) > 1 else ()
+    if wanted == "both":
+        return released + (several if joins else ())
+    known = (*released, *several)
+    if wanted not in known:
+        raise InputError(f"layer must be one of {', '.join(known)} or both, got {wanted}")
+    return (wanted,)
 
 
 def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from lpla.contracts.evidence import Attack, Labelled, Query, Seen
 from lpla.contracts.inputs import Images, UndefinedError
+from lpla.contracts.result import JOINT
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.store.artifacts import Store
@@ -31,20 +33,45 @@ class QueriedEncoder:
 
 
 def see(
-    subject: QueriedEncoder, store: Store, attack: Attack, layer: str, queries: int, epoch: int | None = None
+    subject: QueriedEncoder,
+    store: Store,
+    attack: Attack,
+    layers: Sequence[str],
+    queries: int,
+    epoch: int | None = None,
 ) -> Seen:
-    """What the attack gets of the encoder under a budget of `queries` views; raises UndefinedError if it gets none."""
+    """What the attack gets of the encoder.
+
+    Args:
+        subject: the encoder.
+        store: where its statistics are.
+        attack: which of them are wanted.
+        layers: where they are taken from; of several, side by side.
+        queries: the budget of views.
+        epoch: after which the encoder was asked; None: its last.
+
+    Returns:
+        The statistics by name, of several layers as `Seen.by_layer` has them.
+
+    Raises:
+        UndefinedError: if the attack gets nothing.
+    """
+    if len(layers) > 1 and not attack.joins_layers():
+        raise UndefinedError(f"layer={JOINT} needs an attack that weighs many statistics, and this one looks at one")
     values = {}
     for statistic in attack.statistics():
-        where = statistic.at or layer
-        if where not in statistic.layers:
-            raise UndefinedError(f"{statistic.name} exists at layer={' or '.join(statistic.layers)} alone, got {layer}")
         observation = next((o for o in subject.observations if statistic in o.statistics), None)
-        if observation is None:
-            raise UndefinedError(f"{statistic.name} needs positions and parts that this backbone does not have here")
-        only = replace(observation, statistics=(statistic,), epoch=epoch)
-        found = load_observed(subject.unit, store, only, where).values[statistic.name]
-        values[statistic.name] = statistic.prefix(found, queries)
+        for where in (statistic.at,) if statistic.at else layers:
+            if where not in statistic.layers:
+                known = " or ".join(statistic.layers)
+                raise UndefinedError(f"{statistic.name} exists at layer={known} alone, got {where}")
+            if observation is None:
+                need = "needs positions and parts that this backbone does not have here"
+                raise UndefinedError(f"{statistic.name} {need}")
+            only = replace(observation, statistics=(statistic,), epoch=epoch)
+            found = load_observed(subject.unit, store, only, where).values[statistic.name]
+            name = statistic.name if statistic.at or len(layers) == 1 else f"{where}/{statistic.name}"
+            values[name] = statistic.prefix(found, queries)
     pixels = _pixels(subject) if attack.looks_at_pixels() else None
     return Seen(subject.index, values, pixels=pixels, foreign=subject.foreign)
 
@@ -76,13 +103,14 @@ def usable_images(seen: Seen) -> Bool[np.ndarray, " N"]:
     return np.any([(np.isfinite(one) & (one != 0)).any(axis=1) for one in values], axis=0)
 
 
-def count_unusable(subject: QueriedEncoder, store: Store, layer: str) -> tuple[int, int] | tuple[None, None]:
-    """Zero and non-finite embeddings among the views of one query at this layer; None if there is none."""
+def count_unusable(subject: QueriedEncoder, store: Store, layers: Sequence[str]) -> tuple[int, int] | tuple[None, None]:
+    """Zero and non-finite embeddings among the views of one query at these layers; None if there is none."""
     for observation in subject.observations:
-        there = tuple(one for one in observation.statistics if layer in one.layers)
+        there = tuple(one for one in observation.statistics if set(layers) <= set(one.layers))
         if there:
-            found = load_observed(subject.unit, store, replace(observation, statistics=there), layer)
-            return found.zero, found.nonfinite
+            only = replace(observation, statistics=there)
+            found = [load_observed(subject.unit, store, only, layer) for layer in layers]
+            return sum(one.zero for one in found), sum(one.nonfinite for one in found)
     return None, None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lpla.auditing.plan import Plan
+from lpla.contracts.result import JOINT
 from lpla.metrics import probe
 from lpla.store.artifacts import Store
 from lpla.work.unit import load_observed
@@ -22,9 +23,10 @@ Utility = dict[str, Any]
 def measure_utility(plan: Plan, store: Store, layer: str, epoch: int | None = None) -> Utility:
     """kNN and linear accuracy (half of the labelled images are the bank, half are classified) and embedding spread.
 
-    None where there are no images outside the pool, their labels are not of two classes, or embeddings are not finite.
+    None where there are no images outside the pool, their labels are not of two classes, or embeddings are not finite;
+    and of several layers at once, which are no embedding.
     """
-    if plan.encoders.outside is None:
+    if plan.encoders.outside is None or layer == JOINT:
         return {"knn_accuracy": None, "linear_accuracy": None, "embedding_spread": None, "utility_images": 0}
     target, observation = plan.encoders.target.unit, replace(plan.encoders.outside, epoch=epoch)
     labels = plan.images.labels.numpy()[np.asarray(observation.index)]

@@ -58,7 +58,8 @@ class Statistic(ABC):
 class Seen:
     """What an attacker has of one encoder: statistics by name, row i for image `index[i]`. No membership.
 
-    The index is the image's identity in its data set, the target's or, where `foreign`, the shadows' own.
+    The index is the image's identity in its data set, the target's or, where `foreign`, the shadows' own. Where several
+    layers are looked at side by side, a statistic of one of them is named `layer/statistic`.
     """
 
     index: Int[np.ndarray, " N"]
@@ -67,6 +68,21 @@ class Seen:
     """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
     foreign: bool = field(default=False, kw_only=True)
     """Whether the images are of another data set than the target's: an equal index is then another image."""
+
+    def by_layer(self) -> dict[str, Seen]:
+        """What was seen of each layer, statistics by their own names; itself, under "", where it holds one layer."""
+        layers = dict.fromkeys(name.partition("/")[0] for name in self.values if "/" in name)
+        if not layers:
+            return {"": self}
+        return {
+            layer: Seen(
+                self.index,
+                {name.partition("/")[2]: value for name, value in self.values.items() if name.startswith(f"{layer}/")},
+                pixels=self.pixels,
+                foreign=self.foreign,
+            )
+            for layer in layers
+        }
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class ShadowScores:
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
+    refits_quickly: ClassVar[bool] = True
+    """Whether it is fitted so soon, from the audit's own views, that attack=all brings it unasked."""
     threshold_: float
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
     shadow_scores_: ShadowScores | None
@@ -98,6 +116,10 @@ class Attack(ABC):
 
     def looks_at_pixels(self) -> bool:
         """Whether `Seen.pixels` must be given."""
+        return False
+
+    def joins_layers(self) -> bool:
+        """Whether it can look at all released layers at once (layer=joint), as `Seen.by_layer` has them."""
         return False
 
     @abstractmethod

@@ -14,6 +14,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
+JOINT = "joint"
+"""The layer of a row on all released layers at once, their statistics side by side."""
 Kind = Literal["choice", "figure", "bound", "utility", "null", "cost", "count", "text"]
 
 
@@ -135,6 +137,8 @@ class AuditResult:
     recipe_tpr_at_1pct_low: float | None = _low()
     recipe_tpr_at_1pct_high: float | None = _high()
     recipe_leak_p: float | None = _found("figure", 'P-value of "no leak" of the pooled scores at 5 %.')
+    choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
+                                    "which pays for its choice.")  # fmt: skip
     balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
                                              interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
@@ -179,6 +183,7 @@ class AuditResult:
     given: str = column("text", "Of an encoder trained elsewhere: its file, its SHA-256, how it is read and fed.",
                         default="")  # fmt: skip
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
+    strongest: str = column("text", "With several attacks, what the row of the strongest says.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")
     recipe_verdict: str = column("text", "The same of the recipe, by all its encoders as targets.", default="")
     notes: tuple[str, ...] = column("text", "Why a number is absent, what was set aside, which null failed.",

@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 from lpla.contracts.result import columns as known
 from lpla.metrics.roc import null_error
 from lpla.report.figures import COLOURS, MARKERS, REFERENCE, Figure, add_legend, blank, curve
-from lpla.report.outputs import Left
+from lpla.report.outputs import Left, whose
 from lpla.report.rows import Row, cell, choices, chosen_columns, number, short_label
 
 TIPS = [("", "@name"), ("AUC", "@y{0.000} [@low{0.000} @high{0.000}]")]
@@ -48,11 +48,11 @@ def along(left: Left, axis: str) -> Figure | None:
 
 def over_training(left: Left) -> Figure | None:
     """The AUC at the observed epochs of every job with a curve, its last epoch, which is the audit itself, included."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in left.curve:
         if row.get("auc") is not None:
-            groups.setdefault((row["job"], row["layer"]), []).append(row)
-    audits = {(row["job"], row["layer"]): row for row in left.strongest()}
+            groups.setdefault(whose(row), []).append(row)
+    audits = {whose(row): row for row in left.strongest()}
     lines = [[*groups[key], {**row, "epoch": row["epochs"]}] for key, row in audits.items() if key in groups]
     if not lines:
         return None

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.stats import betabinom
 from sklearn.metrics import roc_curve
 
-from lpla.report.outputs import Judged, Left
+from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import SETTINGS, chosen_columns, number, short_label, target_choices
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
@@ -69,11 +69,11 @@ def curve(place: int) -> Line:
 
 def roc(left: Left) -> Figure | None:
     """True-positive against false-positive rates on log axes, of the rows with the highest AUCs."""
-    rows = [row for row in left.strongest() if (row["job"], row["layer"]) in left.judged]
+    rows = [row for row in left.strongest() if whose(row) in left.judged]
     if not rows:
         return None
     drawn = rows[: len(COLOURS)]
-    judged = [left.judged[row["job"], row["layer"]] for row in drawn]
+    judged = [left.judged[whose(row)] for row in drawn]
     members, others = (min(int((one.member == side).sum()) for one in judged) for side in (True, False))
     axes: dict[str, Any] = {"x_axis_type": "log", "y_axis_type": "log"}
     axes |= {"x_range": (0.5 / others, 1), "y_range": (0.5 / members, 1)}
@@ -135,7 +135,7 @@ def norms(left: Left) -> list[Figure]:
     # Norms are the target's: nothing else that is the attacker's changes them.
     columns = [c for c in chosen_columns(left.measured) if c in (*target_choices(), *NORM_OF, SETTINGS)]
     for row in left.strongest():
-        judged = left.judged.get((row["job"], row["layer"]))
+        judged = left.judged.get(whose(row))
         if judged is None or len(found) == PANELS or judged.log_norm.tobytes() in seen:
             continue
         seen.add(judged.log_norm.tobytes())

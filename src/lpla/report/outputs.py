@@ -37,8 +37,8 @@ class Left:
     """Whether it is the folder of one job."""
     rows: list[Row]
     """In the order of the jobs; with an `error` those of jobs that failed or whose result is missing or damaged."""
-    judged: dict[tuple[str, str], Judged]
-    """By job and layer."""
+    judged: dict[tuple[str, str, str], Judged]
+    """By job, attack and layer (`whose`)."""
     curve: list[Row]
     """Rows of every `curve.csv`, with the job."""
     missing: list[str]
@@ -63,6 +63,11 @@ class Left:
         return sorted((row for row in self.measured if row.get("auc") is not None), key=lambda row: -row["auc"])
 
 
+def whose(row: Row) -> tuple[str, str, str]:
+    """What tells a row from all others: its job, attack and layer."""
+    return row["job"], row["attack"], row["layer"]
+
+
 def read(folder: Path) -> Left:
     """Read all that is there; raises FileNotFoundError if it is the folder of neither a job nor a sweep."""
     single = _is_job(folder)
@@ -76,14 +81,14 @@ def read(folder: Path) -> Left:
             rows.append({"job": job.name, "overrides": overrides(job), "error": why})
     judged, missing = {}, []
     curve: list[Row] = []
-    for name in dict.fromkeys(row["job"] for row in rows if not row.get("error")):
+    for name, attack in {row["job"]: row["attack"] for row in reversed(rows) if not row.get("error")}.items():
         place = folder if single else folder / name
         try:
-            judged |= {(name, layer): found for layer, found in _scores(place / "scores.npz").items()}
+            judged |= {(name, *key): found for key, found in _scores(place / "scores.npz", attack).items()}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as damage:
             missing.append(f"job {name} takes no part in the figures of single images: scores.npz: {damage}")
         if (place / "curve.csv").exists():
-            curve += [{"job": name} | row for row in _curve(place / "curve.csv")]
+            curve += [{"job": name, "attack": attack} | row for row in _curve(place / "curve.csv")]
     return Left(folder, single, rows, judged, curve, missing)
 
 
@@ -96,22 +101,24 @@ def _is_job(folder: Path) -> bool:
     return (folder / "result.json").exists() or (folder / ".hydra").is_dir()
 
 
-def _scores(file: Path) -> dict[str, Judged]:
+def _scores(file: Path, attack: str) -> dict[tuple[str, str], Judged]:
+    """By attack and layer; `attack` is that of a file which names none."""
     # Opened here, as numpy leaves a file open that proves damaged.
     with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
         absent = np.full(held["score"].shape, np.nan)
         posterior, log_norm = (held.get(name, absent) for name in ("posterior", "log_norm"))
         images = held["index"], held["member"]
+        attacks = held.get("attack", [attack] * len(held["layer"]))
         return {
-            str(layer): Judged(*images, held["score"][place], posterior[place], log_norm[place])
-            for place, layer in enumerate(held["layer"])
+            (str(name), str(layer)): Judged(*images, held["score"][place], posterior[place], log_norm[place])
+            for place, (name, layer) in enumerate(zip(attacks, held["layer"], strict=True))
         }
 
 
 def _curve(file: Path) -> list[dict[str, Any]]:
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    return [{k: v if k == "layer" else float(v) if v else None for k, v in row.items()} for row in rows]
+    return [{k: v if k in ("attack", "layer") else float(v) if v else None for k, v in row.items()} for row in rows]
 
 
 def overrides(job: Path) -> list[str]:

@@ -118,14 +118,9 @@ def _said(left: Left) -> dict[str, Any]:
         return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
     together = seeds.aggregate(rows)
-    strongest = left.strongest()
-    headline = "no attack was defined"
-    if strongest:
-        whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(rows) > 1 else strongest[0]["layer"]
-        headline = f"{whose}: {strongest[0]['verdict']}"
     return {
-        "headline": headline,
-        "recipe": strongest[0].get("recipe_verdict") if strongest else "",
+        "headline": _headline(left, chosen),
+        "recipe": next((one.get("recipe_verdict") for one in left.strongest()), ""),
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together
@@ -148,6 +143,17 @@ def _given(rows: Sequence[Row]) -> list[str]:
     return [f"the encoder was trained elsewhere: {row['given']}" for row in rows if row.get("given")]
 
 
+def _headline(left: Left, chosen: Sequence[str]) -> str:
+    """The verdict of the highest AUC; of one job of several attacks, what the strongest of them says."""
+    strongest = left.strongest()
+    if not strongest:
+        return "no attack was defined"
+    if left.single and (said := [row["strongest"] for row in left.measured if row.get("strongest")]):
+        return said[0]
+    whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(left.measured) > 1 else strongest[0]["layer"]
+    return f"{whose}: {strongest[0]['verdict']}"
+
+
 def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
     costs = columns("cost", headed=True)
     header = ("row", *(one.heading for one in costs.values()))
@@ -160,8 +166,8 @@ def _downloads(left: Left) -> dict[str, str]:
     parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
     if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
         parts["scores.csv"] = [
-            {"layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
-            for (_, layer), one in left.judged.items()
+            {"attack": attack, "layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
+            for (_, attack, layer), one in left.judged.items()
             for i, m, s, q, n in zip(one.index, one.member, one.score, one.posterior, one.log_norm, strict=True)
         ]
     return {name: _link(rows) for name, rows in parts.items() if rows}

@@ -34,7 +34,7 @@ def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
     targets: dict[tuple[Any, ...], list[tuple[Row, np.ndarray, np.ndarray]]] = {}
     for row in map(_split_settings, rows):
         if row.get("auc") is not None:
-            index, member, score = _scores(folder / row["job"], row["layer"])
+            index, member, score = _scores(folder / row["job"], row["attack"], row["layer"])
             key = (*(cell(row.get(c)) for c in target), index.tobytes(), member.tobytes())
             if min(member.sum(), (~member).sum()) > 1:
                 targets.setdefault(key, []).append((row, member, score))
@@ -56,9 +56,11 @@ def _split_settings(row: Row) -> Row:
     return {**row, "attack_settings": ours, "target_settings": [one for one in settings if one not in ours]}
 
 
-def _scores(job: Path, layer: str) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, " N"]]:
+def _scores(job: Path, attack: str, layer: str) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, " N"]]:
     with np.load(job / "scores.npz", allow_pickle=False) as held:
-        place = held["layer"].tolist().index(layer)
+        # A file of one attack may not name it.
+        attacks = held["attack"] if "attack" in held else np.full(len(held["layer"]), attack)
+        place = np.flatnonzero((attacks == attack) & (held["layer"] == layer))[0]
         return held["index"], held["member"], held["score"][place]
 
 

@@ -82,6 +82,8 @@ def show(rows: Sequence[Row]) -> None:
     for verdict, labels in verdicts(measured).items():
         line = Text(f"{labels}: {verdict}", style=_style(verdict))
         console.print(line, highlight=False, soft_wrap=True)
+    for said in (row["strongest"] for row in measured if row.get("strongest")):
+        console.print(Text(said, style="bold"), highlight=False, soft_wrap=True)
     for row in rows:
         if row.get("error"):
             line = f"job {row.get('job', '')} failed ({' '.join(row.get('overrides', ()))}): {row['error']}"
@@ -150,16 +152,21 @@ class Results(Sequence[AuditResult]):
             return "no rows"
         strings = self._strings()
         lines = formats.aligned(strings.header, strings.rows, strings.choices)
-        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        said = self._said()
         return "\n".join([strings.title, lines, *said, *(f"note: {note}" for note in self._notes())])
 
     def _repr_html_(self) -> str:
         if not self._rows:
             return "<p>no rows</p>"
         strings = self._strings()
-        said = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        said = self._said()
         sentences = "".join(f"<p>{formats.html_text(one)}</p>" for one in [*said, *self._notes(), strings.caption])
         return formats.html(strings.header, strings.rows, strings.title) + sentences
+
+    def _said(self) -> list[str]:
+        """The verdicts, and what the strongest of several attacks says."""
+        found = [f"{labels}: {verdict}" for verdict, labels in verdicts(self._plain()).items()]
+        return found + [row.strongest for row in self._rows if row.strongest]
 
     def _plain(self) -> list[Row]:
         return [asdict(row) for row in self._rows]

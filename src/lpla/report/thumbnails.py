@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from lpla.report.outputs import Judged, Left
+from lpla.report.outputs import Judged, Left, whose
 
 COUNT = 8
 """Of each kind and layer."""
@@ -58,12 +58,12 @@ def save(
 
 
 def found(left: Left) -> dict[str, list[Thumbnail]]:
-    """By heading: the most and the least exposed images of the strongest job that left thumbnails, layer by layer."""
-    with_images = (row["job"] for row in left.strongest() if (left.job(row["job"]) / "thumbnails").is_dir())
-    job = next(with_images, None)
+    """By heading: the most and the least exposed images of the strongest attack that left thumbnails, by layer."""
+    with_images = (whose(row)[:2] for row in left.strongest() if (left.job(row["job"]) / "thumbnails").is_dir())
+    strongest = next(with_images, None)
     shown: dict[str, list[Thumbnail]] = {}
-    for (name, layer), judged in left.judged.items():
-        if name == job:
+    for (name, attack, layer), judged in left.judged.items():
+        if (name, attack) == strongest:
             names = _names(left.job(name))
             for kind, places in zip(("most", "least"), chosen(judged.score), strict=True):
                 shown[f"{kind} exposed, {layer}"] = [

@@ -29,7 +29,7 @@ TINY = 1e-9
 
 
 class BankColumns:
-    """The statistics of one layer, by name.
+    """The statistics of one layer, or of several side by side, by name.
 
     Of the vectors: mean log-norm for p and for `COMPANIONS`, and the log of the log-norm's deviation over the views.
     Of the whitened ones, for each ridge: mean log-norm over the views, log-norm of the mean view, log-norm of the clean
@@ -64,7 +64,12 @@ class BankColumns:
         return np.concatenate(found, axis=1)
 
     def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
-        """By name; not finite where an image has none. Means are over the usable views."""
+        """By name, of several layers with the layer's before it; not finite where an image has none."""
+        of_layers = {layer: self._of_one(part) for layer, part in seen.by_layer().items()}
+        return {f"{layer} {name}".strip(): one for layer, found in of_layers.items() for name, one in found.items()}
+
+    def _of_one(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
+        """The columns of one layer. Means are over the usable views."""
         log_norms = self._norms.all(seen)
         usable = np.asarray(np.isfinite(log_norms).all(axis=2))
         orders = sorted({self.p, *COMPANIONS})
@@ -86,7 +91,7 @@ class BankColumns:
 
     def set_aside(self, shadows: Sequence[Seen]) -> list[str]:
         """The sentence on the shadows' embeddings that say nothing."""
-        return self._norms.set_aside(shadows)
+        return self._norms.set_aside([part for shadow in shadows for part in shadow.by_layer().values()])
 
 
 class WeighedBank:

@@ -27,6 +27,7 @@ class NetworkAttack(Attack):
     taken as that mean. Fitted: `net_`, `epoch_`, `threshold_`, `shadow_scores_`.
     """
 
+    refits_quickly = False
     training: Training
 
     @abstractmethod

@@ -43,6 +43,10 @@ class Bank(ScalarAttack):
         self.together = JudgedTogether(likelihood) if collective else None
         self._columns = BankColumns(p=p, ps=ps, queries=queries, norms_alone=False)
 
+    def joins_layers(self) -> bool:
+        """The columns of several layers are weighed as those of one are."""
+        return True
+
     def statistics(self) -> tuple[Statistic, ...]:
         """Those of the bank, and which images an encoder finds alike where candidates are judged together."""
         return (*self._columns.statistics(), *([Direction()] if self.together else []))

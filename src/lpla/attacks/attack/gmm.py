@@ -44,6 +44,8 @@ class GMM(Attack):
     shadows agree, 1 = up to a linear map).
     """
 
+    refits_quickly = False
+
     def __init__(self, *, dimensions: Dimension = 32, components: Count = 4) -> None:
         self.dimensions, self.components = dimensions, components
 

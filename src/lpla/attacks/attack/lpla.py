@@ -69,6 +69,10 @@ class LpLA(ScalarAttack):
         """Without shadows d2 does."""
         return self._conditions_on_pixels
 
+    def joins_layers(self) -> bool:
+        """A bank's columns of several layers are weighed as those of one are; a norm is one layer's."""
+        return self.norms == "whitened"
+
     def statistics(self) -> tuple[Statistic, ...]:
         """The log-norms for every p of the sweep, so that one extraction serves them all; whitened ones for p alone."""
         return self._bank.statistics() if self.norms == "whitened" else (self._log_norms.statistic,)

@@ -35,6 +35,8 @@ class Quantile(Attack):
     fold), `member_gap_` (whose sign says whether members lie above or below).
     """
 
+    refits_quickly = False
+
     def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, dimensions: Dimension = 32) -> None:
         self.p, self.dimensions = p, dimensions
         self._norms = LogNorms([*ps, p])

@@ -19,6 +19,8 @@ from lpla.contracts.inputs import InputError, UndefinedError
 Likelihood = Literal[
     "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
 ]
+AUTO: str = "hier"
+"""What `auto` is, where the layout allows it: `hier` or `combined`."""
 CALIBRATED = ("hier", "crossed", "combined")
 """Likelihoods whose score is evidence as it stands: a log-likelihood ratio that few shadows do not exaggerate. Without
 a leak their log score at 4 shadows, and that of `crossed` at 1, is that of the prior, .693 to .698; of `lira` 4.8."""
@@ -54,9 +56,9 @@ class Calibrated:
         """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
         if not shadows:
             raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
-        if self.likelihood == "auto":
+        if self.likelihood == "auto" and AUTO == "hier":
             return "hier" if _allows_hier(shadows) else "class_conditional"
-        if self.likelihood == "combined":
+        if self.likelihood in ("auto", "combined"):
             return _combined(shadows)
         if self.likelihood in PER_SAMPLE and not _same_images(shadows):
             raise UndefinedError(

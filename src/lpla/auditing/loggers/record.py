@@ -38,8 +38,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Layer:
-    """The audit of one layer, image by image."""
+    """The audit of one layer by one attack, image by image."""
 
+    name: str
+    """The layer; of a job of several attacks, with the attack before it."""
     row: AuditResult
     index: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
@@ -94,6 +96,8 @@ class Record:
         """The choices by their names, all settings below them, and the revision of the code."""
         row = asdict(self.layers[0].row)
         names = [name for name, one in columns("choice").items() if one.whose != "fit"]
+        if len({one.row.attack for one in self.layers}) > 1:
+            row |= {"attack": "all", "norms": ""}
         return {name: row[name] for name in (*names, "git_revision")} | {
             "arch_and_p": f"{row['arch']}, p={row['p']}",
             "settings": dict(self.settings),
@@ -108,10 +112,12 @@ class Record:
             yield epoch, {f"loss/{t.name}": t.loss[epoch - 1] for t in self.trainings if epoch <= len(t.loss)}
 
     def _leaks(self) -> Steps:
+        names = {(one.row.attack, one.row.layer): one.name for one in self.layers}
         for epoch in sorted({row["epoch"] for row in self.curve}):
             rows = [row for row in self.curve if row["epoch"] == epoch]
-            yield epoch, {name: value for row in rows for name, value in _figures(row["layer"], row).items()}
-        last = [_figures(one.row.layer, asdict(one.row)) for one in self.layers]
+            found = [_figures(names[key], row) for row in rows if (key := (row["attack"], row["layer"])) in names]
+            yield epoch, {name: value for figures in found for name, value in figures.items()}
+        last = [_figures(one.name, asdict(one.row)) for one in self.layers]
         yield self.layers[0].row.epochs or 0, {name: value for found in last for name, value in found.items()}
 
 
@@ -129,8 +135,17 @@ def recorded(
     job: Job,
 ) -> Record:
     """A judged audit with the training records of its encoders and the norms of its images, both from the store."""
+    several = len({one.row.attack for one in found}) > 1
     layers = [
-        Layer(one.row, plan.judged_index, plan.member, one.score, one.posterior, _norms(plan, store, one.row.layer))
+        Layer(
+            f"{one.row.attack}/{one.row.layer}" if several else one.row.layer,
+            one.row,
+            plan.judged_index,
+            plan.member,
+            one.score,
+            one.posterior,
+            _norms(plan, store, one.row.layer),
+        )
         for one in found
     ]
     return Record(

@@ -74,7 +74,7 @@ def _run(settings: Config, record: Record, kind: str, mode: dict[str, str], offl
 
 def _log_layer(run: Any, layer: Layer) -> None:
     """ROC (as figures by false-positive rate, for panels with log axes), norms, scores and the verdict of one layer."""
-    name = layer.row.layer
+    name = layer.name
     run.summary[f"{name}/verdict"] = layer.row.verdict
     run.summary[f"{name}/notes"] = list(layer.row.notes)
     run.define_metric(f"roc/{name}/fpr", hidden=True)

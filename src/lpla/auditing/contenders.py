@@ -1,0 +1,80 @@
+"""The attacks that an audit judges: the one that was chosen, or, with attack=all, every one that exists here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lpla.attacks.attack.all import All
+from lpla.auditing.catalogue import CONF, options
+from lpla.contracts.evidence import Attack
+from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import shown
+from lpla.work.plug_in import Config, plug_in
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """`attacks` are their settings by the names that their rows have; `left_out` the sentences on all others."""
+
+    attacks: Mapping[str, Config]
+    left_out: tuple[str, ...] = ()
+    refits: int | None = None
+    """How often all of them may be refitted for the p-value of the strongest; None: nothing is chosen."""
+
+
+def contenders(settings: Config, chosen: str) -> Contenders:
+    """Who is judged under these checked settings, of which `chosen` is the option of the group `attack`.
+
+    An attack's own settings are those of its yaml, with the audit's p, queries and the like. Raises InputError for a
+    name or a form that is no attack's.
+    """
+    choice = plug_in(settings["attack"])
+    if not isinstance(choice, All):
+        return Contenders({chosen: settings["attack"]})
+    configs = {name: _configured(name, settings) for name in options("attack") if name != chosen}
+    for setting, names in {"also": choice.also, "forms": [one.get("attack") for one in choice.forms]}.items():
+        for name in names:
+            if name not in configs:
+                known = ", ".join(configs)
+                raise InputError(f"attack.{setting} must name attacks, each one of {known}, got {shown(name)}")
+    attacks: dict[str, Config] = {}
+    left_out: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        if name not in choice.also and (why := _left_out(plug_in(config))):
+            left_out.setdefault(why, []).append(name)
+            continue
+        attacks[name] = config
+        for form in choice.forms:
+            if form["attack"] == name:
+                more = {key: value for key, value in form.items() if key != "attack"}
+                label = " ".join([name, *(f"{key}={_written(value)}" for key, value in more.items())])
+                attacks[label] = config | more
+    sentences = (f"attack={', '.join(names)} left out: {why}" for why, names in left_out.items())
+    return Contenders(attacks, tuple(sentences), choice.refits)
+
+
+def _configured(name: str, settings: Config) -> Config:
+    """An attack's yaml under the audit's settings; all keep the same norms, so that these are extracted once."""
+    own = OmegaConf.load(CONF / "attack" / f"{name}.yaml")
+    others = {key: value for key, value in settings.items() if key != "attack"}
+    found: Any = OmegaConf.to_container(OmegaConf.merge(others, {"attack": own}).attack, resolve=True)
+    norms = {"ps": sorted({*map(float, settings["ps"]), float(settings["p"]), 0.5, math.inf})}
+    return found | (norms if "ps" in found else {})
+
+
+def _left_out(attack: Attack) -> str | None:
+    """Why an attack takes no part unless it is named."""
+    if not attack.statistics():
+        return "nothing is asked of an encoder; it is a null of every row"
+    if not attack.refits_quickly:
+        return "long to fit or in need of other views; attack.also=[NAME] brings one"
+    return None
+
+
+def _written(value: Any) -> str:
+    return shown(value).strip("'")

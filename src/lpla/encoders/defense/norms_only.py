@@ -1,0 +1,27 @@
+"""Release the p-norm of an embedding in its place: what an interface leaves that returns one number (ours).
+
+Of length 1, it has one direction: whatever compares directions finds all views and images alike.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lpla.contracts.encoder import Defense
+from lpla.contracts.settings import Order, checked
+
+
+@checked
+class NormsOnly(Defense):
+    """`p` is the order of the norm that is released; the encoder is the one that no defence has."""
+
+    release_arguments: ClassVar[frozenset[str]] = frozenset({"p"})
+
+    def __init__(self, *, p: Order = 2.0) -> None:
+        self.p = p
+
+    def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B 1"]:
+        """The norm as a vector of width 1; of a zero vector zero, of one that is not finite not finite."""
+        return torch.linalg.vector_norm(embedding, ord=self.p, dim=1, keepdim=True)
