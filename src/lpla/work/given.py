@@ -42,7 +42,8 @@ class Given(Source):
     @classmethod
     def of(cls, data: Config) -> Given:
         """The source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
-        return cls(**data | {"layers": tuple(data["layers"])})
+        layers = tuple(data["layers"])
+        return cls(**{name: value for name, value in data.items() if name != "layers"}, layers=layers)
 
     @property
     def distributed(self) -> bool:
