@@ -143,7 +143,7 @@ def test_one_view_of_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
 class MembersNoisy(Balanced):
     """The target's members are stored with a little noise."""
 
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
         drawn = super().draw(images, members, shadows, seed)
         index = torch.from_numpy(drawn.members(0))
         noise = torch.randint(0, 3, (len(index), *images.pixels.shape[1:]), generator=torch.Generator().manual_seed(0))
@@ -154,7 +154,8 @@ class MembersNoisy(Balanced):
 class Dark(Balanced):
     """Both groups are drawn from the darkest third of the images; fresh images are the brighter half."""
 
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
+        assert members is not None
         light = images.pixels.float().mean(dim=(1, 2, 3)).numpy().argsort()
         pool = light[np.random.default_rng(seed).permutation(len(light) // 3)[: 2 * members]]
         drawn = super().draw(images, members, shadows, seed)
@@ -164,7 +165,7 @@ class Dark(Balanced):
 class Dependent(Balanced):
     """The target's row is that of a shadow."""
 
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
         drawn = super().draw(images, members, shadows, seed)
         inside = drawn.inside.copy()
         inside[0] = inside[1]

@@ -26,8 +26,9 @@ class Brighter(Split):
     def __init__(self, *, near_duplicates: str) -> None:
         self.sound = Balanced(near_duplicates=near_duplicates)
 
-    def draw(self, images: Images, members: int, shadows: int, seed: int) -> Membership:
+    def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
         """The sound layout with the target's row replaced."""
+        assert members is not None
         drawn = self.sound.draw(images, members, shadows, seed)
         light = images.pixels[drawn.index].float().mean(dim=(1, 2, 3)).numpy()
         inside = drawn.inside.copy()
