@@ -59,6 +59,7 @@ def test_our_own_encoder_from_its_file_has_the_scores_of_the_ordinary_audit(
         assert (row.knowledge, row.shadows, row.shadow_image_epochs, row.trained_on) == ("labels", 0, 0, "")
         assert row.null_untrained_auc is not None and row.null_permuted_auc is not None
         assert "SHA-256 " in row.given and "read by target=checkpoint" in row.given and "channels 1" in row.given
+        assert "the untrained null is the same architecture with random weights" in row.given
     assert not (tmp_path / "store" / "encoders").exists() or not any((tmp_path / "store" / "encoders").glob("*/*.json"))
 
 
@@ -107,6 +108,7 @@ def test_keys_hold_the_file_and_how_it_is_read_and_no_path(own: tuple[list[str],
 def test_where_there_is_no_twin_a_random_network_of_ours_answers_at_the_same_layers() -> None:
     work = given([*SCRIPT, *DIGITS])
     twin = work.encoders.untrained.unit.source
+    assert "the untrained null is a ResNet of ours" in work.choices["given"]
     assert isinstance(twin, Given) and not twin.can_be_rebuilt and list(twin.parts()) == ["stand_in", "versions"]
     images = torch.rand(3, 1, 8, 8)
     one, other = (twin.build().encode(images) for _ in "ab")

@@ -54,7 +54,9 @@ class GivenTarget:
         found = "".join(f"; {note}" for note in self.notes)
         layers = " and ".join(self.source.layers)
         lists = f"; {images.summary}" if images.lists is not None else ""
-        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}{lists}"
+        random = "the same architecture" if self.source.can_be_rebuilt else "a ResNet of ours, as it cannot be rebuilt,"
+        twin = f"; the untrained null is {random} with random weights"
+        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}{twin}{lists}"
 
 
 def given_target(settings: Config, knowledge: Knowledge, images: Images, membership: Membership) -> GivenTarget | None:
