@@ -123,15 +123,10 @@ def plan(told: Settings) -> Plan:
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
-    trains = settings["target"] is None or knowledge.has_shadows
-    if trains:
-        checks.check_arch(settings)
-    membership = _draw(settings, knowledge, images, trains)
+    membership = _draw(settings, knowledge, images)
     given = given_target(settings, knowledge, images, membership)
     epochs = _epochs(settings)
-    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
-    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
-    full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    full_query = _full_query(settings, images)
     rivals = contenders(settings, str(told.choices["attack"]))
     attacks = {name: plug_in(config) for name, config in rivals.attacks.items()}
     statistics = wanted_statistics(settings, attacks.values())
@@ -197,7 +192,16 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
         return
 
 
-def _draw(settings: Config, knowledge: Knowledge, images: Images, trains: bool) -> Membership:
+def _full_query(settings: Config, images: Images) -> Query:
+    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
+    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
+    return Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+
+
+def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
+    trains = settings["target"] is None or knowledge.has_shadows
+    if trains:
+        checks.check_arch(settings)
     members, size = settings["members"], settings["train"]["batch_size"]
     membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
     if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
