@@ -107,7 +107,7 @@ def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSamp
     features, names = image_features(images.pixels[shown].numpy())
     if images.lists is not None and images.names is not None and images.root is not None:
         # A drawn split makes the groups' files alike; the lists of a user need not be.
-        said, facts = file_facts(images.root, [images.names[i] for i in shown.tolist()])
+        said, facts = file_facts(images.root, [images.names[int(i)] for i in shown])
         kept = [place for place, name in enumerate(said) if name not in OF_COPIES]
         features, names = np.hstack([features, facts[:, kept]]), (*names, *(f"file's {said[i]}" for i in kept))
     return two_sample(features, names, inside[chosen])
