@@ -198,7 +198,7 @@ def chosen(seed: int, shift: float, monkeypatch: pytest.MonkeyPatch, quick: bool
 def test_without_a_leak_the_p_value_of_the_strongest_is_small_as_seldom_as_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = [chosen(seed, 0.0, monkeypatch) for seed in range(300)]
+    found = [chosen(seed, 0.0, monkeypatch) for seed in range(150)]
     for level in (0.05, 0.1, 0.2):
         bound = level + 3 * np.sqrt(level * (1 - level) / len(found))
         assert np.mean([p <= level for p, _, _ in found]) <= bound

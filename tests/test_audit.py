@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.errors import ConfigCompositionException
-from tiny_audit import ROOT, TINY, Ran
+from tiny_audit import ROOT, TINY, Ran, source_of
 
+from lpla.auditing.plan import Plan
 from lpla.store.artifacts import Store
+from lpla.training.config import Batches
 
 Cli = Callable[..., Ran]
 
@@ -134,6 +136,26 @@ def test_the_disjoint_layout_is_judged_on_its_candidates(cli: Cli) -> None:
         assert row["target_queries"] == 80 * 3
 
 
+def test_members_that_fill_no_whole_batch_are_said_and_what_was_trained_is_counted(
+    cli: Cli, tiny: Callable[..., Plan]
+) -> None:
+    given = ("members=19", "epochs=50", "queries=2", "observe.queries=2", "layer=backbone", "shadows=2")
+    source = source_of(tiny(*given).units[0])
+    shown = sum(len(batch) for _ in range(50) for batch in Batches(19, source.regime, lambda: 0))
+    assert source.image_epochs() == shown == 500 and source.exposure() == pytest.approx(500 / 19)
+    ran = cli(*TINY, *given, "epochs=3", "attack=encodermi_t")
+    (row,) = rows(ran.folder)
+    said = "members=19 is no multiple of train.batch_size=10: an epoch shows 10 of 19 members, drawn anew, so that each"
+    assert said in ran.out and sum(said in note for note in row["notes"]) == 1
+    assert row["shadow_image_epochs"] == 2 * 3 * 10 and row["exposure"] == pytest.approx(30 / 19)
+
+
+def test_members_of_whole_batches_are_each_shown_once_an_epoch(tiny: Callable[..., Plan]) -> None:
+    for given in ((), ("members=40",), ("epochs=0", "members=19")):
+        work = tiny(*given)
+        assert work.left_over == () and source_of(work.units[0]).exposure() == source_of(work.units[0]).regime.epochs
+
+
 MISTAKES = {
     "p=0": "p must be a number > 0 or inf, got 0",
     "p=-1": "p must be a number > 0 or inf, got -1",
@@ -144,7 +166,7 @@ MISTAKES = {
     "shadows=-1": "shadows must be an integer from 0 to 10000, got -1",
     "shadows=3": "shadows must be an even number >= 2 in split=balanced (they come in pairs), got 3",
     "members=5000": "members must be at least 2 and at most 898, half of the 1797 images of digits, got 5000",
-    "members=5": "train.batch_size must be at most members, which is 5, got 10",
+    "members=5": "got 10: set both, such as members=5 train.batch_size=5",
     "layer=head": "layer must be one of backbone, projector, joint or both, got head",
     "+shadow=8": "shadow is no setting; did you mean shadows?",
     "attack.likelihood=best": "attack.likelihood must be one of auto, combined, class_conditional, crossed, lira, "

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tiny_audit import TINY, Ran, Silent, source_of
 
-from lpla.auditing import job
 from lpla.auditing.plan import Plan
+from lpla.auditing.price import duration
 from lpla.store.artifacts import Store
 from lpla.work import rehearsal
 from lpla.work.executor.serial import Serial
@@ -41,7 +41,7 @@ def test_time_is_that_of_training_and_of_observing(cli: Cli, monkeypatch: pytest
     ran = cli(*TINY, *FEW)
     views = views_said(ran)
     # A target with 2 epochs, and its untrained likeness, which is observed alone.
-    assert ran.code == 0 and f"1 of 1 encoders to train, about {job._duration(100 + views / 2)} one by one" in ran.out
+    assert ran.code == 0 and f"1 of 1 encoders to train, about {duration(100 + views / 2)} one by one" in ran.out
 
 
 def views_said(ran: Ran) -> int:

@@ -1,20 +1,28 @@
 """Training: reproducible, independent of global state, one clear sentence where it cannot work."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightly.utils.lars import LARS
+from PIL import Image
 from tiny_audit import changed, source_of
+from torch import Tensor
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.data.augment import apply
+from lpla.encoders.backbone.cifar_resnet import CifarResNet
+from lpla.encoders.forwards import contained
 from lpla.training import pixels as members
 from lpla.training.config import Batches, TrainConfig
 from lpla.training.pretraining import Pretraining, fused, train, warmup_cosine
@@ -118,6 +126,50 @@ def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert fused(partial(torch.optim.SGD, momentum=0.9), cuda) == fused(torch.optim.AdamW, cuda) == {"fused": True}
     assert fused(LARS, cuda) == fused(partial(torch.optim.SGD, momentum=0.9), cpu) == {}
+
+
+def test_narrow_strided_convolutions_have_the_same_bits_in_the_usual_order() -> None:
+    random, device = torch.Generator().manual_seed(0), torch.device("cpu")
+    pixels = torch.rand(6, 3, 32, 32, generator=random)
+
+    def step(within: Callable[..., AbstractContextManager[None]]) -> list[Tensor]:
+        torch.manual_seed(0)
+        net: Any = CifarResNet(3, width=0.125).to(memory_format=torch.channels_last)
+        with within(net, device):
+            net(pixels).square().sum().backward()
+        return [one.grad for one in net.parameters()]
+
+    usual, guarded = step(lambda *_: nullcontext()), step(contained)
+    assert all(torch.equal(one, other) for one, other in zip(usual, guarded, strict=True))
+
+
+def test_only_what_overflows_has_another_forward() -> None:
+    def other(width: float, device: str) -> int:
+        net = CifarResNet(3, width=width)
+        with contained(net, torch.device(device)):
+            return sum("forward" in vars(one) for one in net.modules())
+
+    assert (other(0.125, "cpu"), other(0.25, "cpu"), other(0.125, "cuda")) == (1, 0, 0)
+
+
+NARROW = """
+import sys
+from lpla.auditing.door import audit
+audit(*sys.argv[1:], "dataset=imagefolder", "backbone.width=0.125", "members=8", "train.batch_size=4", "epochs=3",
+    "shadows=2", "queries=2", "observe.queries=2", "utility.images=8", "permutations=1", "arch.hidden_dim=16")
+"""
+
+
+@pytest.mark.slow
+def test_a_narrow_network_on_coloured_images_of_64_pixels_is_trained_to_its_end(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "images" / "a" / f"{number}.png")
+    folders = [f"data.root={tmp_path}/images", f"data.cache={tmp_path}/cache", f"store={tmp_path}/store"]
+    # A child, as what it guards against is a write beyond allocated memory.
+    ran = subprocess.run([sys.executable, "-c", NARROW, *folders], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
 
 
 def test_channels_last_changes_no_step(tiny: Callable[..., Plan]) -> None:

@@ -26,7 +26,7 @@ from lpla.work.unit import load_observed, make
 def test_a_unit_is_made_once(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:
     unit, store = tiny().units[0], Store(tmp_path)
     made = make(unit, store, silent)
-    assert (made.trained, made.observed, made.forwards) == (True, 7, (40 + 20) * (4 + 1) + 60)
+    assert (made.trained, made.observed, made.forwards) == (True, 6, 40 * (1 + 4) + 20 * 4 + 60)
     assert sum(silent.tasks["target: training on 20 images"]) == 2
     assert sum(silent.tasks["target: 4 views of 40 images"]) == 40
     again = make(unit, store, silent)

@@ -124,13 +124,14 @@ def test_fit_is_the_same_whatever_was_scored_before() -> None:
     assert np.array_equal(method.fit(shadows).score(target), first)
 
 
-def test_auto_takes_hier_where_the_layout_allows_it() -> None:
+def test_auto_takes_what_the_layout_allows() -> None:
     _, shadows, _ = setting(attack())
-    assert attack().fit(shadows).fit_summary()["likelihood"] == "hier"
-    assert attack().fit(shadows[:4]).fit_summary()["likelihood"] == "hier"
-    assert attack().fit(shadows[:2]).fit_summary()["likelihood"] == "class_conditional"
+    assert attack().fit(shadows).fit_summary()["likelihood"] == "combined"
+    assert attack().fit(shadows[:4]).fit_summary()["likelihood"] == "combined"
+    assert attack().fit(shadows[:2]).fit_summary()["likelihood"] == "crossed"
+    assert attack().fit(shadows[:1]).fit_summary()["likelihood"] == "crossed"
     never_inside = [replace(one, member=one.member & (np.arange(IMAGES) > 0)) for one in shadows]
-    assert attack().fit(never_inside).fit_summary()["likelihood"] == "class_conditional"
+    assert attack().fit(never_inside).fit_summary()["likelihood"] == "crossed"
     elsewhere = [*shadows[:-1], replace(shadows[-1], index=shadows[-1].index + 1)]
     assert attack().fit(elsewhere).fit_summary()["likelihood"] == "class_conditional"
 

@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
-from lpla.attacks.likelihood import calibrated
 from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.attacks.likelihood.crossed import LARGEST_SHARE, Combined, Crossed
 from lpla.attacks.likelihood.hier import Hier
@@ -182,15 +181,17 @@ def test_a_target_of_other_images_is_refused() -> None:
         Crossed().fit(x[1:], inside[1:]).score(x[0, 1:])
 
 
-@pytest.mark.parametrize(
-    ("choice", "names"), [("hier", ("class_conditional", "hier")), ("combined", ("crossed", "combined"))]
-)
-def test_auto_is_one_of_two_rules(choice: str, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrated, "AUTO", choice)
-    model = Calibrated(likelihood="auto", tie_variance=True)
+@pytest.mark.parametrize("name", ["auto", "combined"])
+def test_auto_is_the_mean_of_both_where_the_layout_allows_it(name: Likelihood) -> None:
+    model = Calibrated(likelihood=name, tie_variance=True)
     x, inside = planted(12, 8, 60)
     _, others = seen(x, inside)
-    assert (model.chosen(others[:2]), model.chosen(others)) == names
+    assert [model.chosen(others[:shadows]) for shadows in (1, 2, 4, 8)] == [
+        "crossed",
+        "crossed",
+        "combined",
+        "combined",
+    ]
     foreign = [Labelled(one.index, one.values, one.member, foreign=True) for one in others]
     assert model.chosen(foreign) == "class_conditional"
 

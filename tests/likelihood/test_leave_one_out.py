@@ -113,6 +113,11 @@ def test_every_likelihood_has_a_gap_a_threshold_and_its_shadows_scores(name: str
     assert roc_auc_score(model.shadow_scores_.member, model.shadow_scores_.score) > 0.85
 
 
-def test_auto_pools_where_no_shadow_held_the_candidates() -> None:
+def test_auto_is_crossed_where_no_shadow_held_the_candidates() -> None:
     inside = layout(5, 8, disjoint=True)
-    assert calibrated("auto", planted(5, inside), inside)[0].likelihood_ == "class_conditional"
+    x, candidates = planted(5, inside), slice(0, IMAGES // 2)
+    model, score = calibrated("auto", x, inside)
+    assert model.likelihood_ == "crossed"
+    _, pooled = calibrated("class_conditional", x, inside)
+    member = inside[0, candidates]
+    assert roc_auc_score(member, score[candidates]) > roc_auc_score(member, pooled[candidates]) + 0.1

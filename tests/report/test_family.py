@@ -29,3 +29,30 @@ def test_undecided_and_invalid_rows_are_counted_apart() -> None:
     assert holm == "1 of 2 rows leak, Holm 5% (backbone seed=4)"
     assert invalid == "1 of 4 rows are invalid; where nothing is wrong, chance makes 0.10 of them so, at most"
     assert tally(swept((None, UNDECIDED))) == ["undecided: 1 of 1 rows"]
+
+
+def test_rows_of_an_attack_that_does_not_look_at_p_count_once() -> None:
+    blind = ROW | {"attack": "blind", "auc": 0.51, "null_untrained_auc": 0.5, "verdict": NOTHING}
+    norms = ROW | {"attack": "lpla", "verdict": "leaks: a"}
+    repeated = [blind | {"p": p, "leak_p": 0.4} for p in (1, 2, 3, 4)]
+    rows = [*repeated, *(norms | {"p": p, "auc": 0.6 + p / 100, "leak_p": 0.012} for p in (1, 2))]
+    # By six rows p = .012 would be .072, by three it is .036.
+    assert [row["p"] for row in leaking(rows)] == [1, 2]
+    counted, holm, repeats, *_ = tally(rows)
+    assert (
+        counted == "leaks: 2 of 3 rows, no leak found at this sample size: 1 of 3 rows" and "2 of 3 rows leak" in holm
+    )
+    assert repeats.startswith("3 of 6 rows repeat another one and are not counted: ")
+
+
+def test_rows_that_differ_in_a_figure_a_choice_or_have_none_are_no_repeats() -> None:
+    one = ROW | {"auc": 0.6, "leak_p": 0.4, "verdict": NOTHING, "p": 1}
+    undefined = ROW | {"auc": None, "verdict": UNDECIDED}
+    rows = [one, one | {"auc": 0.61, "p": 2}, one | {"attack": "rmia"}, one | {"seed": 1}, undefined, undefined]
+    assert not any("repeat" in sentence for sentence in tally(rows))
+
+
+def test_members_that_were_shown_unequally_often_are_spoken_of() -> None:
+    rows = [ROW | {"epochs": 50, "exposure": shown, "members": n} for shown, n in ((50.0, 20), (26.3, 19))]
+    assert tally(rows)[-1].startswith("the targets saw each of their members unequally often (26.3 to 50.0 times in 50")
+    assert "unequally" not in str(tally([rows[0], rows[0] | {"members": 40}, rows[1] | {"epochs": 30}]))

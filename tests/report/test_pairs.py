@@ -101,3 +101,12 @@ def test_equal_attacks_are_seldom_told_apart(tmp_path: Path) -> None:
         alone += any(paired_auc(best, one, MEMBER)[0].low > 0 for one in others)
         together += any(paired_auc(best, one, MEMBER, 45)[0].low > 0 for one in others)
     assert together <= 60 * 0.05 + 3 * np.sqrt(60 * 0.05 * 0.95) and alone > 30
+
+
+def test_an_attack_that_does_not_look_at_p_takes_part_once(tmp_path: Path) -> None:
+    rows = swept(tmp_path)
+    (tmp_path / "3").symlink_to(tmp_path / "2")
+    again = [row | {"job": "3", "p": 1} for row in rows if row["job"] == "2"]
+    assert compare([*rows, *again], tmp_path) == compare(rows, tmp_path)
+    # The same scores under another name are another attack's.
+    assert len(compare([*rows, *(row | {"attack": "other"} for row in again)], tmp_path)) > len(compare(rows, tmp_path))

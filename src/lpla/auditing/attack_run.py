@@ -30,7 +30,7 @@ class AttackRun:
         self.configured = deepcopy(attack)
 
         def look(subject: QueriedEncoder) -> Seen:
-            return see(subject, store, attack, plan.joined(layer), plan.queries, epoch)
+            return see(subject, store, attack, plan.looked_at(layer), plan.queries, epoch)
 
         self.plan, self.layer = plan, layer
         self.subject = encoders.untrained if untrained else encoders.target

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import psutil
-import torch
 from annotated_types import Ge, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lpla.contracts.inputs import Images, InputError, Views
-from lpla.contracts.settings import Count, Order, Part, Seed, SettingError, Settings, Whole, check_arguments, read
+from lpla.contracts.settings import (
+    Count,
+    Order,
+    Part,
+    Positive,
+    Seed,
+    SettingError,
+    Settings,
+    Whole,
+    check_arguments,
+    read,
+)
 from lpla.contracts.settings import shown as written
 from lpla.data.augment import apply as augmentation
 from lpla.work.plug_in import Config, plug_in
-from lpla.work.trained import Trained
 
 PlugIn = dict[str, Any]
-COPIES = 3
-"""Of an encoder's weights, at the least: themselves, their gradients and an optimiser's average of these."""
 LABELS = ("p", "queries")
 """Settings of an attack by which its rows are labelled: they follow the audit's own."""
 
@@ -70,6 +76,11 @@ class _Report(Settings):
     names: bool = False
 
 
+class _Limits(Settings):
+    hours: Positive | None
+    memory_gb: Literal["auto"] | Positive | None
+
+
 class AuditSettings(Settings):
     """Every setting of `conf/config.yaml`; the groups' own are checked by the constructors of their options."""
 
@@ -104,6 +115,7 @@ class AuditSettings(Settings):
     prior: Part
     data: _Data
     report: _Report
+    limits: _Limits
 
 
 def typed(config: DictConfig) -> Config:
@@ -153,24 +165,6 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
             augmentation.check(spec, *images.pixels.shape[1:])
         except InputError as impossible:
             raise InputError(f"{setting}.{impossible}") from impossible
-
-
-def check_networks(sources: Iterable[Trained]) -> None:
-    """Build one network of every kind, on no device, and show its backbone an image: what cannot be is InputError."""
-    for one in {str((one.arch, one.backbone, one.dataset)): one for one in sources}.values():
-        channels, height, width = one.images.pixels.shape[1:]
-        try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                backbone = plug_in(one.backbone, partial=True)(channels)
-                backbone.eval()(torch.empty(1, channels, height, width))
-                arch = plug_in(one.arch, partial=True)(backbone)
-        except (RuntimeError, TypeError, ArithmeticError) as impossible:
-            message = " ".join(str(impossible).split())
-            raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
-        needed = COPIES * sum(4 * w.numel() for w in arch.state_dict().values() if isinstance(w, torch.Tensor))
-        if needed > (there := psutil.virtual_memory().total):
-            sizes = f"this machine's {there / 2**30:.0f} GiB, got {needed / 2**30:.0f} GiB"
-            raise InputError(f"arch and backbone must have weights, gradients and an optimiser that fit into {sizes}")
 
 
 def _check_plug_in(config: Config) -> None:

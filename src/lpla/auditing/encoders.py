@@ -14,10 +14,11 @@ from lpla.auditing.checks import check_views
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query, Statistic
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
+from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, Views
 from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
+from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.training.config import TrainConfig
 from lpla.work.given import Given
 from lpla.work.plug_in import Config, load_images, plug_in
@@ -77,10 +78,12 @@ def line_up(
     known = _known(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
     fresh = _fresh(settings, membership, known)
-    of_fresh = asked(settings, fresh, images) if len(fresh) else ()
+    # Axes are those of the audited images, so that what is seen on axes says nothing of fresh ones.
+    off_axes = [one for one in statistics if not isinstance(one, OnAxes)]
+    of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     final = (*pool, *of_known, *((outside,) if outside else ()))
-    unit = _unit(settings, given or _trained(settings, 0, membership), "target", final, epochs)
+    unit = _unit(settings, given or _trained(settings, _train_views(settings), 0, membership), "target", final, epochs)
     # Looked at after the last epoch alone.
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
@@ -117,7 +120,8 @@ def _shadows(
         membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
     pool = asked(theirs, membership.index, images)
     rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
-    units = [_unit(theirs, _trained(theirs, row, membership), f"shadow {row}", pool, epochs) for row in rows]
+    views = _train_views(theirs)
+    units = [_unit(theirs, _trained(theirs, views, row, membership), f"shadow {row}", pool, epochs) for row in rows]
     return tuple(
         QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)
         for row, unit in zip(rows, units, strict=True)
@@ -147,8 +151,12 @@ def _requests(
     return tuple(ExtractionRequest(_ints(index), query, tuple(found)) for query, found in by_query.items())
 
 
-def _trained(settings: Config, row: int, membership: Membership) -> Trained:
-    views = plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
+def _train_views(settings: Config) -> Views:
+    """What every image is seen through in training, the defence's share included."""
+    return plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
+
+
+def _trained(settings: Config, views: Views, row: int, membership: Membership) -> Trained:
     size = settings["train"]["batch_size"]
     return Trained(
         arch=settings["arch"],

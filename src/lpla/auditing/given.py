@@ -83,8 +83,8 @@ def given_target(settings: Config, knowledge: Knowledge, images: Images, members
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    layers, notes = look_at(target, shown)
+    widths, notes = look_at(target, shown)
     trainer = settings["trainer"]
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
-    return GivenTarget(Given(trainer=trainer, target=target, layers=layers, channels=shown.shape[1]), notes)
+    return GivenTarget(Given(trainer=trainer, target=target, widths=widths, channels=shown.shape[1]), notes)

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
@@ -18,11 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lpla.auditing.checks import check_networks
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
+from lpla.auditing.price import check_price, duration
 from lpla.auditing.settings import Settings, of_job
 from lpla.auditing.strongest import strongest_first
 from lpla.contracts.result import InputError, to_json
@@ -37,7 +36,7 @@ from lpla.work.dispatch import make_all, quieten_lightning, trains_here
 from lpla.work.plug_in import Config, plug_in
 from lpla.work.progress import Bars
 from lpla.work.recipe import Unit
-from lpla.work.unit import UnitReport, is_made, to_train, views_to_observe
+from lpla.work.unit import UnitReport, is_made
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +96,11 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
-    log.info("images: %s", work.images.summary)
+    for sentence in (f"images: {work.images.summary}", *work.left_over):
+        log.info("%s", sentence)
     store = Store(config.store)
     with store.watched():
-        _make_all(work, store, _plain(config.executor))
+        _make_all(work, store, settings)
         found = _judge_all(work, store, start)
         if folder:
             _write(settings, work, store, folder, found)
@@ -185,14 +185,14 @@ def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
     return rows
 
 
-def _make_all(work: Plan, store: Store, executor: Config) -> None:
+def _make_all(work: Plan, store: Store, settings: Settings) -> None:
+    executor: Config = _plain(settings.config.executor)
     units = (*work.units, work.encoders.untrained.unit)
     made = [is_made(unit, store) for unit in units]
     for unit in compress(units, made):
         log.info("%s: found", unit.name)
     missing = [unit for unit, there in zip(units, made, strict=True) if not there]
-    check_networks(to_train(missing, store))
-    _estimate(missing, len(work.units), store, trains_here(executor))
+    check_price(work, missing, store, settings, trains_here(executor))
     with Bars() as bars:
         advance = bars.begin("encoders", len(missing))
 
@@ -205,38 +205,9 @@ def _make_all(work: Plan, store: Store, executor: Config) -> None:
             make_all(missing, store, plug_in(executor), bars, views, done)
 
 
-def _estimate(missing: Sequence[Unit], encoders: int, store: Store, here: bool) -> None:
-    """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
-    ahead = to_train(missing, store)
-    if not ahead:
-        return
-    views = sum(views_to_observe(unit, store) for unit in missing)
-    said = f"{len(ahead)} of {encoders} encoders to train"
-    if not here or ahead[0].distributed:
-        # Steps are timed in this process, which is none of those that will train.
-        log.info("%s, %d views to observe", said, views)
-        return
-    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
-
-    try:
-        seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
-        if views:
-            seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
-    except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
-        log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
-        return
-    log.info("%s, about %s one by one with %d views to observe", said, _duration(seconds), views)
-
-
 def _describe(made: UnitReport) -> str:
     if made.trained:
-        return f"trained and observed ({made.forwards} views) in {_duration(made.seconds)}"
+        return f"trained and observed ({made.forwards} views) in {duration(made.seconds)}"
     if made.observed:
-        return f"found, observed ({made.forwards} views) in {_duration(made.seconds)}"
+        return f"found, observed ({made.forwards} views) in {duration(made.seconds)}"
     return "found"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -60,7 +60,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
         score = trial.score(attack)
     except UndefinedError as undefined:
         nothing = np.full(int(plan.judged.sum()), np.nan)
-        row = AuditResult(**fixed, notes=(f"attack={plan.choices['attack']}, {layer}: {undefined}",))
+        why = f"attack={plan.choices['attack']}, {layer}: {undefined}"
+        row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *plan.left_over))
         return Judgement(row, nothing, nothing, log_norm)
     member = plan.member
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
@@ -121,12 +122,13 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     per_image = queries_of(plug_in(plan.attack), plan.full_query, plan.queries, plan.images.pixels.shape[-1])
     known = plan.encoders.known
     asked_about = len(plan.membership.index) + (len(known.index) if known else 0)
-    zero, nonfinite = count_unusable(plan.encoders.target, store, plan.joined(layer))
+    zero, nonfinite = count_unusable(plan.encoders.target, store, plan.looked_at(layer))
     return {
         "members": int(plan.member.sum()),
         "nonmembers": int((~plan.member).sum()),
         # Every view counts, references included; views beyond the budget were made but are not looked at.
         "target_queries": asked_about * per_image,
+        "exposure": plan.encoders.target.unit.source.exposure(),
         "shadow_image_epochs": sum(s.unit.source.image_epochs() for s in plan.encoders.shadows),
         "zero_embeddings": zero,
         "nonfinite_embeddings": nonfinite,

@@ -17,7 +17,7 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += _on_images(row, plan) + _on_sizes(plan) + _on_encoder(row, where, plan.k)
+    found += [*_on_images(row, plan), *plan.left_over, *_on_sizes(plan), *_on_encoder(row, where, plan.k)]
     if plan.knowledge.unlike and attack.joins_layers():
         misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
         found.append(f"attack={row.attack}, {row.layer}: {misled}, log_angle looks at one alone")

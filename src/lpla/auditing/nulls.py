@@ -181,7 +181,7 @@ def _fresh(plan: Plan, store: Store, trial: AttackRun) -> tuple[Departure | None
             "fresh images: the attack's axes are those of the audited images, so that fresh ones are unlike them",
         )
     fresh = replace(plan.encoders.fresh, unit=trial.subject.unit)
-    both = joined(restrict(trial.target, outside), see(fresh, store, attack, plan.joined(trial.layer), plan.queries))
+    both = joined(restrict(trial.target, outside), see(fresh, store, attack, plan.looked_at(trial.layer), plan.queries))
     refused = ""
     for foreign in (False, True):
         try:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
 from lpla.auditing.contenders import contenders
+from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
@@ -25,7 +26,10 @@ from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 from lpla.work.trainer import resolve
+
+SOME_SHADOWS = 64
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,15 @@ class Plan:
             layers=_layers(self.choices["layer"], self.released, plug_in(config).joins_layers()),
         )
 
-    def joined(self, layer: str) -> tuple[str, ...]:
+    def looked_at(self, layer: str) -> tuple[str, ...]:
         """The released layers at which a row looks."""
         return self.released if layer == JOINT else (layer,)
+
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """Sentences on members that fill no whole batch and are left out of an epoch."""
+        sources = (unit.source for unit in self.units)
+        return tuple(dict.fromkeys(said for one in sources if isinstance(one, Trained) and (said := one.left_over())))
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
@@ -123,10 +133,10 @@ def plan(told: Settings) -> Plan:
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
-    membership = _draw(settings, knowledge, images)
+    membership = draw(settings, knowledge, images)
     given = given_target(settings, knowledge, images, membership)
-    epochs = _epochs(settings)
-    full_query = _full_query(settings, images)
+    epochs = observed_epochs(settings)
+    query = full_query(settings, images)
     rivals = contenders(settings, str(told.choices["attack"]))
     attacks = {name: plug_in(config) for name, config in rivals.attacks.items()}
     statistics = wanted_statistics(settings, attacks.values())
@@ -143,7 +153,7 @@ def plan(told: Settings) -> Plan:
         membership=membership,
         layers=_layers(settings["layer"], released, any(attack.joins_layers() for attack in attacks.values())),
         released=released,
-        full_query=full_query,
+        full_query=query,
         queries=settings["queries"],
         permutations=settings["permutations"],
         targets=settings["targets"],
@@ -151,7 +161,7 @@ def plan(told: Settings) -> Plan:
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
         encoders=line_up(
-            settings, theirs, knowledge, images, membership, statistics, full_query, epochs, given and given.source
+            settings, theirs, knowledge, images, membership, statistics, query, epochs, given and given.source
         ),
         epochs=epochs,
     )
@@ -186,40 +196,20 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
             index, inside = plan.membership.index[plan.labelled], plan.membership.inside[0][plan.labelled]
             plan.taught(attack).check([Labelled(index, {}, inside, foreign=True)])
         else:
-            shadows = plan.encoders.shadows
-            attack.check([Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in shadows])
+            shadows = [Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in plan.encoders.shadows]
+            _check_shadows(shadows, attack)
     except UndefinedError:
         return
 
 
-def _full_query(settings: Config, images: Images) -> Query:
-    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
-    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
-    return Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
-
-
-def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
-    trains = settings["target"] is None or knowledge.has_shadows
-    if trains:
-        checks.check_arch(settings)
-    members, size = settings["members"], settings["train"]["batch_size"]
-    membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
-    if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
-        whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
-        raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}")
-    if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
-        most = membership.candidates.sum() // 2
-        raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
-    return membership
-
-
-def _epochs(settings: Config) -> tuple[int, ...]:
-    every, epochs = settings["observe"]["every"], settings["epochs"]
-    if every is None:
-        return ()
-    if not 1 <= every < epochs:
-        raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
-    return tuple(range(every, epochs, every))
+def _check_shadows(shadows: list[Labelled], attack: Attack) -> None:
+    """As of `attack.check`, whose work may be quadratic: what some of the shadows allow, all of them do."""
+    try:
+        attack.check(shadows[:SOME_SHADOWS])
+    except InputError:
+        if len(shadows) <= SOME_SHADOWS:
+            raise
+        attack.check(shadows)
 
 
 def _released(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ class Settings:
             raise InputError(f"knowledge.{group} must be one of {options}, got {option}") from unknown
         return OmegaConf.to_container(_without_hydra(config), resolve=True)
 
+    def defaults(self) -> DictConfig:
+        """The default settings under the same choices."""
+        chosen = [f"{group}={option}" for group, option in self.choices.items() if option and "/" not in group]
+        return _without_hydra(self.loader.load_configuration("config", chosen, RunMode.RUN, from_shell=False))
+
 
 def of_job(config: DictConfig) -> Settings:
     """The settings of the job that Hydra runs in this process."""

@@ -175,6 +175,8 @@ class AuditResult:
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
     zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
     nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")
+    exposure: float | None = _found("count", "How often the target was shown each of its members, on average: an epoch "
+                                    "leaves out those that fill no whole batch.")  # fmt: skip
     duplicate_groups: int | None = column("count", "Groups of near-duplicates in the data set.")
     duplicates_aside: int = column("count", "Images set aside because each is a near-duplicate of another.")
     git_revision: str = column("text", "The code's commit.")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lpla.contracts.encoder import Backbone, Encoder
 
@@ -29,6 +30,30 @@ def forwards(others: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
             del module.forward
         for module, forward in before.items():
             module.forward = forward
+
+
+def contained(encoder: nn.Module, device: torch.device) -> AbstractContextManager[None]:
+    """Within, on a CPU, narrow strided 1 x 1 convolutions of `encoder` read their input by channels, not by pixels.
+
+    In their backward pass oneDNN 3.12 writes beyond its memory where input with fewer than 16 channels is channels-last
+    (8 channels: maps from 48 x 48 on). The values, and by one thread the bits, are the same either way.
+    """
+    found = [one for one in encoder.modules() if isinstance(one, nn.Conv2d) and _overflows(one)]
+    return forwards({one: _by_channels(one) for one in found} if device.type == "cpu" else {})
+
+
+def _overflows(layer: nn.Conv2d) -> bool:
+    return layer.in_channels < 16 and set(layer.kernel_size) == {1} and max(layer.stride) > 1 and layer.groups == 1
+
+
+def _by_channels(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        # Both must be: a weight of 1 x 1 that is channels-last by its strides takes input and gradient along.
+        weight = layer.weight.flatten(1).unflatten(1, (-1, 1, 1))
+        found = functional.conv2d(x.contiguous(), weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+        return found.contiguous(memory_format=torch.channels_last)
+
+    return forward
 
 
 def backend_on(device: torch.device, compile_on_cuda: bool) -> str | None:

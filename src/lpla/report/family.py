@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from lpla.metrics.significance import holm
 from lpla.metrics.verdict import INVALID_BY_CHANCE
-from lpla.report.rows import Row, chosen_columns, label
+from lpla.report.rows import Row, chosen_columns, distinct, label
 
 FAMILY_LEVEL = 0.05
 """Probability, at most, that any row of a sweep without a leak is said to leak."""
@@ -23,25 +24,48 @@ def leaking(rows: Sequence[Row]) -> list[Row]:
 def tally(rows: Sequence[Row]) -> list[str]:
     """Sentences on the rows of a sweep (failed jobs aside): their verdicts, the leaks among them, the invalid ones.
 
-    An undecided row is counted as such, never among those in which no leak was found.
+    An undecided row is counted as such, never among those in which no leak was found. Rows that repeat another one are
+    counted once.
     """
+    given, rows = len(rows), distinct(rows)
     verdicts = Counter(str(row.get("verdict", "")).partition(":")[0] or "undefined" for row in rows)
     found = [", ".join(f"{one}: {count} of {len(rows)} rows" for one, count in verdicts.most_common())]
     tested, leaks, columns = _tested(rows), leaking(rows), chosen_columns(rows)
     if tested:
         which = f" ({'; '.join(label(row, columns) for row in leaks)})" if leaks else ""
         found.append(f"{len(leaks)} of {len(tested)} rows leak, Holm {FAMILY_LEVEL:.0%}{which}")
-    looked_at = sum(bool(row.get("verdict")) for row in rows)
+    if given > len(rows):
+        why = "their attack looks neither at p nor at the number of queries where these alone differ"
+        found.append(f"{given - len(rows)} of {given} rows repeat another one and are not counted: {why}")
+    # A row of an attack that does not exist has no nulls.
+    looked_at = sum(bool(row.get("verdict")) and row.get("auc", 0) is not None for row in rows)
     if looked_at > 1:
         # Rounded up, as it is a bound.
         expected = math.ceil(100 * INVALID_BY_CHANCE * looked_at) / 100
         invalid = f"{verdicts['invalid']} of {looked_at} rows are invalid"
         found.append(f"{invalid}; where nothing is wrong, chance makes {expected:.2f} of them so, at most")
-    return found
+    return found + _unlike_exposures(rows)
+
+
+def _unlike_exposures(rows: Sequence[Row]) -> list[str]:
+    """A sentence if targets of as many epochs saw their members unequally often, which no choice of theirs says."""
+    shown: dict[Any, set[float]] = {}
+    for row in rows:
+        if row.get("exposure") is not None:
+            shown.setdefault(row.get("epochs"), set()).add(round(row["exposure"], 6))
+    found = [
+        f"{min(one):.1f} to {max(one):.1f} times in {epochs} epochs" for epochs, one in shown.items() if len(one) > 1
+    ]
+    if not found:
+        return []
+    remedy = "members that are multiples of train.batch_size are all shown once an epoch"
+    return [f"the targets saw each of their members unequally often ({'; '.join(found)}): {remedy}"]
 
 
 def _tested(rows: Sequence[Row]) -> list[Row]:
-    """Rows of which the verdict rests on a test."""
+    """Rows, each once, of which the verdict rests on a test."""
     return [
-        row for row in rows if row.get("leak_p") is not None and not str(row.get("verdict", "")).startswith("invalid")
+        row
+        for row in distinct(rows)
+        if row.get("leak_p") is not None and not str(row.get("verdict", "")).startswith("invalid")
     ]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lpla.metrics.compare import paired_auc
-from lpla.report.rows import SETTINGS, Row, cell, choices, differing, interval, target_choices
+from lpla.report.rows import SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
 
 CAPTION = (
     "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
@@ -28,7 +28,8 @@ def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
 
     Rows have the same target if they agree in the choices that make it, in every other setting that is not the
     attack's, and in the candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no
-    part, nor do targets with a single member or non-member.
+    part, nor do targets with a single member or non-member, nor an attack that looks neither at p nor at the number of
+    queries once more where these alone differ.
     """
     target = _target()
     targets: dict[tuple[Any, ...], list[tuple[Row, np.ndarray, np.ndarray]]] = {}
@@ -36,9 +37,10 @@ def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
         if row.get("auc") is not None:
             index, member, score = _scores(folder / row["job"], row["attack"], row["layer"])
             key = (*(cell(row.get(c)) for c in target), index.tobytes(), member.tobytes())
-            if min(member.sum(), (~member).sum()) > 1:
-                targets.setdefault(key, []).append((row, member, score))
-    return [pair for attacks in targets.values() for pair in _against_best(attacks)]
+            attacks = targets.setdefault(key, [])
+            if min(member.sum(), (~member).sum()) > 1 and not any(_repeats(row, score, *other) for other in attacks):
+                attacks.append((row, member, score))
+    return [pair for attacks in targets.values() if attacks for pair in _against_best(attacks)]
 
 
 def _target() -> list[str]:
@@ -48,6 +50,12 @@ def _target() -> list[str]:
 def _attack() -> list[str]:
     """What attacks on one target may differ in."""
     return [*(c for c in choices() if c not in (*target_choices(), SETTINGS)), "attack_settings"]
+
+
+def _repeats(row: Row, score: Float[np.ndarray, " N"], other: Row, _: np.ndarray, others: np.ndarray) -> bool:
+    """Whether an attack has the same scores under another p or budget, at which it then does not look."""
+    same = [name for name in _attack() if name not in UNUSED]
+    return np.array_equal(score, others) and all(cell(row.get(one)) == cell(other.get(one)) for one in same)
 
 
 def _split_settings(row: Row) -> Row:

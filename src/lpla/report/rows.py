@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 SETTINGS = "settings"
 """A job's overrides that are no column of their own (see `read_rows`): a choice beside those of `AuditResult`."""
 
+UNUSED = ("p", "queries")
+"""Choices at which some attacks do not look: swept over them, their rows are the same."""
+
 
 def choices() -> list[str]:
     """What a row may differ in from another: the choices that a table shows, and the settings without a column."""
@@ -88,6 +91,20 @@ def chosen_columns(rows: Sequence[Row]) -> list[str]:
     """The choices that tell one row from another; always the layer."""
     different = differing(rows)
     return [c for c in choices() if c in different or c == "layer"]
+
+
+def distinct(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those that repeat an earlier one under another p or budget, which their attack does not look at.
+
+    A row repeats another if it has the same choices but for these, and the same AUC and figures, nulls among them.
+    """
+    same = [one for one in choices() if one not in UNUSED] + list(columns("figure", "bound", "null"))
+    found: dict[tuple[str, ...], Row] = {}
+    for place, row in enumerate(rows):
+        # A row without an AUC has no figures by which to know it again.
+        alone = (str(place),) if row.get("auc") is None else ()
+        found.setdefault((*(repr(row.get(one)) for one in same), *alone), row)
+    return list(found.values())
 
 
 def cell(value: object) -> str:

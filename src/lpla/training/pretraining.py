@@ -26,7 +26,7 @@ from lpla.contracts.inputs import InputError
 from lpla.data.augment.apply import augment
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
-from lpla.encoders.forwards import backend_on, compiled
+from lpla.encoders.forwards import backend_on, compiled, contained
 from lpla.training.config import Batches, TrainConfig
 from lpla.training.pixels import Members, fits
 
@@ -158,7 +158,7 @@ def train(
     module = Pretraining(arch, Members(pixels, index, resident), regime, backend)
     arch.train()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
-    with synchronised(arch), compiled(arch, backend):
+    with synchronised(arch), contained(arch, device), compiled(arch, backend):
         runner.fit(module, ckpt_path=resume, weights_only=True)
     if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")

@@ -32,8 +32,8 @@ class Given(Source):
     """A target plug-in, what it answers and to which images; or, in its place, an encoder with random weights."""
 
     target: Config
-    layers: tuple[str, ...]
-    """What the encoder answers, as `look_at` found."""
+    widths: dict[str, int]
+    """The width of the embedding at each of its layers, as `look_at` found."""
     channels: int
     """Of the images that it is asked about."""
     random: bool = False
@@ -42,8 +42,12 @@ class Given(Source):
     @classmethod
     def of(cls, data: Config) -> Given:
         """The source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
-        layers = tuple(data["layers"])
-        return cls(**{name: value for name, value in data.items() if name != "layers"}, layers=layers)
+        return cls(**data)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What the encoder answers."""
+        return tuple(self.widths)
 
     @property
     def distributed(self) -> bool:
@@ -107,7 +111,7 @@ class Given(Source):
         return self.build(), False
 
 
-def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Build a target once and check it before it is attacked.
 
     Args:
@@ -115,7 +119,7 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[tuple[str
         images: at least 3 different ones in [0, 1] of those that it will be asked about.
 
     Returns:
-        Its layers, and sentences on how it was found in its file.
+        Its layers with their widths, and sentences on how it was found in its file.
 
     Raises:
         InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
@@ -124,6 +128,8 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[tuple[str
     encoder = made.build()
     try:
         check_given(encoder, images, made.blank())
+        with torch.inference_mode():
+            found = encoder.encode(images[:1])
     except (RuntimeError, TypeError, IndexError) as failed:
         if isinstance(failed, torch.OutOfMemoryError):
             raise
@@ -131,7 +137,7 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[tuple[str
         message = " ".join(str(failed).split())
         remedy = "set target.side, or dataset.size"
         raise InputError(f"the encoder cannot answer to images of {size} values: {message}; {remedy}") from failed
-    return tuple(encoder.layers), tuple(getattr(encoder, "notes", ()))
+    return {layer: found[layer].shape[1] for layer in encoder.layers}, tuple(getattr(encoder, "notes", ()))
 
 
 class _StandIn(Encoder):

@@ -119,7 +119,7 @@ def _described(name: str, kind: Callable[..., Any], arguments: Mapping[str, Any]
 
 def _away(kind: Callable[..., Any], arguments: Mapping[str, Any]) -> Parts:
     """The arguments that are not the constructor's defaults; those without a default are always among them."""
-    parameters = inspect.signature(kind).parameters.values()
+    parameters = _signature(kind).parameters.values()
     defaults = {
         parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty
     }
@@ -130,6 +130,10 @@ def _away(kind: Callable[..., Any], arguments: Mapping[str, Any]) -> Parts:
         for name, value in arguments.items()
         if name not in defaults or plain(value) != plain(defaults[name])
     }
+
+
+_signature = cache(inspect.signature)
+"""Asked for many encoders of one kind."""
 
 
 @cache

@@ -27,6 +27,8 @@ WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
 PROBE_STEPS, PROBE_VIEWS = 8, 256
 """Of an encoder by itself; views on the CPU."""
+PROBE_SECONDS = 10
+"""After which no further step of an encoder by itself is timed."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -60,6 +62,17 @@ class Meeting(pl.Callback):
             time.sleep(0.01)
 
 
+class ShortClock(Clock):
+    """Notes when each step ended, and ends the training once that took long."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """One step more, which may be the last."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        trainer.should_stop = self.ticks[-1] - self.ticks[0] > PROBE_SECONDS
+
+
 def training_rate(source: Trained, folder: Path, count: int) -> float:
     """Steps per second of a throwaway encoder, while `count` processes that meet in `folder` train one each."""
     epochs = math.ceil((WARM + TIMED) / (len(source.members) // source.regime.batch_size))
@@ -70,7 +83,7 @@ def training_rate(source: Trained, folder: Path, count: int) -> float:
 
 def seconds_per_epoch(source: Trained) -> float:
     """Measured on the first steps of a throwaway encoder, of which the earlier half (allocation) is left out."""
-    clock = Clock()
+    clock = ShortClock()
     _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(source.members) // source.regime.batch_size)

@@ -73,6 +73,10 @@ class Source(ABC):
     def image_epochs(self) -> int:
         """How often an image is shown to the encoder while it is made; 0 if nothing is trained."""
 
+    def exposure(self) -> float | None:
+        """How often each image of its training set is shown to it, on average; None where that is not known."""
+        return None
+
     @abstractmethod
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can make the encoder together."""

@@ -101,9 +101,26 @@ class Trained(Source):
         """Whether the store has the encoder's weights."""
         return store.find("encoders", self.parts()) is not None
 
+    def steps(self) -> int:
+        """Of its optimiser: whole batches alone."""
+        return self.regime.epochs * (len(self.members) // self.regime.batch_size)
+
     def image_epochs(self) -> int:
-        """Every member is shown once per epoch."""
-        return len(self.members) * self.regime.epochs
+        """How often an image is shown: an epoch leaves out those that fill no whole batch."""
+        return self.steps() * self.regime.batch_size
+
+    def exposure(self) -> float:
+        """How often a member is shown, on average."""
+        return self.image_epochs() / len(self.members)
+
+    def left_over(self) -> str:
+        """Say that an epoch leaves out the members that fill no whole batch; empty where all fill one."""
+        members, size = len(self.members), self.regime.batch_size
+        if not self.regime.epochs or not members % size:
+            return ""
+        shown = f"an epoch shows {members - members % size} of {members} members, drawn anew"
+        times = f"each is shown {self.exposure():.1f} times on average in {self.regime.epochs} epochs"
+        return f"members={members} is no multiple of train.batch_size={size}: {shown}, so that {times}"
 
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""

@@ -19,8 +19,6 @@ from lpla.contracts.inputs import InputError, UndefinedError
 Likelihood = Literal[
     "auto", "combined", "class_conditional", "crossed", "lira", "lira_shared", "nig", "hier", "offline", "rmia"
 ]
-AUTO: str = "hier"
-"""What `auto` is, where the layout allows it: `hier` or `combined`."""
 CALIBRATED = ("hier", "crossed", "combined")
 """Likelihoods whose score is evidence as it stands: a log-likelihood ratio that few shadows do not exaggerate. Without
 a leak their log score at 4 shadows, and that of `crossed` at 1, is that of the prior, .693 to .698; of `lira` 4.8."""
@@ -31,9 +29,9 @@ class Calibrated:
     """Compares a target's scalars with those of shadows, standardised per encoder.
 
     `likelihood`: `class_conditional` pools all images of all shadows (`tie_variance` and `density` are its), those of
-    `PER_SAMPLE` compare an image with itself under other shadows, `auto` takes `hier` wherever the layout allows it.
-    `combined`, which is the mean of `hier` and `crossed`, becomes `crossed` where the layout does not allow `hier`, and
-    `class_conditional` where the shadows were asked about other images than the target.
+    `PER_SAMPLE` compare an image with itself under other shadows. `auto`, or `combined`, is the mean of `hier` and
+    `crossed`, `crossed` alone where the layout does not allow `hier`, and `class_conditional` where the shadows were
+    asked about other images than the target.
     `models` are `PER_SAMPLE`, some of them with other parameters. `on_one_scale`: the scalars are combinations of
     standardised ones, with the same weights for every encoder, and are taken as they are.
     Fitted: `likelihood_`, `model_`, `neutral_` (the score that favours neither side), `member_gap_`, `threshold_`,
@@ -56,8 +54,6 @@ class Calibrated:
         """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
         if not shadows:
             raise InputError(f"attack.likelihood={self.likelihood} needs at least 1 shadow, got 0")
-        if self.likelihood == "auto" and AUTO == "hier":
-            return "hier" if _allows_hier(shadows) else "class_conditional"
         if self.likelihood in ("auto", "combined"):
             return _combined(shadows)
         if self.likelihood in PER_SAMPLE and not _same_images(shadows):

@@ -1,0 +1,243 @@
+"""What a job costs, counted on no device before anything is trained; a job dearer than its limits is refused.
+
+Hours are at first those that no machine would undercut, and then, where this machine trains, those that a few timed
+steps and views promise. Memory and disk follow from shapes: weights, gradients and averages of the optimiser, what the
+backward pass of a batch keeps, a chunk of views with its answers, the statistics that the judge reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+
+from lpla.auditing.plan import Plan
+from lpla.auditing.settings import Settings
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store
+from lpla.work.footprint import Network, count, values_of
+from lpla.work.given import Given
+from lpla.work.machine import accelerator
+from lpla.work.plug_in import plug_in
+from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.source import Source
+from lpla.work.trained import Trained
+from lpla.work.unit import to_train, views_to_observe
+
+log = logging.getLogger(__name__)
+
+SECONDS_PER_ENCODER, SECONDS_PER_STEP, VIEWS_PER_SECOND = 1.0, 5e-3, 1e6
+"""That no device undercuts: an H100 took 15 ms a step of the smallest network, an H200 answered 258,000 views/s."""
+FLOPS = {"cpu": 2e11, "cuda": 1e15}
+"""Floating-point operations per second that neither a CPU's core nor a GPU exceeds."""
+PASSES = 3
+"""A training step in forward passes: one forward, two backward."""
+COPIES = 3
+"""Of a chunk of views or of what the judge reads: as it comes, on its way, as it is worked on."""
+DOUBLE = 8
+"""Bytes of a number of a statistic, at most."""
+GIB = 2**30
+DRIVERS = {
+    "hours": ("epochs", "members", "shadows", "queries", "observe", "knowledge", "backbone", "arch", "dataset"),
+    "training": ("train", "backbone", "arch", "dataset"),
+    "extraction": ("queries", "observe", "backbone", "arch", "dataset"),
+    "judging": ("shadows", "members", "queries", "knowledge"),
+    "disk": ("shadows", "members", "queries", "observe", "backbone", "arch"),
+}
+"""Settings, or groups of them, of which each part of the price is made."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What making what the store lacks takes: views of encoders, and bytes at once of memory and of the disk."""
+
+    views: int
+    training: int
+    activations: int
+    """Within `training`."""
+    extraction: int
+    judging: int
+    disk: int
+
+
+def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Settings, here: bool) -> None:
+    """Refuse a job that is dearer than `limits.*`, this machine or its disk allow; say what the others cost.
+
+    Args:
+        work: The audit.
+        missing: Those of its units that the store lacks.
+        store: Where they will be put.
+        settings: The audit's, of which one is named that makes it dear.
+        here: Whether this machine trains. If not, no step is timed, and only a limit that is a number holds for the
+            memory of training and extraction.
+
+    Raises:
+        InputError: One sentence: the setting, the price, the limit and how it is raised; or the network that cannot be
+            built from its settings.
+    """
+    if not missing:
+        return
+    kinds = {_kind(source): source for unit in missing if isinstance(source := unit.source, Trained)}
+    networks, ahead = {kind: count(source) for kind, source in kinds.items()}, to_train(missing, store)
+    hours = sum(_seconds(one, networks[_kind(one)], here) for one in ahead) / 3600
+    # Before the views are counted, which takes a while for thousands of encoders.
+    _check_hours(partial(_refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
+    price = _price(work, missing, ahead, store, networks)
+    refuse = partial(_refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
+    _check_hours(refuse, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
+    _check_memory(refuse, settings, price, work, here)
+    if price.disk > (free := shutil.disk_usage(store.root).free):
+        refuse("disk", f"{_gib(price.disk)} in the store, where {_gib(free)} are free", "store=FOLDER on another disk")
+    if seconds := _timed(ahead, price.views, missing, len(work.units), store, here):
+        _check_hours(refuse, settings, seconds / 3600, "by a few timed steps")
+
+
+def _check_hours(refuse: Callable[..., None], settings: Settings, hours: float, how: str) -> None:
+    limit = settings.config.limits.hours
+    if limit is not None and hours > limit:
+        raised = f"limits.hours={math.ceil(hours)}, or null for no limit"
+        refuse("hours", f"{hours:,.1f} hours ({how}), and limits.hours is {limit:g}", raised)
+
+
+def _check_memory(refuse: Callable[..., None], settings: Settings, price: Price, work: Plan, here: bool) -> None:
+    limit = settings.config.limits.memory_gb
+    if limit is None:
+        return
+    parts = {"training": price.training, "extraction": price.extraction, "judging": price.judging}
+    allowed, whose = int(GIB * limit) if limit != "auto" else psutil.virtual_memory().total, "limits.memory_gb"
+    if limit == "auto":
+        whose = "this machine"
+        on_gpu = accelerator(work.encoders.target.unit.source.trainer) == "cuda"
+        if on_gpu or not here:
+            # Workers have memory of their own. A full GPU is given fewer views at once, and activations are computed
+            # again; what it trains is built in this machine's memory.
+            parts |= {"extraction": 0, "training": (price.training - price.activations) if here else 0}
+    for part, needed in parts.items():
+        if needed > allowed:
+            raised = f"limits.memory_gb={math.ceil(needed / GIB)}, or null for no limit"
+            refuse(part, f"{_gib(needed)} of memory for {part}, of which {whose} allows {_gib(allowed)}", raised)
+
+
+def _refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -> None:
+    raise InputError(f"{_dearest(settings, part)} makes this job ({work}) need {wanted}; lower it, or set {raised}")
+
+
+def _dearest(settings: Settings, part: str) -> str:
+    """The count among the settings that a part of the price is made of which is farthest above its default."""
+    told, usual = (dict(_counts(config, DRIVERS[part])) for config in (settings.config, settings.defaults()))
+    times = {name: value / usual[name] for name, value in told.items() if usual.get(name)}
+    dear = max(times, key=lambda name: times[name])
+    return f"{dear}={told[dear]}" if times[dear] > 1 else f"dataset={settings.choices.get('dataset')}"
+
+
+def _counts(config: Any, groups: Sequence[str], above: str = "") -> Iterator[tuple[str, float]]:
+    """Dotted name and value of every number that counts something (integers, and the factor of a width)."""
+    for name in groups or config:
+        value = config.get(name)
+        if isinstance(value, Mapping):
+            yield from _counts(value, (), f"{above}{name}.")
+        elif type(value) is int or (name == "width" and isinstance(value, float)):
+            yield f"{above}{name}", value
+
+
+def _seconds(source: Trained, network: Network, here: bool) -> float:
+    """That training an encoder takes at the least."""
+    operations = PASSES * source.image_epochs() * network.operations
+    on_cpu = here and accelerator(source.trainer) == "cpu"
+    at_once = FLOPS["cpu"] * (os.cpu_count() or 1) if on_cpu else FLOPS["cuda"]
+    return SECONDS_PER_ENCODER + max(source.steps() * SECONDS_PER_STEP, operations / at_once)
+
+
+def _price(
+    work: Plan, missing: Sequence[Unit], ahead: Sequence[Trained], store: Store, networks: Mapping[str, Network]
+) -> Price:
+    trained = [networks[_kind(source)] for source in ahead]
+    extraction = 0
+    disk = sum(one.weights for one in trained)
+    for unit in missing:
+        widths = _widths(unit.source, networks)
+        extraction = max([extraction, *(_chunk(unit, one, widths) for one in unit.observations)])
+        disk += sum(len(one.index) * DOUBLE * _values(one, widths) for one in unit.observations)
+    return Price(
+        views=sum(views_to_observe(unit, store) for unit in missing),
+        training=max((one.weights * (2 + one.averages) + one.kept for one in trained), default=0),
+        activations=max((one.kept for one in trained), default=0),
+        extraction=extraction,
+        judging=_read(work, _widths(missing[0].source, networks)),
+        disk=disk,
+    )
+
+
+def _chunk(unit: Unit, request: ExtractionRequest, widths: Mapping[str, int]) -> int:
+    """Bytes of the views that are made at once, of their embeddings and of what is kept of them."""
+    query, (channels, side, _) = request.query, unit.images.pixels.shape[1:]
+    images = min(len(request.index), max(1, unit.batch_size // query.queries))
+    view = 4 * channels * (query.views.size or side) ** 2 + 4 * sum(widths.values())
+    return images * (COPIES * query.queries * view + DOUBLE * _values(request, widths))
+
+
+def _values(request: ExtractionRequest, widths: Mapping[str, int]) -> int:
+    kept = ((s, width) for s in request.statistics for layer, width in widths.items() if layer in s.layers)
+    return sum(values_of(statistic, request.query, width) for statistic, width in kept)
+
+
+def _read(work: Plan, widths: Mapping[str, int]) -> int:
+    """Bytes that the judge works on at once: what an attack reads of every encoder, at the layers that it may join."""
+    side, of_image = work.images.pixels.shape[-1], 0
+    for attack in map(plug_in, work.attacks.values()):
+        looks = [(one, one.query(work.full_query, side)) for one in attack.statistics()]
+        read = (values_of(one, query, width, work.queries) for one, query in looks for width in widths.values())
+        of_image = max(of_image, sum(read))
+    return COPIES * DOUBLE * len(work.membership.index) * (len(work.units) + 1) * of_image
+
+
+def _timed(
+    ahead: Sequence[Trained], views: int, missing: Sequence[Unit], encoders: int, store: Store, here: bool
+) -> float | None:
+    """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
+    if not ahead:
+        return None
+    said = f"{len(ahead)} of {encoders} encoders to train"
+    if not here or ahead[0].distributed:
+        # Steps are timed in this process, which is none of those that will train.
+        log.info("%s, %d views to observe", said, views)
+        return None
+    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
+
+    try:
+        seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
+        if views:
+            seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
+    except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
+        log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
+        return None
+    log.info("%s, about %s one by one with %d views to observe", said, duration(seconds), views)
+    return seconds
+
+
+def _widths(source: Source, networks: Mapping[str, Network]) -> Mapping[str, int]:
+    return source.widths if isinstance(source, Given) else networks[_kind(source)].widths
+
+
+def _kind(source: Source) -> str:
+    """What networks have in common that cost the same."""
+    assert isinstance(source, Trained)
+    return str((source.arch, source.backbone, source.dataset, source.regime.batch_size))
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:,.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """A time in the units that people use for one so long."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

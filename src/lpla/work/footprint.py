@@ -1,0 +1,120 @@
+"""The size of an encoder and of what is kept of it, counted on no device: nothing is allocated and nothing trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from inspect import signature
+
+import torch
+from torch import Tensor
+
+from lpla.contracts.encoder import Arch
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.work.plug_in import plug_in
+from lpla.work.trained import Trained
+
+MOST_VIEWS = 64
+"""For which a statistic is computed to see its size."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One kind of encoder, counted on no device."""
+
+    weights: int
+    """Bytes."""
+    averages: int
+    """Of every weight that its optimiser keeps."""
+    kept: int
+    """Bytes that the backward pass of a batch needs."""
+    operations: float
+    """Of the forward pass of one image through all its training views."""
+    widths: Mapping[str, int]
+    """Of an embedding, by layer."""
+
+
+def count(source: Trained) -> Network:
+    """Build the network of `source` on no device and show it an image and a batch.
+
+    Raises:
+        InputError: If it cannot be built from its settings.
+    """
+    channels, height, width = source.images.pixels.shape[1:]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            arch: Arch = plug_in(source.arch, partial=True)(plug_in(source.backbone, partial=True)(channels))
+            answers = arch.eval().encode(torch.empty(1, channels, height, width))
+            views = [
+                torch.empty(source.regime.batch_size, channels, spec.size or height, spec.size or width)
+                for spec in arch.views(source.regime.views)
+            ]
+            kept, operations = _counted_loss(arch.train(), views)
+    except (RuntimeError, TypeError, ArithmeticError) as impossible:
+        message = " ".join(str(impossible).split())
+        raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
+    weights = sum(4 * w.numel() for w in arch.state_dict().values() if isinstance(w, Tensor))
+    averages = 2 if "betas" in signature(arch.optimization.optimizer).parameters else 1
+    widths = {layer: embedding.shape[-1] for layer, embedding in answers.items()}
+    return Network(weights, averages, kept, operations / source.regime.batch_size, widths)
+
+
+def _counted_loss(arch: Arch, views: Sequence[Tensor]) -> tuple[int, float]:
+    """The bytes that autograd keeps of a loss for its backward pass, weights aside, and its operations."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    found: dict[int, Tensor] = {}
+    own = {_identity(weight) for weight in arch.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        found[_identity(tensor)] = tensor  # Held, so that no later storage has its identity.
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+        arch.loss(views, 0.0)
+    kept = sum(one.untyped_storage().nbytes() for identity, one in found.items() if identity not in own)
+    return kept, float(counter.get_total_flops())
+
+
+@lru_cache
+def values_of(statistic: Statistic, query: Query, width: int, prefix: int | None = None) -> int:
+    """How many numbers a statistic keeps of one image whose embeddings have `width` dimensions.
+
+    It is looked at on a few images of 4 and of 8 dimensions, of which the number of dimensions makes a linear function,
+    and under at most 64 views: beyond them it grows as it did from 32 to 64.
+
+    Args:
+        statistic: What is kept.
+        query: The views of an image.
+        width: Of an embedding.
+        prefix: If given, what of it an attacker reads who looks at so many views.
+
+    Returns:
+        The count; 0 where nothing exists under so few views.
+    """
+    if query.positions:
+        return 2 * query.queries
+    views = query.queries if prefix is None else min(prefix, query.queries)
+
+    def at(views: int, width: int) -> int:
+        found = statistic(torch.linspace(-1, 1, 8 * views * width).reshape(8, views, width)).numpy()
+        return (found if prefix is None else statistic.prefix(found, views)).size // len(found)
+
+    def extrapolated(views: int) -> int:
+        four, eight = at(views, 4), at(views, 8)
+        return four + (width - 4) * (eight - four) // 4
+
+    try:
+        if views <= MOST_VIEWS:
+            return extrapolated(views)
+        half, most = extrapolated(MOST_VIEWS // 2), extrapolated(MOST_VIEWS)
+        return round(most * (views / MOST_VIEWS) ** math.log2(most / half))
+    except UndefinedError:
+        return 0
+
+
+def _identity(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

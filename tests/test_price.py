@@ -1,0 +1,156 @@
+"""What a job costs is counted before anything is trained, and a job dearer than its limits is refused."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from tiny_audit import TINY, Ran, source_of
+from torch import Tensor, nn
+
+from lpla.auditing import price
+from lpla.auditing.plan import Plan
+from lpla.contracts.evidence import Query, Statistic
+from lpla.contracts.inputs import Views
+from lpla.extraction.statistic.cosine import Cosine
+from lpla.extraction.statistic.log_norm import LogNorm
+from lpla.extraction.statistic.whitened import Direction, Whitened
+from lpla.work import footprint, rehearsal
+from lpla.work.executor.serial import Serial
+from lpla.work.footprint import count, values_of
+
+Cli = Callable[..., Ran]
+
+
+class Elsewhere(Serial):
+    """An executor whose workers are on other machines, as far as the audit knows."""
+
+    elsewhere = True
+
+
+DEAR = {
+    "epochs=1000000000": "epochs=1000000000 makes this job .* need 13,888.9 hours .* limits.hours is 8; .*=13889, or",
+    "shadows=2000 epochs=200 limits.hours=1": "shadows=2000 makes this job .2001 trainings. need .* limits.hours is 1;",
+    "queries=10000000": "queries=10000000 makes this job .* of memory for extraction, of which this machine allows",
+    "backbone.width=64": "backbone.width=64 makes this job .* of memory for training, of which this machine allows",
+    "arch.hidden_dim=1000000 arch.output_dim=1000000": "arch.output_dim=1000000 makes .* memory for training",
+    "limits.hours=0.001": "(train|observe|members|epochs|shadows|dataset).* hours .* limits.hours is 0.001;",
+    "limits.memory_gb=0.001": "of memory for training, of which limits.memory_gb allows 0.0 GiB; .*limits.memory_gb=1,",
+    "limits.memory_gb=0.001 executor._target_=test_price.Elsewhere": "memory for training, of which limits.memory_gb",
+    "epochs=1000000000 executor._target_=test_price.Elsewhere": "need 13,888.9 hours .at the least.",
+}
+
+
+@pytest.mark.parametrize("given", DEAR)
+def test_what_is_too_dear_is_refused_before_any_step_or_view(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    for name in ("seconds_per_epoch", "views_per_second"):
+        monkeypatch.setattr(rehearsal, name, lambda *_: pytest.fail("looked at a network that is too dear"))
+    ran = cli(*TINY, *given.split())
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("error: ")]
+    assert ran.code == 1 and re.search(DEAR[given], line), line
+    assert not list((ran.folder.parents[1] / "store").rglob("*.safetensors"))
+
+
+def test_null_lifts_the_limits(tiny_settings: Any, tiny: Callable[..., Plan]) -> None:
+    said: list[str] = []
+    for hours, memory in (("null", "null"), ("0.001", "auto"), ("1", "0.001")):
+        settings = tiny_settings(f"limits.hours={hours}", f"limits.memory_gb={memory}")
+        one = price.Price(views=0, training=2**40, activations=0, extraction=0, judging=0, disk=0)
+
+        def refuse(part: str, *_: str) -> None:
+            said.append(part)
+
+        price._check_hours(refuse, settings, 0.5, "")
+        price._check_memory(refuse, settings, one, tiny(), here=False)
+    assert said == ["hours", "training"]
+
+
+def test_hours_by_timed_steps_are_refused_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: 36_000.0)
+    monkeypatch.setattr(rehearsal, "views_per_second", lambda *_: 1e9)
+    ran = cli(*TINY, "knowledge.kind=known_nonmembers", "knowledge.images=20")
+    assert ran.code == 1 and "need 20.0 hours (by a few timed steps), and limits.hours is 8" in ran.out
+
+
+def test_what_the_store_has_costs_nothing(cli: Cli, tiny_store: str) -> None:
+    ran = cli(*TINY, tiny_store, "limits.hours=1e-9", "limits.memory_gb=1e-9")
+    assert ran.code == 0, ran.out
+
+
+class Toy(nn.Module):
+    """Two linear layers with a rectifier between: what autograd keeps of it is counted by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6, bias=False), nn.Linear(6, 3, bias=False)
+
+    def loss(self, views: Sequence[Tensor], progress: float) -> Tensor:
+        return self.second(self.first(views[0]).relu()).sum()
+
+
+def test_kept_bytes_and_operations_are_those_counted_by_hand() -> None:
+    with torch.device("meta"):
+        toy: Any = Toy()
+        kept, operations = footprint._counted_loss(toy, [torch.empty(10, 4)])
+    # The input and the rectified middle; both weights are the network's own.
+    assert kept == 4 * 10 * (4 + 6) and operations == 2 * 10 * (4 * 6 + 6 * 3)
+
+
+def test_kept_bytes_grow_with_the_batch_and_weights_are_those_of_the_built_network(tiny: Callable[..., Plan]) -> None:
+    small, large = (count(source_of(tiny(f"train.batch_size={size}").units[0])) for size in (5, 20))
+    built = source_of(tiny().units[0]).build()
+    assert 3 < large.kept / small.kept < 5 and large.operations == pytest.approx(small.operations, rel=0.05)
+    assert small.weights == sum(4 * one.numel() for one in built.state_dict().values())
+    assert small.averages == 1 and dict(small.widths) == {"backbone": built.backbone.features, "projector": 8}
+
+
+QUERY = Query(Views(), 10, 0)
+STATISTICS: dict[str, tuple[Statistic, int]] = {
+    "log_norm": (LogNorm((1, 2)), 20),
+    "cosine": (Cosine(), 45),
+    "whitened": (Whitened(2), 10 * len(Whitened(2).ridges) * 3),
+    "direction": (Direction(), 4 * 32),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_a_statistic_is_as_large_as_it_comes_out(name: str) -> None:
+    statistic, expected = STATISTICS[name]
+    random = torch.randn(40, 10, 32, generator=torch.Generator().manual_seed(0))
+    assert values_of(statistic, QUERY, 32) == statistic(random)[0].numel() == expected
+
+
+def test_beyond_what_is_computed_a_statistic_grows_as_it_did(tiny: Callable[..., Plan]) -> None:
+    many = Query(Views(), 1000, 0)
+    assert values_of(LogNorm((1, 2)), many, 32) == 2000
+    assert values_of(Cosine(), many, 32) == pytest.approx(1000 * 999 / 2, rel=0.1)
+    assert values_of(Cosine(), QUERY, 32, prefix=1) == 0 and values_of(Cosine(), QUERY, 32, prefix=3) == 3
+
+
+def test_the_setting_farthest_above_its_default_is_named(tiny_settings: Any) -> None:
+    assert price._dearest(tiny_settings("shadows=40", "epochs=300", "seed=99999"), "hours") == "shadows=40"
+    assert price._dearest(tiny_settings("train.batch_size=500", "epochs=10000"), "training") == "train.batch_size=500"
+    assert price._dearest(tiny_settings("backbone.width=2.5"), "training") == "backbone.width=2.5"
+
+
+class Watched(rehearsal.ShortClock):
+    """Remembers the last of its kind."""
+
+    last: "Watched"
+
+    def __init__(self) -> None:
+        super().__init__()
+        Watched.last = self
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0, 1), (3600, rehearsal.PROBE_STEPS)])
+def test_a_rehearsal_of_long_steps_ends_early(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, seconds: int, steps: int
+) -> None:
+    monkeypatch.setattr(rehearsal, "PROBE_SECONDS", seconds)
+    monkeypatch.setattr(rehearsal, "ShortClock", Watched)
+    rehearsal.seconds_per_epoch(source_of(tiny("epochs=9").units[0]))
+    assert len(Watched.last.ticks) - 1 == steps
