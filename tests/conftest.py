@@ -19,7 +19,7 @@ CHECKED = [
 # Before any module of lpla is imported.
 jaxtyping.install_import_hook("lpla" if os.environ.get("LPLA_TYPES") == "all" else CHECKED, "type_check.check")
 
-from tiny_audit import ROOT, Ran, Silent  # noqa: E402
+from tiny_audit import ROOT, Ran, Silent, once  # noqa: E402
 from tiny_audit import tiny_settings as _settings  # noqa: E402
 
 from lpla.auditing.plan import Plan, plan  # noqa: E402
@@ -77,12 +77,15 @@ def silent() -> Silent:
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Ran]:
-    """`python run.py ARGUMENTS` in an empty folder, within this process (which has the heavy imports already)."""
+    """`python run.py ARGUMENTS` in an empty folder, within this process (which has the heavy imports already).
+
+    Of a setting that is given twice the last one stands.
+    """
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> Ran:
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        monkeypatch.setattr(sys, "argv", ["run.py", *once(*arguments)])
         code = 0
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")

@@ -12,6 +12,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from tiny_audit import ROOT, TINY, Ran, source_of
 
+from lpla.auditing.notes import left_over
 from lpla.auditing.plan import Plan
 from lpla.store.artifacts import Store
 from lpla.training.config import Batches
@@ -113,7 +114,7 @@ def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cl
     assert trainings(cli(*TINY, "epochs=5", "observe.every=2")) == 0
     refused = cli(*TINY, "epochs=5", "observe.every=5")
     assert (
-        refused.code == 1 and "observe.every must be an integer from 1 to epochs - 1, which is 4, got 5" in refused.out
+        refused.code == 1 and "observe.every must be an integer from 1 to 4, which is epochs - 1, got 5" in refused.out
     )
 
 
@@ -153,7 +154,7 @@ def test_members_that_fill_no_whole_batch_are_said_and_what_was_trained_is_count
 def test_members_of_whole_batches_are_each_shown_once_an_epoch(tiny: Callable[..., Plan]) -> None:
     for given in ((), ("members=40",), ("epochs=0", "members=19")):
         work = tiny(*given)
-        assert work.left_over == () and source_of(work.units[0]).exposure() == source_of(work.units[0]).regime.epochs
+        assert left_over(work) == [] and source_of(work.units[0]).exposure() == source_of(work.units[0]).regime.epochs
 
 
 MISTAKES = {
@@ -218,10 +219,10 @@ def test_the_stack_is_shown_on_request(cli: Cli, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_failed_job_does_not_cost_the_sweep_its_table(cli: Cli) -> None:
-    ran = cli("-m", *TINY, "p=0,2")
+    ran = cli("-m", *TINY, "members=5000,20")
     assert ran.code == 1
     table = table_of(ran.folder)
-    assert [row["error"] for row in table] == ["p must be a number > 0 or inf, got 0", "", ""]
+    assert [row["error"] for row in table] == [MISTAKES["members=5000"], "", ""]
     assert "1 of 2 jobs failed" in ran.out
 
 

@@ -24,6 +24,13 @@ def test_a_line_is_what_the_plug_in_says_of_itself_or_else_its_yaml() -> None:
     assert options("backbone")["resnet9"] == "Small: 0.31 million parameters, for work on a CPU."
 
 
+def test_a_line_is_a_whole_sentence() -> None:
+    lines = [line for group in groups() for line in options(group).values()]
+    assert all("\n" not in line and len(line) < 220 for line in lines), max(lines, key=len)
+    assert not [line for line in lines if line.endswith(("al.", ",", ":")) or line.count("(") != line.count(")")]
+    assert options("dataset")["svhn"].endswith("(Netzer et al. 2011).")
+
+
 def test_it_prints_one_group_with_its_default_marked(capsys: pytest.CaptureFixture) -> None:
     show(["attack"])
     printed = capsys.readouterr().out

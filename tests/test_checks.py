@@ -29,6 +29,8 @@ REFUSED = {
     "+epoch=5": r"epoch is no setting; did you mean epochs\?",
     "+arch.temprature=1": r"arch.temprature is no setting; did you mean temperature\?",
     "arch.optimization.warmup_epochs=9": "arch.optimization.warmup_epochs must be at most epochs, which is 2, got 9",
+    "observe.every=2": "observe.every must be an integer from 1 to 1, which is epochs - 1, got 2",
+    "epochs=1 observe.every=1": "observe.every must be null for fewer than 2 epochs, .* got 1",
     "train.batch_size=1": "train.batch_size must be at least 2 for this framework, got 1",
     "attack=encodermi_v knowledge.kind=few_labels knowledge.images=4": "attack.training needs members and .*",
     "attack=gmm attack.components=500": "attack.components=500 needs as many members' .* got 80",

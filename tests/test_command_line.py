@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from tiny_audit import TINY, Ran
 
+from lpla.auditing.command_line import check_once, one_sentence
 from lpla.report.outputs import command, read
 
 Cli = Callable[..., Ran]
@@ -16,6 +17,8 @@ SENTENCES = {
     "trane.batch_size=3": "trane.batch_size is no setting; did you mean train.batch_size?",
     "atack=lpla": "atack is no setting; did you mean attack?",
     "arch=byol arch.momentun=.9": "arch.momentun is no setting; did you mean arch.momentum?",
+    "attack.collective=true": "attack.collective is no setting under the options chosen here: it is one of attack=bank",
+    "backbone.patch_size=2": "it is one of backbone=vit_micro and backbone=vit_small and backbone=vit_tiny",
     "zzzqq=1": "zzzqq is no setting of this audit; `--help` shows them all",
     "arch=simclrr": "simsiam, swav, vicreg, got simclrr; did you mean simclr?",
     "attack=ensemble": "got ensemble; it became bank",
@@ -41,8 +44,40 @@ def test_the_quoted_form_is_understood(cli: Cli) -> None:
 
 
 def test_a_sweep_may_be_asked_for_at_the_end(cli: Cli) -> None:
-    ran = cli(*TINY, "p=0,-1", "-m", "seed=1")
-    assert "p must be a number > 0 or inf, got -1" in ran.out
+    ran = cli(*TINY, "p=2,-1", "-m", "seed=1")
+    assert ran.code == 1 and "seed=1): p must be a number > 0 or inf, got -1; no job was begun" in ran.err
+
+
+@pytest.mark.parametrize(("sweep", "said"), [
+    (("p=1,-1",), "error: job 1 (p=-1): p must be a number > 0 or inf, got -1; no job was begun"),
+    (("seed=1,2", "attack=lpla,bank", "attack.p=3"), "error: job 0 (seed=1 attack=lpla attack.p=3): attack.p"),
+    (("experiment=table3_small", "backbone.width=100"), "): backbone.width must be a number from 0.015625 to 64,"),
+])  # fmt: skip
+def test_every_job_of_a_sweep_is_checked_before_the_first_one_begins(cli: Cli, sweep: tuple[str], said: str) -> None:
+    ran = cli("-m", *sweep)
+    assert ran.code == 1 and said in ran.err and "Traceback" not in ran.err + ran.out
+    assert not ran.out and not ran.folder.joinpath("outputs").exists()
+
+
+TWICE = {
+    "attack=a attack=b": "attack must be given once, got attack=a and attack=b; several values are swept by -m attack=",
+    "p=1 queries=2 p=1": "p must be given once",
+    "+train.x=1 train.x=2": "train.x must be given once",
+}
+
+
+@pytest.mark.parametrize("given", TWICE)
+def test_what_is_given_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, given: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", *given.split()])
+    with pytest.raises(SystemExit), one_sentence():
+        pytest.fail("Hydra would drop the first one")
+    assert f"error: {TWICE[given]}" in capsys.readouterr().err
+
+
+def test_options_of_hydra_and_different_settings_may_stand_side_by_side() -> None:
+    check_once(["--config-dir=a", "--config-dir=b", "-m", "p=1", "ps=[1]", "attack=lpla", "attack.p=1", "~logger"])
 
 
 @pytest.mark.parametrize("mistake", [[], ["p=0"]])

@@ -18,7 +18,8 @@ from tiny_audit import TINY, Ran, tiny_settings
 import lpla
 from lpla.attacks.attack.lpla import LpLA
 from lpla.attacks.planted import answers, given, layout
-from lpla.contracts.result import from_json
+from lpla.contracts.result import InputError, from_json
+from lpla.report.outputs import read
 from lpla.report.rows import read_rows
 
 
@@ -218,3 +219,11 @@ def test_a_fresh_interpreter_audits(empty: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_refused_audit_leaves_its_reason_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="members must be at least 2") as refused:
+        lpla.audit(*TINY, "members=5000", folder=tmp_path / "job", store=str(tmp_path / "store"))
+    (row,) = json.loads((tmp_path / "job" / "result.json").read_text())
+    assert row["error"] == str(refused.value) and "members=5000" in row["overrides"]
+    assert read(tmp_path / "job").failed

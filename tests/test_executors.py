@@ -20,7 +20,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 from pytorch_lightning.utilities.rank_zero import rank_zero_info  # pyright: ignore[reportPrivateImportUsage]
-from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
+from tiny_audit import ROOT, TINY, Ran, Silent, once, wait_for
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -262,7 +262,7 @@ def test_two_audits_at_once_share_their_encoders(cli: Cli, serial: Ran, tmp_path
 
 @pytest.mark.slow
 def test_a_signal_ends_the_workers_and_leaves_their_checkpoints(tmp_path: Path) -> None:
-    settings = [*TINY, "epochs=100000", "checkpoint.every=1", "executor=processes"]
+    settings = once(*TINY, "epochs=100000", "checkpoint.every=1", "executor=processes", "limits.hours=null")
     command = [sys.executable, str(ROOT / "run.py"), *settings]
     audit = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: list((tmp_path / "store").glob("checkpoints/*/*")), 300)

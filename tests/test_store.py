@@ -315,3 +315,12 @@ def test_the_revision_is_that_of_the_checkout() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("no checkout")
     assert len(provenance.git_revision().removesuffix("-dirty")) == 40
+
+
+def test_prune_says_that_a_dry_run_needs_days_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--store", str(tmp_path), "prune", "--dry-run"])
+    assert "required: DAYS" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["prune", "--help"])
+    assert "DAYS must be given with --dry-run too" in " ".join(capsys.readouterr().out.split())

@@ -42,6 +42,11 @@ def changed(unit: Unit, **settings: Any) -> Unit:
     return replace(unit, **{"source": source} | {name: settings[name] for name in own & set(settings)})
 
 
+def once(*arguments: str) -> list[str]:
+    """The arguments of a command line, of which each setting may be given once: the last one of each."""
+    return list({one.partition("=")[0] if "=" in one else one: one for one in arguments}.values())
+
+
 class Silent:
     """Progress that nobody sees; counts what was advanced."""
 

@@ -16,7 +16,7 @@ import lpla
 from lpla.attacks.attack.partcrop import PartCrop
 from lpla.attacks.check import IMAGES, SHADOWS, CheckError, check_attack
 from lpla.attacks.planted import layout
-from lpla.contracts.evidence import Attack, Labelled, Query, Seen, ShadowScores, Statistic
+from lpla.contracts.evidence import Attack, Labelled, NotFittedError, Query, Seen, ShadowScores, Statistic
 from lpla.contracts.inputs import UndefinedError, Views
 from lpla.extraction.statistic.log_norm import LogNorm
 
@@ -43,6 +43,24 @@ NAMES = [name for name in ATTACKS if not asks_for_positions(name)]
 @pytest.mark.parametrize("name", NAMES)
 def test_it_behaves(name: str, queries: int) -> None:
     lpla.check_attack(configured(name, queries), queries=queries)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_before_it_has_learnt_it_says_so(name: str) -> None:
+    with pytest.raises(NotFittedError, match="must learn by fit, or by fit_nonmembers, before score, got neither"):
+        lpla.attack(name).score(Seen(np.arange(4), {}))
+
+
+def test_what_was_seen_has_a_row_for_every_image() -> None:
+    index, rows = np.arange(4), np.zeros((4, 2))
+    for wrong, said in (({"a": rows[:3]}, r"values\['a'\]"), ({"a": rows, "b": np.zeros(5)}, r"values\['b'\]")):
+        with pytest.raises(lpla.InputError, match=f"^{said} must have a row for each of the 4 images, got [35] rows$"):
+            Seen(index, wrong)
+    with pytest.raises(lpla.InputError, match=r"^pixels must have a row"):
+        Seen(index, {"a": rows}, pixels=np.zeros((3, 1, 2, 2), dtype=np.uint8))
+    with pytest.raises(lpla.InputError, match=r"^member must have a row for each of the 4 images, got 2 rows$"):
+        Labelled(index, {"a": rows}, np.array([True, False]))
+    assert Labelled(index, {}, np.ones(4, dtype=bool)).member.all()
 
 
 def test_a_map_of_positions_is_nothing_that_can_be_made_up() -> None:
@@ -209,6 +227,15 @@ class Stranger:
         return ()
 
 
+class Eager(Honest):
+    """Says that it has learnt what it has not."""
+
+    _learnt = True
+
+    def score(self, target: Seen) -> np.ndarray:
+        return super().score(target) - self.threshold_
+
+
 FAULTS: dict[Callable[[], Any], str] = {
     Stranger: "Stranger must derive from lpla.Attack",
     Listed: "Listed.statistics must return a tuple of statistics",
@@ -229,6 +256,7 @@ FAULTS: dict[Callable[[], Any], str] = {
     Clairvoyant: "Clairvoyant must find no leak where none is planted",
     Random: "Random must give the same scores to the same input",
     Remembering: "Remembering.fit must forget an earlier fit",
+    Eager: "Eager.score must raise NotFittedError before fit, got AttributeError",
     Careless: "Careless, where some embeddings are zero or not finite, must score every image with a finite number",
 }
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_audit import ROOT, TINY, Ran, Silent, wait_for
+from tiny_audit import ROOT, TINY, Ran, Silent, once, wait_for
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from lpla.auditing.plan import Plan
@@ -230,7 +230,11 @@ def test_an_interrupt_ends_the_ranks(tiny: Callable[..., Plan], tmp_path: Path) 
 
 
 def test_ranks_do_not_outlive_a_killed_audit(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "run.py"), *TINY, *DDP, "epochs=100000", "checkpoint.every=1"]
+    command = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        *once(*TINY, *DDP, "epochs=100000", "checkpoint.every=1", "limits.hours=null"),
+    ]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as audit:
         try:
             wait_for(lambda: list(tmp_path.glob("store/checkpoints/*/*")), PATIENCE)

@@ -25,6 +25,13 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
+def files_listed(page: str) -> set[str]:
+    """The names with which the first list of a page begins, and those that its items name beside them."""
+    text = (DOCS / page).read_text()
+    first = text[text.index("\n- ") :].partition("\n\n")[0]
+    return set(re.findall(r"`([\w.]+(?:\.\w+|/))`", first))
+
+
 def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]) -> None:
     commands = [line for language, _, text in blocks("tutorial.md") if language == "bash" for line in text.splitlines()]
     assert len(commands) >= 7
@@ -37,6 +44,9 @@ def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]
         assert ran.code == 0, f"{command}: {ran.out}{ran.err}"
         assert (ran.folder / ("table.csv" if sweep else "result.json")).exists()
         trained.append(ran.out.count("trained and observed"))
+        if len(trained) == 1:
+            left = {f"{one.name}/" if one.is_dir() else one.name for one in ran.folder.iterdir()}
+            assert left == files_listed("tutorial.md")
     # As the page says: after the first audit only another kind of knowledge or a defense may ask for more.
     assert trained[0] > 0 and trained[1:5] == [0, 0, 0, 0]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tiny_audit import ROOT
+from tiny_audit import ROOT, once
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -60,7 +60,7 @@ def _command(folder: Path, arguments: tuple[str, ...], arm: Callable[..., None] 
         os.dup2(printed, stream)
     # As at a terminal: what a shell starts in the background ignores it, and so would the tests' children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["run.py", *arguments]
+    sys.argv = ["run.py", *once(*arguments)]
     if arm:
         arm(*given)
     runpy.run_path(str(ROOT / "run.py"), run_name="__main__")

@@ -24,14 +24,14 @@ def test_jobs_leave_norms_and_pages_and_thumbnails_on_request_alone(cli: Cli, tm
     assert "torch" in json.loads((job.folder / "versions.json").read_text())
     check_norms(job.folder, Store(tmp_path / "store"))
     check_thumbnails(job.folder)
-    sweep = cli("-m", *TINY, "p=0,1,2")
+    sweep = cli("-m", *TINY, "p=1,2", "members=5000,20")
     page = sweep.folder.relative_to(tmp_path) / "report.html"
     assert sweep.code == 1 and f"report: {page}" in sweep.out.replace("\n", "")
     pages = sorted(str(file.relative_to(sweep.folder)) for file in sweep.folder.rglob("report.html"))
-    assert pages == ["0/report.html", "1/report.html", "2/report.html", "report.html"]
+    assert pages == [f"{job}/report.html" for job in range(4)] + ["report.html"]
     text = (sweep.folder / "report.html").read_text()
-    assert "p must be a number &gt; 0 or inf, got 0" in text and 'id="along-p"' in text
-    assert "python run.py -m" in text and "p=0,1,2" in text
+    assert "members must be at least 2 and at most 898" in text and 'id="along-p"' in text
+    assert "python run.py -m" in text and "p=1,2" in text
     assert not list(sweep.folder.rglob("thumbnails")) and "<h2>Images" not in text
 
 

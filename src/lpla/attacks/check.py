@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from sklearn.metrics import roc_auc_score
 
 from lpla.attacks.planted import answers, bright_rows, given, layout, null_error, pixels_of
-from lpla.contracts.evidence import Attack, Labelled, Query, Seen, Statistic
+from lpla.contracts.evidence import Attack, Labelled, NotFittedError, Query, Seen, Statistic
 from lpla.contracts.inputs import UndefinedError, Views
 
 IMAGES, SHADOWS, VIEWS = 600, 8, 4
@@ -45,6 +45,7 @@ def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
     Copies of it are fitted, so that the attack itself stays as it is. It must
 
     - name its statistics, each with a name of its own;
+    - refuse to score before it was fitted, by NotFittedError;
     - score every image with one finite number and learn a threshold from the shadows;
     - tell members by their planted length, steadiness and place, and tell nobody where nothing is planted;
     - not look at the target's labels, not change what it is given, give the same bits again, and forget an earlier fit;
@@ -62,6 +63,7 @@ def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
     _check_statistics(attack, name, queries)
     try:
         leaking, silent = _setting(attack, 0, queries, leak=True), _setting(attack, 1, queries, leak=False)
+        _check_unfitted(attack, leaking, name)
         fitted = _fit(attack, leaking, name)
         scores = _score(fitted, leaking, name)
     except UndefinedError as undefined:
@@ -87,6 +89,18 @@ def _check_statistics(attack: Any, name: str, queries: int) -> None:
     _require(len(set(names)) == len(names), f"{name}.statistics must return one statistic of a name, got {names}")
     if any(one.query(Query(Views(), queries, 0), 32).positions for one in found):
         raise UndefinedError(f"{name} asks for a map of positions, which made-up embeddings do not have")
+
+
+def _check_unfitted(attack: Attack, setting: _Setting, name: str) -> None:
+    fresh = deepcopy(attack)
+    vars(fresh).pop("_learnt", None)  # It may have learnt from something else.
+    try:
+        fresh.score(setting.copy().target)
+    except NotFittedError:
+        return
+    except Exception as other:  # whatever else it is, it does not say what is wrong
+        raise CheckError(f"{name}.score must raise NotFittedError before fit, got {type(other).__name__}") from other
+    raise CheckError(f"{name}.score must raise NotFittedError before fit, got scores")
 
 
 def _setting(attack: Attack, seed: int, queries: int, *, leak: bool, unusable: int = 0) -> _Setting:

@@ -32,7 +32,7 @@ class AttackRun:
         def look(subject: QueriedEncoder) -> Seen:
             return see(subject, store, attack, plan.looked_at(layer), plan.queries, epoch)
 
-        self.plan, self.layer = plan, layer
+        self.plan, self.layer, self.look = plan, layer, look
         self.subject = encoders.untrained if untrained else encoders.target
         self.target = look(self.subject)
         self.shadows = [look(shadow) for shadow in encoders.shadows]

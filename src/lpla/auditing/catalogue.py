@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf"
+SENTENCE = re.compile(r"(?<=[.!?])(?<!et al\.)(?<!vs\.)(?<!e\.g\.)(?<!i\.e\.) ")
+"""What lies between two sentences."""
 
 
 def groups() -> list[str]:
@@ -41,7 +44,7 @@ def _line(group: str, file: Path) -> str:
     module, _, _ = name.rpartition(".")
     if package == "lpla" and module.split(".")[1:] == [group, file.stem]:
         source = (PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text()
-        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+        return _first_sentence((ast.get_docstring(ast.parse(source)) or "").partition("\n\n")[0])
     return _comment(file) or target
 
 
@@ -53,8 +56,12 @@ def _comment(file: Path) -> str:
             break
         if not line.startswith("# @package"):
             opening.append(line.lstrip("# "))
-    sentence, stop, _ = " ".join(opening).partition(". ")
-    return sentence + stop.rstrip()
+    return _first_sentence(" ".join(opening))
+
+
+def _first_sentence(text: str) -> str:
+    """The text up to the first full stop that ends a sentence, in one line; one of `et al.` or of `vs.` ends none."""
+    return SENTENCE.split(" ".join(text.split()), maxsplit=1)[0]
 
 
 def show(arguments: Sequence[str]) -> None:

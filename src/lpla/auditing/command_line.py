@@ -1,4 +1,4 @@
-"""Mistakes on the command line, which Hydra finds before a job begins: one sentence each, with the most similar key."""
+"""Mistakes on the command line, found before a job begins: one sentence each, with the most similar key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -40,12 +43,61 @@ def one_sentence() -> Iterator[None]:
     os.environ[WHOLE_ERRORS] = "1"
     _set_here.append(WHOLE_ERRORS)
     try:
+        check_once(sys.argv[1:])
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as mistake:
         print(f"error: {explain(mistake, sys.argv[1:])}", file=sys.stderr)
         sys.exit(1)
     finally:
         job_begins()
+
+
+def check_once(arguments: Sequence[str]) -> None:
+    """Raise InputError for a setting or choice that is given twice, of which Hydra would drop the first unsaid."""
+    from lpla.contracts.result import InputError
+
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, assigned, _ = argument.partition("=")
+        if not assigned or key.startswith("-"):
+            continue
+        if (name := key.lstrip("+~")) in given:
+            both = f"{given[name]} and {argument}"
+            raise InputError(f"{name} must be given once, got {both}; several values are swept by -m {name}=A,B")
+        given[name] = argument
+
+
+class SweepCheck(Callback):
+    """A Hydra callback: before the first job of a sweep, the settings of every one are held to their types."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """End the process with one sentence for the first job that could not begin; nothing is written."""
+        loader, jobs = GlobalHydra.instance().config_loader(), _jobs(config)
+        if len(jobs) < 2:
+            return
+        from lpla.auditing.checks import typed
+        from lpla.contracts.result import InputError
+
+        for number, overrides in enumerate(jobs):
+            job = loader.load_sweep_config(config, overrides)
+            with open_dict(job):
+                job.pop("hydra")
+            try:
+                typed(job)
+            except InputError as mistake:
+                print(f"error: job {number} ({' '.join(overrides)}): {mistake}; no job was begun", file=sys.stderr)
+                sys.exit(1)
+
+
+def _jobs(config: DictConfig) -> list[list[str]]:
+    """The overrides of every job of a sweep, by Hydra's own rules; none under another sweeper than its basic one."""
+    if config.hydra.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        return []
+    axes = [f"{axis}={values}" for axis, values in (config.hydra.sweeper.params or {}).items()]
+    axes += config.hydra.overrides.task
+    parsed = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(axes)
+    (batch,) = BasicSweeper.split_arguments(parsed, None)
+    return [list(job) for job in batch]
 
 
 def job_begins() -> None:
@@ -64,7 +116,7 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", said):
         return f"{_quoted(found[1])}; several values to sweep need -m"
     if found := re.search(r"Could not override '([^']+)'", said):
-        hint = nearest(found[1], sorted(_known(arguments)))
+        hint = _of_another_option(found[1]) or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
         options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
@@ -72,6 +124,20 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         hint = f"; it became {became}" if became else nearest(found[2], options)
         return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
     return said
+
+
+def _of_another_option(key: str) -> str:
+    """The clause that names the options which have a setting; empty where none has."""
+    group, _, setting = key.partition(".")
+    files = sorted((CONF / group).glob("*.yaml")) if setting else []
+    having = [f"{group}={file.stem}" for file in files if _has(OmegaConf.load(file), setting.split("."))]
+    return f" under the options chosen here: it is one of {' and '.join(having)}" if having else ""
+
+
+def _has(config: Any, keys: Sequence[str]) -> bool:
+    if not keys:
+        return True
+    return isinstance(config, DictConfig) and keys[0] in config and _has(config._get_node(keys[0]), keys[1:])
 
 
 def _quoted(override: str | None) -> str:

@@ -35,7 +35,8 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
         A sequence with a row (`AuditResult`) for each layer, which prints itself as a table.
 
     Raises:
-        InputError: If a setting cannot be used; the sentence says which, what was expected and what was got.
+        InputError: If a setting cannot be used; the sentence says which, what was expected and what was got. `folder`
+            then holds it in `result.json`, as after a command.
     """
     told = composed([*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())])
     if folder is None:
@@ -47,7 +48,11 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
     (place / ".hydra").mkdir(parents=True, exist_ok=True)
     OmegaConf.save(told.config, place / ".hydra" / "config.yaml")
     OmegaConf.save(OmegaConf.create(list(told.overrides)), place / ".hydra" / "overrides.yaml")
-    rows = job.audit(told, place)
+    try:
+        rows = job.audit(told, place)
+    except InputError as mistake:
+        job.write_refusal(place, told.overrides, str(mistake))
+        raise
     page = job.write_page(place)
     return Results(rows, page.read_text(encoding="utf-8") if page else "")
 

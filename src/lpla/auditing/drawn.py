@@ -38,6 +38,10 @@ def observed_epochs(settings: Config) -> tuple[int, ...]:
     every, epochs = settings["observe"]["every"], settings["epochs"]
     if every is None:
         return ()
+    if epochs < 2:
+        raise InputError(
+            f"observe.every must be null for fewer than 2 epochs, after which alone all is observed, got {every}"
+        )
     if not 1 <= every < epochs:
-        raise InputError(f"observe.every must be an integer from 1 to epochs - 1, which is {epochs - 1}, got {every}")
+        raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")
     return tuple(range(every, epochs, every))

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
+from lpla.auditing.notes import left_over
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.price import check_price, duration
 from lpla.auditing.settings import Settings, of_job
@@ -57,8 +59,7 @@ def run(config: DictConfig) -> None:
         mistake = isinstance(failure, InputError)
         reason = str(failure) if mistake else f"{type(failure).__name__}: {failure}"
         log.error("error: %s", reason, exc_info=not mistake)
-        choices = {"overrides": as_given(hydra.overrides.task), "error": reason}
-        (folder / "result.json").write_text(to_json([choices]))
+        write_refusal(folder, as_given(hydra.overrides.task), reason)
         if hydra.mode == RunMode.RUN:
             sys.exit(1)
         return
@@ -66,6 +67,11 @@ def run(config: DictConfig) -> None:
     log.info("results: %s\nscores: %s", folder / "result.json", folder / "scores.npz")
     if hydra.mode == RunMode.RUN:
         write_page(folder)
+
+
+def write_refusal(folder: Path, overrides: Sequence[str], reason: str) -> None:
+    """Write a failed job's one row, which says why it failed: no folder of a job is left without a `result.json`."""
+    (folder / "result.json").write_text(to_json([{"overrides": list(overrides), "error": reason}]))
 
 
 def write_page(folder: Path) -> Path | None:
@@ -96,7 +102,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
-    for sentence in (f"images: {work.images.summary}", *work.left_over):
+    for sentence in (f"images: {work.images.summary}", *left_over(work)):
         log.info("%s", sentence)
     store = Store(config.store)
     with store.watched():

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.auditing.attack_run import AttackRun
-from lpla.auditing.notes import notes
+from lpla.auditing.notes import left_over, notes
 from lpla.auditing.nulls import NullsOfRow, nulls_of
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
@@ -61,7 +61,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     except UndefinedError as undefined:
         nothing = np.full(int(plan.judged.sum()), np.nan)
         why = f"attack={plan.choices['attack']}, {layer}: {undefined}"
-        row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *plan.left_over))
+        row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *left_over(plan)))
         return Judgement(row, nothing, nothing, log_norm)
     member = plan.member
     found: dict[str, Any] = _leak(score, member, attack.threshold_)

@@ -7,6 +7,7 @@ from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
 from lpla.contracts.result import JOINT, AuditResult
 from lpla.metrics import roc as evaluate
+from lpla.work.trained import Trained
 
 UNLIKE = 0.1
 """Part of the target's number of members, above which shadows that have more or fewer are said to be unlike it."""
@@ -17,13 +18,19 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
-    found += [*_on_images(row, plan), *plan.left_over, *_on_sizes(plan), *_on_encoder(row, where, plan.k)]
+    found += [*_on_images(row, plan), *left_over(plan), *_on_sizes(plan), *_on_encoder(row, where, plan.k)]
     if plan.knowledge.unlike and attack.joins_layers():
         misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
         found.append(f"attack={row.attack}, {row.layer}: {misled}, log_angle looks at one alone")
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
+
+
+def left_over(plan: Plan) -> list[str]:
+    """Sentences on members that fill no whole batch and are left out of an epoch."""
+    sources = (unit.source for unit in plan.units)
+    return list(dict.fromkeys(said for one in sources if isinstance(one, Trained) and (said := one.left_over())))
 
 
 def _on_images(row: AuditResult, plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.encoders import FEWEST_FRESH
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import joined, restrict, see
+from lpla.auditing.queried import joined, restrict
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
@@ -34,7 +34,6 @@ from lpla.metrics.nulls import (
 from lpla.metrics.two_sample import TwoSample, two_sample
 from lpla.metrics.verdict import Nulls
 from lpla.store.artifacts import Store
-from lpla.work.plug_in import plug_in
 from lpla.work.unit import load_sent
 
 Scores = Float[np.ndarray, " n"]
@@ -84,7 +83,7 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack) -> Null
     blank = AttackRun(plan, store, trial.layer, untrained=True)
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
     untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
-    fresh, absent = _fresh(plan, store, trial)
+    fresh, absent = _fresh(plan, trial)
     found = Nulls(
         untrained_auc=evaluate.auc(untrained, member).value,
         images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
@@ -164,7 +163,7 @@ def _shadows(trial: AttackRun, attack: Attack, member: Member) -> Departure | No
     return shadows_rows(np.stack([attack.score(one)[trial.plan.judged] for one in seen]), member)
 
 
-def _fresh(plan: Plan, store: Store, trial: AttackRun) -> tuple[Departure | None, str]:
+def _fresh(plan: Plan, trial: AttackRun) -> tuple[Departure | None, str]:
     """The attack on the target's non-members and on images that it never held, which were in no shadow either.
 
     Both groups must be new to the attack alike. It therefore learns from the other images of the shadows alone, and in
@@ -174,14 +173,9 @@ def _fresh(plan: Plan, store: Store, trial: AttackRun) -> tuple[Departure | None
     outside = plan.judged & ~trial.subject.inside
     if plan.encoders.fresh is None:
         return None, f"fresh images: at least {FEWEST_FRESH} images outside every training set are needed"
-    attack = plug_in(plan.attack)
-    if any(isinstance(one, OnAxes) for one in attack.statistics()):
-        return (
-            None,
-            "fresh images: the attack's axes are those of the audited images, so that fresh ones are unlike them",
-        )
-    fresh = replace(plan.encoders.fresh, unit=trial.subject.unit)
-    both = joined(restrict(trial.target, outside), see(fresh, store, attack, plan.looked_at(trial.layer), plan.queries))
+    if any(isinstance(one, OnAxes) for one in trial.configured.statistics()):
+        return None, "fresh images: the attack's axes are found in the audited images, so that others are unlike them"
+    both = joined(restrict(trial.target, outside), trial.look(plan.encoders.fresh))
     refused = ""
     for foreign in (False, True):
         try:

@@ -26,7 +26,6 @@ from lpla.work.dispatch import trains_here
 from lpla.work.machine import check_trainer
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import Unit
-from lpla.work.trained import Trained
 from lpla.work.trainer import resolve
 
 SOME_SHADOWS = 64
@@ -83,12 +82,6 @@ class Plan:
     def looked_at(self, layer: str) -> tuple[str, ...]:
         """The released layers at which a row looks."""
         return self.released if layer == JOINT else (layer,)
-
-    @property
-    def left_over(self) -> tuple[str, ...]:
-        """Sentences on members that fill no whole batch and are left out of an epoch."""
-        sources = (unit.source for unit in self.units)
-        return tuple(dict.fromkeys(said for one in sources if isinstance(one, Trained) and (said := one.left_over())))
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:

@@ -6,15 +6,16 @@ Shapes: N images, Q views, D width, B a batch. No membership of the target is an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from functools import wraps
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from lpla.contracts.inputs import UndefinedError, Views
+from lpla.contracts.inputs import InputError, UndefinedError, Views
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ class Seen:
     foreign: bool = field(default=False, kw_only=True)
     """Whether the images are of another data set than the target's: an equal index is then another image."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError unless there is a row of everything for every image."""
+        rows = {f"values[{name!r}]": value for name, value in self.values.items()} | {"pixels": self.pixels}
+        for name, given in (rows | {"member": getattr(self, "member", None)}).items():
+            if given is not None and len(given) != len(self.index):
+                raise InputError(
+                    f"{name} must have a row for each of the {len(self.index)} images, got {len(given)} rows"
+                )
+
     def by_layer(self) -> dict[str, Seen]:
         """What was seen of each layer, statistics by their own names; itself, under "", where it holds one layer."""
         layers = dict.fromkeys(name.partition("/")[0] for name in self.values if "/" in name)
@@ -100,6 +110,10 @@ class ShadowScores:
     member: Bool[np.ndarray, " M"]
 
 
+class NotFittedError(InputError):
+    """An attack was asked for scores before it had learnt anything."""
+
+
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
@@ -109,6 +123,15 @@ class Attack(ABC):
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
     shadow_scores_: ShadowScores | None
     """From which the threshold and the posterior follow; None where the shadows are too few to be left out in turn."""
+
+    _learnt = False
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """See to it that whatever attack is asked for scores has learnt before."""
+        super().__init_subclass__(**more)
+        for name, held in {"fit": _learning, "fit_nonmembers": _learning, "score": _once_learnt}.items():
+            if name in vars(cls):
+                setattr(cls, name, held(vars(cls)[name]))
 
     @abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
@@ -146,7 +169,7 @@ class Attack(ABC):
 
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """One score per image, higher = member."""
+        """One score per image, higher = member; raises NotFittedError before `fit`."""
 
     def scores_log_ratio(self) -> bool:
         """Whether a score is log p(seen | member) - log p(seen | non-member) and shown to be calibrated as it stands.
@@ -162,3 +185,24 @@ class Attack(ABC):
     def warnings(self) -> list[str]:
         """Sentences that a reader of the result must know: what was set aside, what could not be learnt."""
         return []
+
+
+def _learning(fit: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(fit)
+    def learn(self: Any, *given: Any, **more: Any) -> Any:
+        found = fit(self, *given, **more)
+        self._learnt = True
+        return found
+
+    return learn
+
+
+def _once_learnt(score: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(score)
+    def judge(self: Any, *given: Any, **more: Any) -> Any:
+        if not self._learnt:
+            name = type(self).__name__
+            raise NotFittedError(f"{name} must learn by fit, or by fit_nonmembers, before score, got neither")
+        return score(self, *given, **more)
+
+    return judge

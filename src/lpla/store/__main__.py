@@ -43,9 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("key", help="the first digits of a key, as `list` shows it")
     prune = commands.add_parser(
-        "prune", help="delete artifacts that no job used for DAYS days, and what was left unfinished or damaged"
+        "prune",
+        help="`prune DAYS` deletes artifacts that no job used for DAYS days, and what was left unfinished or damaged",
+        epilog="DAYS must be given with --dry-run too: `prune 30 --dry-run` says what `prune 30` would delete.",
     )
-    prune.add_argument("days", type=_days_given, help="days since the last use, 0 or more; 0 empties the store")
+    what = "days since the last use, 0 or more; 0 empties the store"
+    prune.add_argument("days", metavar="DAYS", type=_days_given, help=what)
     prune.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
     return parser
 
