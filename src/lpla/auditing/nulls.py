@@ -132,11 +132,13 @@ def _sent(plan: Plan, store: Store) -> SentViews | None:
     for subject in subjects:
         for request in subject.observations:
             asked = expected(plan.images, index, request.query)
+            same = np.ones(asked.shape, dtype=bool)
+            # Each was perhaps extracted in a pass of its own.
             for statistic in request.statistics:
                 sent = load_sent(subject.unit, store, request, statistic)
-                same = sent_as_asked(sent.projection[plan.judged], asked, sent.maker == here())
-                differing.append(~same)
-                who += [subject.unit.name] if not same.all() else []
+                same &= sent_as_asked(sent.projection[plan.judged], asked, sent.maker == here())
+            differing.append(~same)
+            who += [subject.unit.name] if not same.all() else []
     if not differing:
         return None
     views = sum(int(one.sum()) for one in differing)

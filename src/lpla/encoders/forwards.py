@@ -47,13 +47,14 @@ def _overflows(layer: nn.Conv2d) -> bool:
 
 
 def _by_channels(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    def forward(x: Tensor) -> Tensor:
+    def forward(layer: nn.Conv2d, x: Tensor) -> Tensor:
         # Both must be: a weight of 1 x 1 that is channels-last by its strides takes input and gradient along.
         weight = layer.weight.flatten(1).unflatten(1, (-1, 1, 1))
         found = functional.conv2d(x.contiguous(), weight, layer.bias, layer.stride, layer.padding, layer.dilation)
         return found.contiguous(memory_format=torch.channels_last)
 
-    return forward
+    # A method, so that a copy of the layer (one with a batch norm folded in) reads its own weight.
+    return MethodType(forward, layer)
 
 
 def backend_on(device: torch.device, compile_on_cuda: bool) -> str | None:
