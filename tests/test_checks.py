@@ -74,7 +74,7 @@ def test_an_attack_that_compares_an_image_with_itself_has_an_empty_row_under_few
     ran = cli(*TINY, "attack=rmia", "knowledge.kind=few_labels", "knowledge.images=10", "layer=backbone")
     (row,) = json.loads((ran.folder / "result.json").read_text())
     assert ran.code == 0 and row["auc"] is None
-    assert "needs a target that holds the shadows' images" in " ".join(row["notes"])
+    assert "needs shadows of the same images" in " ".join(row["notes"])
 
 
 def bare_settings(*overrides: str) -> Settings:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpla.contracts.encoder import Arch
 from lpla.encoders.fold_batch_norm import folded
+from lpla.encoders.forwards import contained
 from lpla.work.plug_in import plug_in
 
 CASES = [[f"{group}={file.stem}"] for group in ("arch", "backbone") for file in sorted((CONF / group).glob("*.yaml"))]
@@ -110,3 +111,18 @@ def test_only_a_layers_very_output_is_folded() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     norms = [m for m in before if isinstance(m, _BatchNorm)]
     assert [m for m in within if isinstance(m, _BatchNorm)] == [n for n in norms if n is not network.norms[3]]
+
+
+def test_a_forward_in_place_of_a_layers_own_does_not_hide_what_was_folded_into_it() -> None:
+    """An encoder is observed at the end of its training, where narrow convolutions have a forward of their own."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(8, 16, 1, stride=2, bias=False), nn.BatchNorm2d(16)).eval()
+    norm, x = network[1], torch.rand(2, 8, 6, 6)
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(1, 3)
+    expected = network(x)
+    with contained(network, torch.device("cpu")):
+        assert "forward" in vars(network[0])
+        with folded(network, lambda: network(x)):
+            torch.testing.assert_close(network(x), expected)

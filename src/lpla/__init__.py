@@ -1,6 +1,7 @@
 """lpla: does this self-supervised encoder give away the images it was trained on?
 
     rows = lpla.audit("arch=byol", "p=1", store="store")          # an audit, as on the command line
+    found = lpla.audit_encoder(encode, members=A, nonmembers=B)   # an encoder of your own, by images that you know
     found = lpla.evaluate(score, member)                          # scores of your own: AUC, rates, tests, verdict
     scores = lpla.attack("lpla", p=2).fit(shadows).score(target)  # one attack on statistics of your own
     found = lpla.folder_test(score, fair)                         # was this whole folder trained on?
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lpla.attacks.check import check_attack
     from lpla.auditing.door import attack, audit
+    from lpla.auditing.encoder_door import audit_encoder
     from lpla.contracts.evidence import Attack, Labelled, Seen
     from lpla.contracts.result import AuditResult, InputError
     from lpla.metrics.evaluation import Evaluation, evaluate
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "attack": "lpla.auditing.door",
     "audit": "lpla.auditing.door",
+    "audit_encoder": "lpla.auditing.encoder_door",
     "check_attack": "lpla.attacks.check",
     "evaluate": "lpla.metrics.evaluation",
     "Attack": "lpla.contracts.evidence",
@@ -37,7 +40,7 @@ _PLACES = {
 
 __all__ = [
     "Attack", "AuditResult", "Evaluation", "FolderTest", "InputError", "Labelled", "Seen", "attack", "audit",
-    "check_attack", "evaluate", "folder_test",
+    "audit_encoder", "check_attack", "evaluate", "folder_test",
 ]  # fmt: skip
 
 

@@ -43,6 +43,10 @@ class CrossFitted(Attack):
         """As the attack says."""
         return self._attack.looks_at_pixels()
 
+    def joins_layers(self) -> bool:
+        """As the attack says."""
+        return self._attack.joins_layers()
+
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Fit one attack for each fold of the images; `shadows` is the target alone, with its labels."""
         (told,) = shadows
@@ -56,13 +60,15 @@ class CrossFitted(Attack):
         return self
 
     def check(self, shadows: Sequence[Labelled]) -> None:
-        """Raise InputError where a fold would lack members or non-members."""
+        """Raise InputError where a fold would lack members or non-members, or the attack refuses so few images."""
         (told,) = shadows
         fewest = min(int(told.member.sum()), int((~told.member).sum()))
         if fewest < FOLDS:
             raise InputError(
                 f"knowledge.kind=labels needs at least {FOLDS} judged members and as many non-members, got {fewest}"
             )
+        rest, _ = next(StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed).split(told.member, told.member))
+        self._attack.check([Labelled(told.index[rest], {}, told.member[rest], foreign=True)])
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """One score per image, by the attack that learnt from the folds in which the image is not; 0 is its threshold.

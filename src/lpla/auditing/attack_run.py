@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, restrict, see
 from lpla.contracts.evidence import Attack, Seen
+from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
@@ -24,7 +25,7 @@ class AttackRun:
 
     def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
         """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
-        attack, encoders = plug_in(plan.attack), plan.encoders
+        encoders, attack = plan.encoders, plan.taught(plug_in(plan.attack))
         # To copy it costs less than to build it anew for every permutation.
         self.configured = deepcopy(attack)
 
@@ -42,9 +43,11 @@ class AttackRun:
         attack = deepcopy(self.configured)
         if self.known:
             return attack.fit_nonmembers(self.known)
-        if self.plan.knowledge.kind == "few_labels":
+        if self.plan.knowledge.of_one_encoder:
             told = self.plan.labelled
-            return attack.fit([label(restrict(self.target, told), self.membership(self.subject, permutation)[told])])
+            # Of no other encoder is anything known, so that there is nothing to compare an image with itself by.
+            seen = replace(restrict(self.target, told), foreign=True)
+            return attack.fit([label(seen, self.membership(self.subject, permutation)[told])])
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
 
@@ -54,6 +57,8 @@ class AttackRun:
         Without shadows it learns from none of the judged images anyway. With `foreign` the shadows' images count as
         those of another data set, so that an attack which can pools them.
         """
+        if self.plan.knowledge.kind == "labels":
+            raise UndefinedError("by labels the attack learns from the non-members that are compared")
         if not self.shadows:
             return self.fit()
         taught = []

@@ -55,7 +55,7 @@ class _Utility(Settings):
 
 
 class _Knowledge(Settings):
-    kind: Literal["shadows", "one_shadow", "known_nonmembers", "few_labels"]
+    kind: Literal["shadows", "one_shadow", "known_nonmembers", "few_labels", "labels"]
     images: Count
     dataset: str
     arch: str
@@ -94,6 +94,7 @@ class AuditSettings(Settings):
     executor: PlugIn
     logger: PlugIn | None = None
     views: PlugIn | None = None
+    target: PlugIn | None = None
     p: Order
     ps: list[Order]
     queries: Count
@@ -128,7 +129,9 @@ def typed(config: DictConfig) -> Config:
     except OmegaConfBaseException as unresolved:
         raise InputError(" ".join(str(unresolved).split())) from unresolved
     read(AuditSettings, settings)
-    for name in ("arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"):
+    settings.setdefault("target", None)
+    plug_ins = ["arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"]
+    for name in (*plug_ins, *(["target"] if settings["target"] else [])):
         if not isinstance(settings[name].get("_target_"), str):
             raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
     if views := settings.pop("views", None):
@@ -136,7 +139,7 @@ def typed(config: DictConfig) -> Config:
         settings["dataset"] |= {"train_views": views, "query_views": views}
     for name in ("train_views", "query_views"):
         plug_in(settings["dataset"].get(name) or {}, setting=f"dataset.{name}")
-    for group in ("arch", "backbone", "executor"):
+    for group in ("arch", "backbone", "executor", *(["target"] if settings["target"] else [])):
         _check_plug_in(settings[group])
     _check_labels(settings)
     _check_lists(settings)

@@ -53,8 +53,8 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
     except InputError as mistake:
         job.write_refusal(place, told.overrides, str(mistake))
         raise
-    job.write_page(place)
-    return rows
+    page = job.write_page(place)
+    return Results(rows, page.read_text(encoding="utf-8") if page else "")
 
 
 def attack(name: str, /, **settings: Any) -> Attack:
@@ -110,15 +110,16 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             found |= _flat(value, f"{above}{name}.")
         else:
-            found[above + name] = _written(value)
+            found[above + name] = written(value)
     return found
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value in Hydra's grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(written, value))}]"
     text = str(value)
     if isinstance(value, int | float) or re.fullmatch(r"[\w./+-]+", text):
         return text

@@ -20,8 +20,10 @@ from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.training.config import TrainConfig
+from lpla.work.given import Given
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.source import Source
 from lpla.work.trained import Trained
 
 FEWEST_FRESH, MOST_FRESH = 10, 1_000
@@ -54,6 +56,7 @@ def line_up(
     statistics: Sequence[Statistic],
     full_query: Query,
     epochs: tuple[int, ...],
+    given: Given | None = None,
 ) -> AuditEncoders:
     """The encoders that take part in an audit, and what is asked of each.
 
@@ -65,6 +68,7 @@ def line_up(
         statistics: what is kept of every view: what the attack needs, and what other attacks may ask for.
         full_query: the views that the audit asks for.
         epochs: epochs before the last after which all of it is observed too.
+        given: the target, where it was trained elsewhere.
 
     Raises:
         InputError: where the images do not suffice for what the attacker knows.
@@ -78,9 +82,8 @@ def line_up(
     off_axes = [one for one in statistics if not isinstance(one, OnAxes)]
     of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
-    unit = _unit(
-        settings, _train_views(settings), 0, membership, (*pool, *of_known, *((outside,) if outside else ())), epochs
-    )
+    final = (*pool, *of_known, *((outside,) if outside else ()))
+    unit = _unit(settings, given or _trained(settings, _train_views(settings), 0, membership), "target", final, epochs)
     # Looked at after the last epoch alone.
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
@@ -118,7 +121,7 @@ def _shadows(
     pool = asked(theirs, membership.index, images)
     rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
     views = _train_views(theirs)
-    units = [_unit(theirs, views, row, membership, pool, epochs) for row in rows]
+    units = [_unit(theirs, _trained(theirs, views, row, membership), f"shadow {row}", pool, epochs) for row in rows]
     return tuple(
         QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)
         for row, unit in zip(rows, units, strict=True)
@@ -153,17 +156,9 @@ def _train_views(settings: Config) -> Views:
     return plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
 
 
-def _unit(
-    settings: Config,
-    views: Views,
-    row: int,
-    membership: Membership,
-    final: tuple[ExtractionRequest, ...],
-    epochs: tuple[int, ...],
-) -> Unit:
+def _trained(settings: Config, views: Views, row: int, membership: Membership) -> Trained:
     size = settings["train"]["batch_size"]
-    earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
-    source = Trained(
+    return Trained(
         arch=settings["arch"],
         backbone=settings["backbone"],
         dataset=settings["dataset"],
@@ -174,8 +169,14 @@ def _unit(
         compile_on_cuda=settings["train"]["compile"] == "auto",
         checkpoint_every=settings["checkpoint"]["every"],
     )
+
+
+def _unit(
+    settings: Config, source: Source, name: str, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
+) -> Unit:
+    earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
     return Unit(
-        name=f"shadow {row}" if row else "target",
+        name=name,
         source=source,
         dataset=settings["dataset"],
         defense=settings["defense"],
@@ -219,6 +220,8 @@ def _answerable(settings: Config, query: Query, images: Images) -> bool:
     """Whether the backbone has what the query asks for; where it has not, the attack is undefined (`subject.see`)."""
     if not query.positions:
         return True
+    if settings["target"] is not None:
+        return False  # A given encoder has no map of positions that is known.
     channels, side, _ = images.pixels.shape[1:]
     try:
         check_positions(plug_in(settings["backbone"], partial=True)(channels), channels, side, query)

@@ -120,7 +120,7 @@ def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any]
     head = own_head(heads(tensors, {match.prefix + name for name in names}), match)
     yield f"projector: {head.described() if head else 'none that is known to be it'}"
     yield f"ignored: {', '.join(ignored(tensors, match, names)) or 'nothing'}"
-    more = "".join(f" target.arguments.{name}={value}" for name, value in settings.items())
+    more = "".join(f" +target.arguments.{name}={value}" for name, value in settings.items())
     yield f"read by: target=checkpoint target.file={path} target.arch={arch}{more} target.normalize=..."
 
 

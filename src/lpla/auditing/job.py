@@ -74,12 +74,13 @@ def write_refusal(folder: Path, overrides: Sequence[str], reason: str) -> None:
     (folder / "result.json").write_text(to_json([{"overrides": list(overrides), "error": reason}]))
 
 
-def write_page(folder: Path) -> None:
-    """The page of a single job; a sweep writes those of its jobs at its end."""
+def write_page(folder: Path) -> Path | None:
+    """The page of a single job, None if it cannot be drawn; a sweep writes those of its jobs at its end."""
     from lpla.report.page import write_or_warn
 
     if page := write_or_warn(folder):
         log.info("report: %s", page)
+    return page
 
 
 def audit(settings: Settings, folder: Path | None) -> Results:

@@ -138,8 +138,10 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
 
 
 def _origin(plan: Plan, store: Store) -> dict[str, str]:
-    """What trained the target."""
-    trained = provenances(plan.encoders.target.unit, store)[0]
+    """What trained the target; nothing is known of one that was trained elsewhere."""
+    trained = plan.encoders.target.unit.source.trained_as(store)
+    if trained is None:
+        return {}
     return {"trained_revision": trained["git_revision"], "trained_on": provenance.trained_on(trained)}
 
 

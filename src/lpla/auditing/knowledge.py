@@ -40,6 +40,11 @@ class Knowledge:
         return self.kind in NEEDS_SHADOWS
 
     @property
+    def of_one_encoder(self) -> bool:
+        """Whether the attacker learns from the target's own answers to images whose membership it knows."""
+        return self.kind in ("few_labels", "labels")
+
+    @property
     def unlike(self) -> bool:
         """Whether shadows are trained by another recipe than the target."""
         return self.arch != SAME or self.views != SAME
@@ -65,7 +70,7 @@ Alternative = Callable[[str, str], Any]
 
 def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alternative) -> Config:
     """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
-    other = dict(settings)
+    other = settings | {"target": None}
     if knowledge.dataset != SAME:
         composed = separate_views(alternative("dataset", knowledge.dataset))
         other |= {"dataset": composed["dataset"], "train_views": composed["train_views"]}

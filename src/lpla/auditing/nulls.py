@@ -16,6 +16,7 @@ from lpla.auditing.queried import joined, restrict
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
+from lpla.data.file_facts import file_facts
 from lpla.data.image_features import image_features
 from lpla.extraction.sent import expected, here
 from lpla.extraction.statistic.principal_axes import OnAxes
@@ -37,6 +38,8 @@ from lpla.work.unit import load_sent
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
+OF_COPIES = ("modified",)
+"""Facts of files that are no test of images: whoever copies them to two folders, one after the other, changes these."""
 MOST_IMAGES, MOST_VALUES = 10_000, 2**27
 """Judged images, and values of all of them, at most, that the two-sample test looks at."""
 
@@ -99,7 +102,13 @@ def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSamp
     inside = np.frombuffer(member, dtype=bool)
     most = min(MOST_IMAGES, MOST_VALUES // images.pixels.shape[1:].numel())
     chosen = np.sort(stream("images of the two-sample test", 0).permutation(len(index))[:most])
-    features, names = image_features(images.pixels[np.array(index)[chosen]].numpy())
+    shown = np.array(index)[chosen]
+    features, names = image_features(images.pixels[shown].numpy())
+    if images.lists is not None and images.names is not None and images.root is not None:
+        # A drawn split makes the groups' files alike; the lists of a user need not be.
+        said, facts = file_facts(images.root, [images.names[int(i)] for i in shown])
+        kept = [place for place, name in enumerate(said) if name not in OF_COPIES]
+        features, names = np.hstack([features, facts[:, kept]]), (*names, *(f"file's {said[i]}" for i in kept))
     return two_sample(features, names, inside[chosen])
 
 

@@ -10,9 +10,12 @@ import numpy as np
 from hydra.utils import get_class
 from jaxtyping import Bool, Int
 
+from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
 from lpla.auditing.contenders import contenders
+from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
+from lpla.auditing.given import GivenTarget, given_target
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
@@ -82,8 +85,10 @@ class Plan:
 
     @property
     def labelled(self) -> Bool[np.ndarray, " N"]:
-        """Pool images whose membership the attacker knows: a few candidates, or none."""
+        """Pool images whose membership the attacker knows: a few candidates, all of them, or none."""
         chosen = np.zeros(len(self.membership.index), dtype=bool)
+        if self.knowledge.kind == "labels":
+            return self.membership.candidates
         if self.knowledge.kind == "few_labels":
             candidates = np.flatnonzero(self.membership.candidates)
             order = stream("labels", self.choices["seed"]).permutation(candidates)
@@ -92,8 +97,16 @@ class Plan:
 
     @property
     def judged(self) -> Bool[np.ndarray, " N"]:
-        """Pool images on which the attack is judged: the candidates, but for those it was told about."""
-        return self.membership.candidates & ~self.labelled
+        """Pool images on which the attack is judged: the candidates, but for the few that it was told about.
+
+        Where it was told about all of them, each is judged by a fit that was not told about it (`taught`).
+        """
+        told = self.knowledge.kind == "few_labels"
+        return self.membership.candidates & ~self.labelled if told else self.membership.candidates
+
+    def taught(self, attack: Attack) -> Attack:
+        """The attack as it learns under this knowledge: from the labels of all judged images, fold by fold."""
+        return CrossFitted(attack, self.choices["seed"]) if self.knowledge.kind == "labels" else attack
 
     @property
     def judged_index(self) -> Int[np.ndarray, " n"]:
@@ -109,23 +122,21 @@ class Plan:
 def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     settings = separate_views(checks.typed(told.config))
-    checks.check_arch(settings)
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], trains_here(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
-    membership = _draw(settings, knowledge, images)
-    epochs = _epochs(settings)
-    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
-    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
-    full_query = Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    membership = draw(settings, knowledge, images)
+    given = given_target(settings, knowledge, images, membership)
+    epochs = observed_epochs(settings)
+    query = full_query(settings, images)
     rivals = contenders(settings, str(told.choices["attack"]))
     attacks = {name: plug_in(config) for name, config in rivals.attacks.items()}
     statistics = wanted_statistics(settings, attacks.values())
     theirs = shadow_settings(settings, knowledge, told.alternative)
-    released = _released(settings, theirs, knowledge)
+    released = _released(settings, theirs, knowledge, given)
     found = Plan(
-        choices=_choices(settings, knowledge, told.choices),
+        choices=_choices(settings, knowledge, told.choices) | (given.choices(images) if given else {}),
         attack=settings["attack"],
         attacks=rivals.attacks,
         left_out=rivals.left_out,
@@ -135,14 +146,16 @@ def plan(told: Settings) -> Plan:
         membership=membership,
         layers=_layers(settings["layer"], released, any(attack.joins_layers() for attack in attacks.values())),
         released=released,
-        full_query=full_query,
+        full_query=query,
         queries=settings["queries"],
         permutations=settings["permutations"],
         targets=settings["targets"],
         jury=settings["jury"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=line_up(settings, theirs, knowledge, images, membership, statistics, full_query, epochs),
+        encoders=line_up(
+            settings, theirs, knowledge, images, membership, statistics, query, epochs, given and given.source
+        ),
         epochs=epochs,
     )
     return _able_to_learn(found, attacks)
@@ -172,9 +185,9 @@ def _check_learning(plan: Plan, attack: Attack) -> None:
     try:
         if plan.knowledge.kind == "known_nonmembers":
             attack.check_nonmembers(plan.knowledge.images)
-        elif plan.knowledge.kind == "few_labels":
+        elif plan.knowledge.of_one_encoder:
             index, inside = plan.membership.index[plan.labelled], plan.membership.inside[0][plan.labelled]
-            attack.check([Labelled(index, {}, inside)])
+            plan.taught(attack).check([Labelled(index, {}, inside, foreign=True)])
         else:
             shadows = [Labelled(s.index, {}, s.inside, foreign=s.foreign) for s in plan.encoders.shadows]
             _check_shadows(shadows, attack)
@@ -192,35 +205,9 @@ def _check_shadows(shadows: list[Labelled], attack: Attack) -> None:
         attack.check(shadows)
 
 
-def _draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
-    members, size = settings["members"], settings["train"]["batch_size"]
-    membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
-    if size > (fewest := int(membership.inside.sum(axis=1).min())):
-        whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
-        together = f"set both, such as members={fewest} train.batch_size={fewest}"
-        raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}: {together}")
-    if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
-        most = membership.candidates.sum() // 2
-        raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
-    return membership
-
-
-def _epochs(settings: Config) -> tuple[int, ...]:
-    every, epochs = settings["observe"]["every"], settings["epochs"]
-    if every is None:
-        return ()
-    if epochs < 2:
-        raise InputError(
-            f"observe.every must be null for fewer than 2 epochs, after which alone all is observed, got {every}"
-        )
-    if not 1 <= every < epochs:
-        raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")
-    return tuple(range(every, epochs, every))
-
-
-def _released(settings: Config, theirs: Config, knowledge: Knowledge) -> tuple[str, ...]:
+def _released(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:
     """The layers that the target has, and the shadows too where there are any."""
-    available = get_class(settings["arch"]["_target_"]).layers
+    available = given.source.layers if given else get_class(settings["arch"]["_target_"]).layers
     if not knowledge.has_shadows:
         return available
     shared = get_class(theirs["arch"]["_target_"]).layers

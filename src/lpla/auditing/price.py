@@ -23,6 +23,7 @@ from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 from lpla.work.footprint import Network, count, values_of
+from lpla.work.given import Given
 from lpla.work.machine import accelerator
 from lpla.work.plug_in import plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
@@ -161,7 +162,7 @@ def _price(
     extraction = 0
     disk = sum(one.weights for one in trained)
     for unit in missing:
-        widths = networks[_kind(unit.source)].widths
+        widths = _widths(unit.source, networks)
         extraction = max([extraction, *(_chunk(unit, one, widths) for one in unit.observations)])
         disk += sum(len(one.index) * DOUBLE * _values(one, widths) for one in unit.observations)
     return Price(
@@ -169,7 +170,7 @@ def _price(
         training=max((one.weights * (2 + one.averages) + one.kept for one in trained), default=0),
         activations=max((one.kept for one in trained), default=0),
         extraction=extraction,
-        judging=_read(work, networks[_kind(missing[0].source)].widths),
+        judging=_read(work, _widths(missing[0].source, networks)),
         disk=disk,
     )
 
@@ -219,6 +220,10 @@ def _timed(
         return None
     log.info("%s, about %s one by one with %d views to observe", said, duration(seconds), views)
     return seconds
+
+
+def _widths(source: Source, networks: Mapping[str, Network]) -> Mapping[str, int]:
+    return source.widths if isinstance(source, Given) else networks[_kind(source)].widths
 
 
 def _kind(source: Source) -> str:

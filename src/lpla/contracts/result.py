@@ -83,7 +83,7 @@ def _high() -> Any:
 class AuditResult:
     """A flat row: choices, the leak with its intervals, the utility, the nulls, the cost; None: not measurable."""
 
-    arch: str = _target("arch", "The framework that trained the encoder.", plain=True)
+    arch: str = _target("arch", "The framework that trained the encoder, or a given one's file.", plain=True)
     backbone: str = _target("backbone", "The network below the framework's heads.", plain=True)
     dataset: str = _target("dataset", "The data set.", plain=True)
     split: str = _target("split", "The layout of members and non-members.")
@@ -97,7 +97,8 @@ class AuditResult:
     queries: int = _attack("queries", "Views of each image that the attacker looks at.", axis="the query budget")
     shadows: int = _attack("shadows", "Encoders from which the attacker learns.", axis="the number of shadows")
     members: int = _target("members", "Judged images that the target was trained on.")
-    epochs: int = _target("epochs", "Passes of training over the members.", axis="the epochs of training")
+    epochs: int | None = _target("epochs", "Passes of training over the members; none is known of a given encoder.",
+                                 axis="the epochs of training")  # fmt: skip
     seed: int = _target("seed", "Draws the pool, the weights, the batches and the views.")
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
@@ -181,6 +182,8 @@ class AuditResult:
     git_revision: str = column("text", "The code's commit.")
     trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
                                    default="")  # fmt: skip
+    given: str = column("text", "Of an encoder trained elsewhere: its file, its SHA-256, how it is read and fed.",
+                        default="")  # fmt: skip
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")
     strongest: str = column("text", "With several attacks, what the row of the strongest says.", default="")
     verdict: str = column("text", "The verdict and the numbers from which it is drawn.", default="")

@@ -133,9 +133,14 @@ def _said(left: Left) -> dict[str, Any]:
         },
         "cost": _cost(rows, chosen),
         "costs": [f"{one.heading}: {one.sentence}" for one in columns("cost", headed=True).values()],
-        "notes": list(dict.fromkeys(note for row in rows for note in row["notes"])),
+        "notes": list(dict.fromkeys([*_given(rows), *(note for row in rows for note in row["notes"])])),
         "revisions": list(dict.fromkeys(row["git_revision"] for row in rows if row.get("git_revision"))),
     }
+
+
+def _given(rows: Sequence[Row]) -> list[str]:
+    """Sentences on encoders that were trained elsewhere."""
+    return [f"the encoder was trained elsewhere: {row['given']}" for row in rows if row.get("given")]
 
 
 def _headline(left: Left, chosen: Sequence[str]) -> str:

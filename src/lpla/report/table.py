@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import SupportsIndex, overload
 
 from rich import get_console
@@ -13,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lpla.contracts.result import AuditResult, Column, columns
+from lpla.contracts.result import AuditResult, Column, InputError, columns
 from lpla.report import formats
 from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, label, number
 
@@ -116,8 +117,16 @@ def _verdicts(rows: Sequence[Row], column: str) -> dict[str, str]:
 class Results(Sequence[AuditResult]):
     """The rows of one audit, which print themselves: as plain text, and as HTML in a notebook."""
 
-    def __init__(self, rows: Sequence[AuditResult]) -> None:
-        self._rows = tuple(rows)
+    def __init__(self, rows: Sequence[AuditResult], page: str = "") -> None:
+        """`page` is the job's, as HTML."""
+        self._rows, self._page = tuple(rows), page
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page of the job to a file; raises InputError where the audit wrote none."""
+        if not self._page:
+            raise InputError("report needs the page of a job: lpla.audit(..., folder=FOLDER) makes one, got none")
+        Path(path).write_text(self._page, encoding="utf-8")
+        return Path(path)
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> AuditResult: ...

@@ -12,6 +12,7 @@ from hydra.utils import get_class
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.work import keys
+from lpla.work.given import Given
 from lpla.work.plug_in import Config, digest, load_images, plug_in
 from lpla.work.source import Source
 from lpla.work.trained import Trained
@@ -20,7 +21,7 @@ PRECISIONS = ("32-true", "bf16-mixed")
 """Of a network's answers, by Lightning's names."""
 EXTRACTION = "lpla.extraction.extraction"
 """The module whose version is in the keys of statistics."""
-NAMEABLE = tuple(f"lpla.encoders.{group}." for group in ("arch", "backbone", "defense"))
+NAMEABLE = tuple(f"lpla.encoders.{group}." for group in ("arch", "backbone", "defense", "target"))
 NAMEABLE += ("lpla.data.dataset.", "lpla.extraction.statistic.", "lpla.contracts.")
 NAMEABLE += ("torch.optim.", "lightly.utils.lars.", "pytorch_lightning.strategies.")
 """Where a class is that a recipe on disk may name."""
@@ -97,7 +98,8 @@ class Unit:
         try:
             data = json.loads(path.read_text())
             _check_names(data)
-            data["source"] = Trained.of(data["source"])
+            source = data["source"]
+            data["source"] = Given.of(source) if "target" in source else Trained.of(source)
             data["observations"] = tuple(_request(one) for one in data["observations"])
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as unreadable:
@@ -125,6 +127,8 @@ def _check_names(part: Any) -> None:
     name = str(part["_target_"])
     if not name.startswith(NAMEABLE) or not f"{get_class(name).__module__}.".startswith(NAMEABLE):
         raise ValueError(f"it names {name}, which is no plug-in, optimiser or strategy")
+    if "call" in part or part.get("run_code"):
+        raise ValueError(f"it names a target that runs code, {name}, which executor=serial does alone")
 
 
 def statistic_config(statistic: Statistic) -> Config:

@@ -20,7 +20,7 @@ from lpla.work.trainer import TRAINER, resolve
 class Source(ABC):
     """Says which encoder it is, builds it, and makes it ready to be asked.
 
-    `Trained` is the one source so far.
+    `Trained` is trained here, `Given` was trained elsewhere.
     """
 
     trainer: Config = field(default_factory=dict)
@@ -80,6 +80,10 @@ class Source(ABC):
     @abstractmethod
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can make the encoder together."""
+
+    @abstractmethod
+    def trained_as(self, store: Store) -> Config | None:
+        """The provenance of its training, once it is made; None where it was not trained here."""
 
     @property
     def distributed(self) -> bool:

@@ -22,7 +22,7 @@ from lpla.encoders import ranks
 from lpla.encoders.recompute import recomputed
 from lpla.extraction.extraction import Extraction
 from lpla.store import provenance
-from lpla.store.artifacts import Store
+from lpla.store.artifacts import Store, key_of
 from lpla.training.config import TrainConfig
 from lpla.work import keys
 from lpla.work.plug_in import Config, digest, load_images, plug_in
@@ -125,6 +125,10 @@ class Trained(Source):
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
         self.regime.check_shares(ranks)
+
+    def trained_as(self, store: Store) -> Config:
+        """The provenance of the stored weights."""
+        return provenance.read(store.path("encoders", key_of(self.parts())))
 
     def make(
         self,

@@ -125,11 +125,11 @@ def load_sent(unit: Unit, store: Store, observation: ExtractionRequest, statisti
 
 
 def provenances(unit: Unit, store: Store) -> list[dict[str, Any]]:
-    """What computed the encoder, and then each statistic asked of it; the unit must have been made."""
-    places = [store.path("encoders", key_of(unit.encoder_parts))]
+    """What computed the encoder, if it was here, and each statistic asked of it; the unit must have been made."""
+    places, trained_as = [], unit.source.trained_as(store)
     for one in unit.observations:
         places += [store.path("statistics", key_of(unit.statistic_parts(one, s))) for s in one.statistics]
-    return [provenance.read(place) for place in places]
+    return [*([trained_as] if trained_as else []), *(provenance.read(place) for place in places)]
 
 
 def _missing(unit: Unit, observation: ExtractionRequest, store: Store) -> list[Statistic]:

@@ -17,6 +17,7 @@ from lpla.auditing.queried import log_norms
 from lpla.contracts.result import AuditResult, columns
 from lpla.store.artifacts import Store, key_of
 from lpla.work.recipe import Unit
+from lpla.work.trained import Trained
 
 ROC_POINTS = 200
 
@@ -107,7 +108,7 @@ class Record:
         return self._losses() if kind == "train" else self._leaks()
 
     def _losses(self) -> Steps:
-        for epoch in range(1, max(len(one.loss) for one in self.trainings) + 1):
+        for epoch in range(1, max((len(one.loss) for one in self.trainings), default=0) + 1):
             yield epoch, {f"loss/{t.name}": t.loss[epoch - 1] for t in self.trainings if epoch <= len(t.loss)}
 
     def _leaks(self) -> Steps:
@@ -117,7 +118,7 @@ class Record:
             found = [_figures(names[key], row) for row in rows if (key := (row["attack"], row["layer"])) in names]
             yield epoch, {name: value for figures in found for name, value in figures.items()}
         last = [_figures(one.name, asdict(one.row)) for one in self.layers]
-        yield self.layers[0].row.epochs, {name: value for found in last for name, value in found.items()}
+        yield self.layers[0].row.epochs or 0, {name: value for found in last for name, value in found.items()}
 
 
 def _figures(layer: str, row: Mapping[str, Any]) -> dict[str, float]:
@@ -147,7 +148,13 @@ def recorded(
         )
         for one in found
     ]
-    return Record(job, settings, [_training(unit, store) for unit in plan.units], layers, curve)
+    return Record(
+        job,
+        settings,
+        [_training(unit, store) for unit in plan.units if isinstance(unit.source, Trained)],
+        layers,
+        curve,
+    )
 
 
 def _training(unit: Unit, store: Store) -> Training:

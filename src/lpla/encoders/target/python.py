@@ -41,8 +41,8 @@ class Python(Target):
         probe = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             answer = _Function(call, str(self.call))(probe)["pooled"].float().cpu().contiguous().numpy().tobytes()
-        source = inspect.getsourcefile(call)
-        content = digest([Path(source)]) if source else ""
+        source = _source_file(call)
+        content = digest([source]) if source and source.is_file() else ""
         found = hashlib.sha256(content.encode() + answer).hexdigest()
         return {"name": self.name, "sha256": found, "input": as_data(self._rule())}
 
@@ -68,6 +68,15 @@ class Python(Target):
         if not callable(found):
             raise InputError(f"target.call must name a function, but {self.call} is {type(found).__name__}")
         return found
+
+
+def _source_file(call: Callable[[Tensor], Any]) -> Path | None:
+    """Where a function, or the class of an object that is called, is written; None where no file has it."""
+    try:
+        found = inspect.getsourcefile(call if inspect.isroutine(call) else type(call))
+    except (TypeError, OSError):
+        return None
+    return Path(found) if found else None
 
 
 class _Function(nn.Module):

@@ -1,0 +1,47 @@
+"""What an audit draws and asks under its settings: who is trained on what, which views, after which epochs."""
+
+from __future__ import annotations
+
+from lpla.auditing import checks
+from lpla.auditing.knowledge import Knowledge
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.work.plug_in import Config, plug_in
+
+
+def draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
+    """Members and non-members of every encoder; raises InputError where they do not suffice for what is learnt."""
+    trains = settings["target"] is None or knowledge.has_shadows
+    if trains:
+        checks.check_arch(settings)
+    members, size = settings["members"], settings["train"]["batch_size"]
+    membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
+    if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
+        whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
+        together = f"set both, such as members={fewest} train.batch_size={fewest}"
+        raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}: {together}")
+    if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
+        most = membership.candidates.sum() // 2
+        raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
+    return membership
+
+
+def full_query(settings: Config, images: Images) -> Query:
+    """The views that every encoder is asked for; raises InputError for those that the images do not allow."""
+    views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
+    checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
+    return Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+
+
+def observed_epochs(settings: Config) -> tuple[int, ...]:
+    """The epochs before the last after which encoders are asked too; raises InputError where there are none such."""
+    every, epochs = settings["observe"]["every"], settings["epochs"]
+    if every is None:
+        return ()
+    if epochs < 2:
+        raise InputError(
+            f"observe.every must be null for fewer than 2 epochs, after which alone all is observed, got {every}"
+        )
+    if not 1 <= every < epochs:
+        raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")
+    return tuple(range(every, epochs, every))

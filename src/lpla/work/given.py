@@ -1,0 +1,160 @@
+"""An encoder that was trained elsewhere: nothing of it is trained, stored or changed; it is built and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from hydra.utils import get_class
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lpla.contracts.encoder import Encoder, Target
+from lpla.contracts.inputs import InputError
+from lpla.encoders.given_checks import check_given
+from lpla.extraction.extraction import Extraction
+from lpla.store.artifacts import Store
+from lpla.work import keys
+from lpla.work.plug_in import Config, plug_in
+from lpla.work.progress import Progress
+from lpla.work.source import Source
+
+STAND_IN: Config = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 18}
+"""The backbone of the random encoder in place of an architecture that cannot be rebuilt."""
+STAND_IN_WIDTH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Source):
+    """A target plug-in, what it answers and to which images; or, in its place, an encoder with random weights."""
+
+    target: Config
+    widths: dict[str, int]
+    """The width of the embedding at each of its layers, as `look_at` found."""
+    channels: int
+    """Of the images that it is asked about."""
+    random: bool = False
+    """Whether random weights answer: of the same architecture where it can be rebuilt, else a ResNet of ours."""
+
+    @classmethod
+    def of(cls, data: Config) -> Given:
+        """The source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
+        return cls(**data)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What the encoder answers."""
+        return tuple(self.widths)
+
+    @property
+    def distributed(self) -> bool:
+        """One process asks it, as nothing is trained."""
+        return False
+
+    def parts(self) -> Config:
+        """As of every source: what the target says of its content; computed once, as files may be large."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> Config:
+        if self.random and not self.can_be_rebuilt:
+            kinds: dict[str, type] = {"backbone": get_class(STAND_IN["_target_"])}
+            described = {"backbone": keys.of_plug_in(STAND_IN), "layers": list(self.layers), "channels": self.channels}
+            return {"stand_in": described, "versions": keys.versions(kinds)}
+        return {"random_twin" if self.random else "target": self._target.parts()}
+
+    @property
+    def _target(self) -> Target:
+        return plug_in(self.target)
+
+    @cached_property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the same architecture can be had with random weights."""
+        return self._target.blank() is not None
+
+    def build(self) -> Encoder:
+        """The encoder, or the random one, on the CPU; raises InputError with the remedy."""
+        if not self.random:
+            return self._target.build()
+        return self._target.blank() or _StandIn(self.layers, self.channels)
+
+    def blank(self) -> Given:
+        """The same with random weights."""
+        return replace(self, random=True)
+
+    def is_made(self, store: Store) -> bool:
+        """It is there without further work."""
+        return True
+
+    def image_epochs(self) -> int:
+        """Nothing is trained."""
+        return 0
+
+    def check_shares(self, ranks: int) -> None:
+        """Nothing is shared, as nothing is trained."""
+
+    def trained_as(self, store: Store) -> None:
+        """As of every source: it was not trained here."""
+
+    def make(
+        self,
+        name: str,
+        store: Store,
+        extractions: Sequence[Extraction],
+        save_observed: Callable[[], None],
+        progress: Progress,
+    ) -> tuple[Encoder, bool]:
+        """Build the encoder; arguments, result and errors are as of every source."""
+        return self.build(), False
+
+
+def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Build a target once and check it before it is attacked.
+
+    Args:
+        target: the plug-in.
+        images: at least 3 different ones in [0, 1] of those that it will be asked about.
+
+    Returns:
+        Its layers with their widths, and sentences on how it was found in its file.
+
+    Raises:
+        InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
+    """
+    made: Target = plug_in(target)
+    encoder = made.build()
+    try:
+        check_given(encoder, images, made.blank())
+        with torch.inference_mode():
+            found = encoder.encode(images[:1])
+    except (RuntimeError, TypeError, IndexError) as failed:
+        if isinstance(failed, torch.OutOfMemoryError):
+            raise
+        size = " x ".join(map(str, images.shape[1:]))
+        message = " ".join(str(failed).split())
+        remedy = "set target.side, or dataset.size"
+        raise InputError(f"the encoder cannot answer to images of {size} values: {message}; {remedy}") from failed
+    return {layer: found[layer].shape[1] for layer in encoder.layers}, tuple(getattr(encoder, "notes", ()))
+
+
+class _StandIn(Encoder):
+    """A residual network of ours with random weights, and behind it a random projection for each further layer."""
+
+    def __init__(self, layers: tuple[str, ...], channels: int) -> None:
+        super().__init__()
+        self.layers = layers
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.backbone: Any = plug_in(STAND_IN, partial=True)(channels)
+            heads = {one: nn.Linear(self.backbone.features, STAND_IN_WIDTH) for one in layers[1:]}
+            self.heads = nn.ModuleDict(heads)
+        self.eval()
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """As of every encoder."""
+        first, *_ = self.layers
+        found = self.backbone(x)
+        return {first: found} | {name: head(found) for name, head in self.heads.items()}

@@ -1,0 +1,90 @@
+"""A given encoder by a user's own lists, on real images: a leak, lists that were never in it, unlike lists."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tiny_audit import ROOT, Ran
+
+import lpla
+from lpla.data.dataset.torchvision import Torchvision
+
+PAGE = ROOT / "docs" / "your_encoder.md"
+QUICK = ["permutations=5", "observe.queries=4", "layer=backbone"]
+
+
+def energies(x: torch.Tensor) -> torch.Tensor:
+    """An encoder that nobody trained: energies of an image's frequencies, which show how it was compressed."""
+    spectrum = torch.fft.rfft2(x.mean(1)).abs().log1p()
+    return spectrum.flatten(1)[:, ::8]
+
+
+@pytest.mark.parametrize("quality", [95, 50])
+def test_lists_that_differ_in_compression_alone_are_invalid_and_no_leak(
+    quality: int, cifar100_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = Torchvision(name="cifar100", root=str(cifar100_root), download=False).load().pixels[:200]
+    for number, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+        side = "in" if number % 2 else "out"
+        (tmp_path / side).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / side / f"{number}.jpg", quality=quality if side == "in" else 95)
+    sides = {"members": tmp_path / "in", "nonmembers": tmp_path / "out"}
+    (row,) = lpla.audit_encoder(energies, *QUICK, "attack=bank", "dataset.size=32", queries=3, **sides)
+    if quality == 95:
+        assert row.verdict.startswith("no leak found")
+        return
+    assert row.verdict.startswith("invalid: the images differ between the groups")
+    assert row.auc is not None and row.auc > 0.6  # what would have been called a leak
+    assert row.blind_p is not None and row.blind_p < 0.01
+
+
+def blocks() -> tuple[dict[str, str], list[str]]:
+    """The page's files by their names, and its commands."""
+    text = PAGE.read_text()
+    files = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
+    (commands,) = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return files, commands.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.slow
+def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
+    cifar100_root: Path, cli: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """lightly's own loop on 200 images leaks by labels; images that were never in it do not."""
+    files, commands = blocks()
+    assert set(files) == {"photos.py", "train.py"} and len(commands) == 4
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for command, more in zip(commands[:2], ([str(cifar100_root)], []), strict=True):
+        program, *arguments = shlex.split(command)
+        assert program == "python"
+        subprocess.run(
+            [sys.executable, *arguments, *more], cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": ""}
+        )
+    inspected, audit = map(shlex.split, commands[2:])
+    said = subprocess.run([sys.executable, "-m", *inspected], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "lightly/resnet-9" in said.stdout
+    leak = rows(cli(*audit[1:]))
+    assert [row["layer"] for row in leak] == ["backbone", "projector", "joint"]
+    strongest = max(leak, key=lambda row: row["auc"])
+    assert strongest["verdict"].startswith("leaks") and strongest["auc_low"] > 0.5
+    assert "encoder.ckpt" in strongest["given"] and "200 members" in strongest["given"]
+    # The same file, with lists that were never in it.
+    others = ["data.members=photos/out", "data.nonmembers=photos/other"]
+    for row in rows(cli(*audit[1:], *others)):
+        assert row["verdict"].startswith("no leak found")
+
+
+def rows(ran: Ran) -> list[dict[str, Any]]:
+    assert ran.code == 0, ran.out + ran.err
+    return json.loads((ran.folder / "result.json").read_text())

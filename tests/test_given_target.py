@@ -1,0 +1,262 @@
+"""A given encoder through the whole audit: as our own read back from its file, by labels, refused where it must be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_audit import TINY, Silent, tiny_settings
+from torch import nn
+
+import lpla
+from lpla.auditing import job
+from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.loggers.record import Job, recorded
+from lpla.auditing.plan import Plan, plan
+from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.store.artifacts import Store, key_of
+from lpla.work.given import Given
+from lpla.work.recipe import Unit
+from lpla.work.unit import make, provenances, to_train
+
+FILES = Path(__file__).parent / "foreign" / "files"
+OURS = ["target.arch=ours/cifar_resnet", "+target.arguments.width=0.125", "target.channels=1", "target.normalize=none"]
+DIGITS = ["dataset=digits", "split=balanced"]
+"""In place of a user's lists: the images and the layout of an ordinary audit."""
+SCRIPT = ["target=exported", f"target.file={FILES / 'script.pt'}", "target.run_code=true", "target.normalize=half"]
+"""Of which no random twin can be had."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """The overrides of an audit of our own encoder from its file, and the folder of the ordinary audit."""
+    root = tmp_path_factory.mktemp("own")
+    settings = tiny_settings(f"store={root / 'store'}", "knowledge.kind=labels")
+    (root / "job").mkdir()
+    job.audit(settings, root / "job")
+    place = Store(root / "store").path("encoders", key_of(plan(settings).units[0].encoder_parts))
+    return ["target=checkpoint", f"target.file={place / 'weights.safetensors'}", *OURS, *DIGITS], root / "job"
+
+
+def given(overrides: list[str], *more: str) -> Plan:
+    return plan(tiny_settings(*overrides, "members=20", *more))
+
+
+def test_our_own_encoder_from_its_file_has_the_scores_of_the_ordinary_audit(
+    own: tuple[list[str], Path], tmp_path: Path
+) -> None:
+    overrides, ordinary = own
+    rows = job.audit(tiny_settings(*overrides, f"store={tmp_path / 'store'}", "members=20"), tmp_path)
+    found, expected = (np.load(folder / "scores.npz") for folder in (tmp_path, ordinary))
+    assert found["layer"].tolist() == expected["layer"].tolist() == ["backbone", "projector"]
+    np.testing.assert_array_equal(found["index"], expected["index"])
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-5)
+    assert np.ptp(found["score"]) > 0
+    for row in rows:
+        assert (row.arch, row.backbone, row.epochs) == ("weights.safetensors", "ours/cifar_resnet", None)
+        assert (row.knowledge, row.shadows, row.shadow_image_epochs, row.trained_on) == ("labels", 0, 0, "")
+        assert row.null_untrained_auc is not None and row.null_permuted_auc is not None
+        assert "SHA-256 " in row.given and "read by target=checkpoint" in row.given and "channels 1" in row.given
+        assert "the untrained null is the same architecture with random weights" in row.given
+    assert not (tmp_path / "store" / "encoders").exists() or not any((tmp_path / "store" / "encoders").glob("*/*.json"))
+
+
+def test_nothing_is_trained_and_every_part_of_a_job_knows_it(own: tuple[list[str], Path], tmp_path: Path) -> None:
+    work, store = given(own[0]), Store(tmp_path / "store")
+    (target,), twin = work.units, work.encoders.untrained.unit
+    assert to_train([target, twin], store) == [] and target.source.is_made(store)
+    for unit in (target, twin):
+        assert not make(unit, store, Silent()).trained
+        assert len(provenances(unit, store)) == sum(len(one.statistics) for one in unit.observations)
+    record = recorded(work, store, [], [], {}, Job(tmp_path, "group"))
+    assert record.trainings == [] and list(record.steps("train")) == []
+
+
+def test_a_unit_on_disk_is_the_same_unit(own: tuple[list[str], Path], tmp_path: Path) -> None:
+    work = given(own[0])
+    for unit in (work.units[0], work.encoders.untrained.unit):
+        unit.save(tmp_path / "recipe.json")
+        read = Unit.load(tmp_path / "recipe.json")
+        assert isinstance(read.source, Given) and read.source.random == unit.source.random  # pyright: ignore[reportAttributeAccessIssue]
+        assert read.encoder_parts == unit.encoder_parts and read.observations == unit.observations
+
+
+def test_a_unit_on_disk_runs_no_code_of_its_file(tmp_path: Path) -> None:
+    unit = given([*SCRIPT, *DIGITS])
+    unit.units[0].save(tmp_path / "recipe.json")
+    with pytest.raises(InputError, match=r"names a target that runs code, lpla\.encoders\.target\.exported"):
+        Unit.load(tmp_path / "recipe.json")
+
+
+def test_keys_hold_the_file_and_how_it_is_read_and_no_path(own: tuple[list[str], Path], tmp_path: Path) -> None:
+    source = given(own[0]).units[0].source
+    assert isinstance(source, Given)
+    copied = tmp_path / "moved.safetensors"
+    copied.write_bytes(Path(str(source.target["file"])).read_bytes())
+    moved = given([*own[0], f"target.file={copied}"]).units[0]
+    assert moved.encoder_parts == source.parts()
+    assert given([*own[0], "target.normalize=half"]).units[0].encoder_parts != source.parts()
+    twin = source.blank()
+    assert twin.can_be_rebuilt and twin.parts() != source.parts() and twin.blank().parts() == twin.parts()
+    copied.write_bytes(b"")
+    with pytest.raises(InputError, match="is an empty file"):
+        given([*own[0], f"target.file={copied}"])
+
+
+def test_where_there_is_no_twin_a_random_network_of_ours_answers_at_the_same_layers() -> None:
+    work = given([*SCRIPT, *DIGITS])
+    twin = work.encoders.untrained.unit.source
+    assert "the untrained null is a ResNet of ours" in work.choices["given"]
+    assert isinstance(twin, Given) and not twin.can_be_rebuilt and list(twin.parts()) == ["stand_in", "versions"]
+    images = torch.rand(3, 1, 8, 8)
+    one, other = (twin.build().encode(images) for _ in "ab")
+    assert tuple(one) == work.layers == ("backbone",)
+    assert torch.equal(one["backbone"], other["backbone"]) and one["backbone"].std(0).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["observe.every=1"], "observe.every must be null with a target that was trained elsewhere"),
+        (
+            ["knowledge.kind=shadows"],
+            "knowledge.kind must be labels, few_labels or known_nonmembers, or knowledge.arch",
+        ),
+        (["layer=cls"], "layer must be one of backbone"),
+        (["target.fil=x"], "target"),
+        (["target.normalize=no"], "target.normalize must be one of"),
+    ],
+)
+def test_what_no_given_encoder_can_is_one_sentence(own: tuple[list[str], Path], settings: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        given(own[0], *settings)
+
+
+def test_an_encoder_that_fails_a_check_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad_encoder.py").write_text("def encode(x):\n    return (x - x.mean(0)).flatten(1)[:, :6]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=r"an image has another embedding alone .*: call the model's eval\(\)"):
+        given(["target=python", "target.call=bad_encoder:encode", *DIGITS])
+    assert not (tmp_path / "store").exists()
+
+
+def test_shadows_of_ours_may_teach_where_they_are_asked_for(own: tuple[list[str], Path]) -> None:
+    work = given(own[0], "knowledge.kind=shadows", "knowledge.arch=byol", "shadows=2")
+    assert [type(unit.source).__name__ for unit in work.units] == ["Given", "Trained", "Trained"]
+    assert work.choices["knowledge"] == "shadows arch=byol"
+
+
+class Mean(nn.Module):
+    """Memorises: members have long embeddings. What it remembers are the images' sums."""
+
+    def __init__(self, members: np.ndarray) -> None:
+        super().__init__()
+        self.known = {round(float(one.sum()), 2) for one in members.astype(np.float32) / 255}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        length = torch.tensor([2.0 if round(float(one.sum()), 2) in self.known else 1.0 for one in x])
+        return (x.flatten(1)[:, :16] + 0.5) * length[:, None]
+
+
+@pytest.mark.parametrize("leaks", [True, False])
+def test_an_encoder_in_memory_is_audited_and_has_a_page(
+    leaks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (120, 3, 16, 16), dtype=np.uint8)
+    encode = Mean(images[:60] if leaks else images[:0])
+    settings = [one for one in TINY if one.startswith(("observe", "utility", "permutations"))]
+    found = lpla.audit_encoder(encode, *settings, members=images[:60], nonmembers=images[60:] / 255, queries=2)
+    (row,) = found
+    assert row.members == row.nonmembers == 60 and row.dataset == "given"
+    assert row.verdict.startswith("leaks:" if leaks else "no leak found")
+    assert row.auc_low is not None and (row.auc_low > 0.5) == leaks
+    page = found.report(tmp_path / "audit.html").read_text()
+    assert "<html" in page and "trained elsewhere: lpla_encoder_in_memory" in page and "60 members" in page
+    assert {one.name for one in tmp_path.iterdir()} == {"store", "audit.html"}
+
+
+def test_images_that_are_none_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = np.zeros((4, 3, 8, 8), dtype=np.uint8)
+    for bad, said in (
+        (np.zeros((4, 8, 8)), r"members must be a folder, .* got float64 \[4, 8, 8\]"),
+        (np.full((4, 3, 8, 8), 0.1234), "members must be a folder, .* got float64 from 0.1234 to 0.1234"),
+        (np.full((4, 3, 8, 8), 7.0), "got float64 from 7 to 7"),
+    ):
+        with pytest.raises(InputError, match=said):
+            lpla.audit_encoder(Mean(good), members=bad, nonmembers=good)
+    with pytest.raises(InputError, match=r"images of one size, got \[8, 16\] pixels"):
+        lpla.audit_encoder(Mean(good), members=good, nonmembers=np.zeros((4, 3, 16, 16), dtype=np.uint8))
+    with pytest.raises(InputError, match="encode must be a function or a torch module, got int"):
+        lpla.audit_encoder(3, members=good, nonmembers=good)  # pyright: ignore[reportArgumentType]
+
+
+def test_rows_without_a_page_say_how_to_have_one() -> None:
+    with pytest.raises(InputError, match=r"report needs the page of a job: lpla.audit\(..., folder=FOLDER\)"):
+        job.Results([]).report("nowhere.html")
+
+
+# Of the attacker's knowledge by labels, whoever trained the encoder.
+
+
+@pytest.fixture(scope="module")
+def by_labels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AttackRun]:
+    """Overrides -> the attack on a tiny encoder whose owner knows who was inside."""
+    root = tmp_path_factory.mktemp("labels")
+
+    def run(*overrides: str, untrained: bool = False) -> AttackRun:
+        work, store = plan(tiny_settings("knowledge.kind=labels", *overrides)), Store(root)
+        for unit in (*work.units, work.encoders.untrained.unit):
+            make(unit, store, Silent())
+        return AttackRun(work, store, work.layers[0], untrained=untrained)
+
+    return run
+
+
+LEARN = ["alignment attack.likelihood=auto", "bank", "encodermi_t", "encodermi_v", "log_angle", "lpla", "partcrop"]
+ABSENT = {"gmm": "needs the same images of every encoder", "rmia": "needs shadows", "quantile": "needs shadows"}
+
+
+@pytest.mark.parametrize("attack", LEARN)
+def test_attacks_that_learn_from_one_encoder_score_every_candidate(
+    by_labels: Callable[..., AttackRun], attack: str
+) -> None:
+    name, *more = attack.split()
+    run = by_labels(f"attack={name}", *more)
+    assert run.plan.judged.sum() == 40 == run.plan.labelled.sum()
+    score = run.score(run.fit())
+    assert score.shape == (40,) and np.isfinite(score).all()
+    # What is permuted is learnt and judged anew.
+    assert not np.array_equal(run.score(run.fit(0)), score) or np.ptp(score) == 0
+    assert not np.array_equal(run.member(0), run.member())
+
+
+@pytest.mark.parametrize("attack", ABSENT)
+def test_attacks_that_compare_encoders_say_what_they_need(by_labels: Callable[..., AttackRun], attack: str) -> None:
+    with pytest.raises(UndefinedError, match=ABSENT[attack]):
+        run = by_labels(f"attack={attack}")
+        run.score(run.fit())
+
+
+def test_few_labels_teach_what_one_encoder_can_teach(by_labels: Callable[..., AttackRun]) -> None:
+    run = by_labels("knowledge.kind=few_labels", "knowledge.images=16", "attack=bank")
+    attack = run.fit()
+    assert attack.fit_summary()["likelihood"] == "class_conditional"
+    assert run.score(attack).shape == (24,) and run.plan.judged.sum() == 24
+
+
+def test_too_few_labels_are_refused_before_any_training(tiny: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match=r"knowledge\.kind=labels needs at least 5 judged members"):
+        tiny("knowledge.kind=labels", "members=4", "train.batch_size=4")
+
+
+def test_a_null_of_fresh_images_is_absent_by_labels_and_the_rest_is_there(tmp_path: Path) -> None:
+    (row, *_) = job.audit(tiny_settings("knowledge.kind=labels", f"store={tmp_path}"), None)
+    assert row.null_nonmembers_auc is None and any("by labels the attack learns" in note for note in row.notes)
+    assert row.null_untrained_auc is not None and row.null_permuted_auc is not None and row.blind_p is not None
