@@ -11,9 +11,11 @@ from torch import Tensor
 from lpla.auditing.plan import plan
 from lpla.auditing.settings import composed
 from lpla.contracts.encoder import Arch, Backbone
+from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import InputError
 from lpla.encoders.recompute import recomputed
 from lpla.extraction import extraction as observe
+from lpla.extraction.query import Door
 from lpla.store.artifacts import Store
 from lpla.training.pretraining import Pretraining
 from lpla.work.recipe import Unit
@@ -147,9 +149,9 @@ def test_an_extraction_out_of_memory_takes_smaller_chunks_to_the_same_bits(
     expected = make(unit, ample, Silent())
     usual, asked = observe.answers, []
 
-    def answers(arch: Arch, views: tuple[Tensor, ...], query: object, side: int) -> dict[str, Tensor]:
-        asked.append(len(views[0]) // query.queries)  # pyright: ignore[reportAttributeAccessIssue]
-        return full() if asked[-1] > most else usual(arch, views, query, side)  # pyright: ignore[reportReturnType, reportArgumentType]
+    def answers(arch: Arch, views: tuple[Tensor, ...], query: Query, side: int, door: Door) -> dict[str, Tensor]:
+        asked.append(len(views[0]) // query.queries)
+        return full() if asked[-1] > most else usual(arch, views, query, side, door)  # pyright: ignore[reportReturnType]
 
     monkeypatch.setattr(observe, "answers", answers)
     made = make(unit, little, Silent())
@@ -163,6 +165,6 @@ def test_no_room_for_one_image_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(observe, "answers", full)
         room = "cpu has no room for the views of one image and a forward pass of 64"
-        with pytest.raises(InputError, match=rf"^observe\.batch_size cannot be made smaller than 4, but {room}$"):
+        with pytest.raises(InputError, match=rf"^observe\.batch_size cannot be made smaller than 1, but {room}$"):
             make(unit, store, Silent())
-    assert make(unit, store, Silent()).observed == 3
+    assert make(unit, store, Silent()).observed == 6

@@ -83,14 +83,15 @@ class Extraction:
         """The pool's statistics by layer; `forwards` counts the views that were asked of the encoder, on all ranks."""
         training = encoder.training
         encoder.to(device).eval()
-        self.device, self.maker = device, maker(device, backend_on(device, self.compile_on_cuda) is not None)
+        backend = backend_on(device, self.compile_on_cuda)
+        self.device, self.maker = device, maker(device, backend is not None)
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
         if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
             self.axes = self._find_axes(encoder, device)
         self.axes = {layer: axes.to(device) for layer, axes in self.axes.items()}
         example = torch.zeros(1, *self.pixels.shape[1:], device=device)
-        fast = compiled(encoder, backend_on(device, self.compile_on_cuda), training=False)
+        fast = compiled(encoder, backend, training=False)
         with folded(encoder, lambda: encoder.encode(example)), fast, torch.inference_mode():
             # While what a turn found is written, the device has the next one to go on with.
             for images, coming in one_behind(self._turns(encoder, device)):
