@@ -133,7 +133,7 @@ def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli, tiny_s
 def test_the_disjoint_layout_is_judged_on_its_candidates(cli: Cli) -> None:
     ran = cli(*TINY, "split=disjoint", "shadows=1")
     for row in rows(ran.folder):
-        assert row["likelihood"] == "class_conditional" and row["members"] == row["nonmembers"] == 20
+        assert row["likelihood"] == "crossed" and row["members"] == row["nonmembers"] == 20
         assert row["target_queries"] == 80 * 3
 
 

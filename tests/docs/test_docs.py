@@ -24,7 +24,6 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
     return BLOCK.findall((DOCS / page).read_text())
 
 
-@pytest.mark.slow
 def files_listed(page: str) -> set[str]:
     """The names with which the first list of a page begins, and those that its items name beside them."""
     text = (DOCS / page).read_text()
@@ -32,6 +31,7 @@ def files_listed(page: str) -> set[str]:
     return set(re.findall(r"`([\w.]+(?:\.\w+|/))`", first))
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]) -> None:
     commands = [line for language, _, text in blocks("tutorial.md") if language == "bash" for line in text.splitlines()]
     assert len(commands) >= 7

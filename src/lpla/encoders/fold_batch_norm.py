@@ -84,5 +84,6 @@ def _fold(layer: Layer, norm: _BatchNorm) -> Layer:
     bias = bias * scale if norm.bias is None else bias * scale + norm.bias.double()
     weight = layer.weight.double() * scale.view(-1, *[1] * (layer.weight.ndim - 1))
     made = deepcopy(layer)
+    vars(made).pop("forward", None)  # what training may have put there, whose rounding is another
     made.weight, made.bias = (nn.Parameter(x.to(layer.weight.dtype), requires_grad=False) for x in (weight, bias))
     return made.to(memory_format=torch.channels_last) if isinstance(made, nn.Conv2d) else made
