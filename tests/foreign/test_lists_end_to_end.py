@@ -49,10 +49,10 @@ def test_lists_that_differ_in_compression_alone_are_invalid_and_no_leak(
 
 
 def blocks() -> tuple[dict[str, str], list[str]]:
-    """The page's files by their names, and its commands."""
+    """The page's files by their names, and the commands of its walk-through, which is its first block of them."""
     text = PAGE.read_text()
     files = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
-    (commands,) = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    commands, *_ = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return files, commands.replace("\\\n", " ").splitlines()
 
 
