@@ -75,7 +75,7 @@ def test_units_share_views_where_there_is_room_and_their_statistics_are_those_of
         pools = [load_observed(u, store, u.observations[0], "projector").values for u in units]
         found.append([np.array(values[name]) for values in pools for name in sorted(values)])
     assert len(found[0]) == 9
-    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("wish", [False, True])
