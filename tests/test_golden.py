@@ -13,7 +13,7 @@ OVERFITTED += ["arch.output_dim=32", "shadows=6", "utility.images=200", "permuta
 def test_an_overfitted_encoder_leaks_and_its_nulls_do_not(cli: Callable[..., Ran]) -> None:
     ran = cli(*OVERFITTED)
     (row,) = json.loads((ran.folder / "result.json").read_text())
-    assert row["likelihood"] == "hier"
+    assert row["likelihood"] == "combined"
     assert row["auc_low"] > 0.5
     # Three standard errors of an AUC without signal, 40 against 40.
     assert abs(row["null_untrained_auc"] - 0.5) < 3 * 0.065

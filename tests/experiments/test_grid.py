@@ -26,8 +26,8 @@ def test_the_command_line_replaces_an_experiments_axes() -> None:
 def test_the_jobs_are_those_that_hydra_runs(cli: Callable[..., Ran]) -> None:
     overrides = [
         "experiment=tradeoff_small",
-        *TINY,
-        "p=-1",
+        *(one for one in TINY if not one.startswith("members=")),
+        "members=5000",  # what only the data tells: every job fails by itself
         "arch=simclr",
         "backbone=resnet9",
         "epochs=1,2",

@@ -253,4 +253,5 @@ def test_a_user_who_gives_too_little_is_told(tiny: Callable[..., Plan], folders:
     few = told("dataset=given", "members=25", *lists)
     assert "members must be null, or at least 2 and at most 23: the lists have 23 members and 30 non-members" in few
     small = told("dataset=given", "members=null", "train.batch_size=24", *lists)
-    assert small == "train.batch_size must be at most the members of every encoder, of which one has 23, got 24"
+    most = "train.batch_size must be at most the members of every encoder, of which one has 23, got 24"
+    assert small == f"{most}: set both, such as members=23 train.batch_size=23"

@@ -16,7 +16,6 @@ from lpla.auditing.queried import joined, restrict
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
-from lpla.data.file_facts import file_facts
 from lpla.data.image_features import image_features
 from lpla.extraction.sent import expected, here
 from lpla.extraction.statistic.principal_axes import OnAxes
@@ -106,6 +105,8 @@ def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSamp
     features, names = image_features(images.pixels[shown].numpy())
     if images.lists is not None and images.names is not None and images.root is not None:
         # A drawn split makes the groups' files alike; the lists of a user need not be.
+        from lpla.data.file_facts import file_facts  # Pillow comes with it, of which a job on arrays has no use.
+
         said, facts = file_facts(images.root, [images.names[int(i)] for i in shown])
         kept = [place for place, name in enumerate(said) if name not in OF_COPIES]
         features, names = np.hstack([features, facts[:, kept]]), (*names, *(f"file's {said[i]}" for i in kept))

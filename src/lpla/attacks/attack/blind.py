@@ -39,7 +39,7 @@ class Blind(ScalarAttack):
         """The weights of the summaries."""
         x = np.stack([self._summaries(shadow) for shadow in shadows])
         self._ratio = LinearRatio(per_sample=False).fit(x, np.stack([shadow.member for shadow in shadows]))
-        self._learnt = bool(np.ptp(self._ratio.project(x)) > TIE)
+        self._shadows_differ = bool(np.ptp(self._ratio.project(x)) > TIE)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """The weighted sum of an image's summaries."""
@@ -50,7 +50,7 @@ class Blind(ScalarAttack):
         alike = (
             "the shadows' members and non-members have the same pixels, so no summary could be weighed: scores are ties"
         )
-        return super().warnings() + ([] if self._learnt else [alike])
+        return super().warnings() + ([] if self._shadows_differ else [alike])
 
     def _summaries(self, seen: Seen) -> Float[np.ndarray, "N F"]:
         """Of the images; shadows and target hold the same array, which is looked at once."""
