@@ -98,7 +98,7 @@ def same_statistics_again(unit: Unit, store: Store) -> None:
     for layer in layers:
         again = load_observed(unit, store, last, layer).values
         assert again.keys() == found[layer].keys()
-        assert all(np.array_equal(again[name], value) for name, value in found[layer].items())
+        assert all(np.array_equal(again[name], value, equal_nan=True) for name, value in found[layer].items())
 
 
 def test_a_sweep_over_ranks_trains_every_encoder_once_and_leaves_no_process(cli: Cli, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_sweep_over_ranks_trains_every_encoder_once_and_leaves_no_process(cli:
     assert sweep.out.count("target: 2 ranks, batch statistics over all of them") == 4
     encoders = [place for kind, place, _ in Store(tmp_path / "store").artifacts() if kind == "encoders"]
     assert len(encoders) == 4
-    assert (sweep.folder / "table.csv").read_text().count("known_nonmembers") == 8
+    assert (sweep.folder / "table.csv").read_text().count(",known_nonmembers,") == 8
     assert ranks_of(tmp_path / "store") == []
 
 
