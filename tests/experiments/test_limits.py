@@ -7,7 +7,7 @@ from pathlib import Path
 import left_behind
 import numpy as np
 import pytest
-from tiny_audit import TINY
+from tiny_audit import TINY, once
 
 from experiments._reproduce import reproduce
 from experiments.limits import render
@@ -90,7 +90,7 @@ def test_the_command_runs_to_its_end_and_trains_every_encoder_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = [*TINY, "shadows=4", "seed=0,1", "jury=1,4", "queries=1,3", "experiment=limits_small"]
+    grid = once(*TINY, "shadows=4", "seed=0,1", "jury=1,4", "queries=1,3", "experiment=limits_small")
     grid += ["experiment/contender=lpla_published,encodermi_t,bank_collective"]
     assert reproduce("limits", render, grid) == 0
     assert "10 of 10 encoders to train" in capfd.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_audit import TINY
+from tiny_audit import TINY, once
 
 from experiments._reproduce import reproduce
 from experiments.table3 import render
@@ -169,10 +169,10 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
         "experiment=table3_small",
         "data.root=nowhere",
     ]
-    assert reproduce("table3", render, [*grid, "dataset=digits", "seed=0", "attack=lpla"]) == 0
+    assert reproduce("table3", render, once(*grid, "dataset=digits", "seed=0", "attack=lpla")) == 0
     assert "3 of 3 encoders to train" in capfd.readouterr().out
     # Stopped after its first seed, as it were; the data set that is absent is a column with a reason.
-    assert reproduce("table3", render, [*grid, "dataset=digits,cifar100", "seed=0,1"]) == 1
+    assert reproduce("table3", render, once(*grid, "dataset=digits,cifar100", "seed=0,1")) == 1
     shown = capfd.readouterr().out
     assert "3 of 6 encoders to train, about" in shown and "h of training on one device" in shown
     assert "cannot run, and will be an empty cell: dataset=cifar100 needs the folder" in shown

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_audit import TINY
+from tiny_audit import TINY, once
 
 from experiments._encoders import Encoder, encoders
 from experiments._reproduce import reproduce
@@ -120,7 +120,7 @@ def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = [*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0"]
+    grid = once(*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0")
     assert reproduce("tradeoff", render, ["experiment=tradeoff_small", *grid]) == 0
     assert "12 of 12 encoders to train" in capfd.readouterr().out
     (folder,) = (tmp_path / "outputs").iterdir()

@@ -44,6 +44,7 @@ COPIES = 3
 DOUBLE = 8
 """Bytes of a number of a statistic, at most."""
 GIB = 2**30
+MIB = 2**20
 DRIVERS = {
     "hours": ("epochs", "members", "shadows", "queries", "observe", "knowledge", "backbone", "arch", "dataset"),
     "training": ("train", "backbone", "arch", "dataset"),
@@ -233,7 +234,7 @@ def _kind(source: Source) -> str:
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:,.1f} GiB"
+    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / MIB:,.1f} MiB"
 
 
 def duration(seconds: float) -> str:
