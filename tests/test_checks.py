@@ -20,6 +20,8 @@ from lpla.work.footprint import count
 Tiny = Callable[..., Plan]
 
 REFUSED = {
+    "arch.temperature=???": r"arch.temperature must have a value, got \?\?\?, which is none",
+    "arch.optimization.base_lr=???": r"arch.optimization.base_lr must have a value, got \?\?\?, which is none",
     "p=null": "p must be a number > 0 or inf, got null",
     "attack.p=3": "attack.p follows p, by which rows are labelled: set p=3 instead",
     "attack=bank attack.queries=7": "attack.queries follows queries, .* set queries=7 instead",

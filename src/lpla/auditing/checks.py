@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import (
@@ -125,7 +125,9 @@ def typed(config: DictConfig) -> Config:
     that do not take theirs, and for settings that do not go together.
     """
     try:
-        settings: Any = OmegaConf.to_container(config, resolve=True)
+        settings: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as missing:
+        raise InputError(f"{missing.full_key} must have a value, got ???, which is none") from missing
     except OmegaConfBaseException as unresolved:
         raise InputError(" ".join(str(unresolved).split())) from unresolved
     read(AuditSettings, settings)
