@@ -12,6 +12,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from tiny_audit import ROOT, TINY, Ran, source_of
 
+from lpla.auditing import nulls
 from lpla.auditing.notes import left_over
 from lpla.auditing.plan import Plan
 from lpla.store.artifacts import Store
@@ -232,3 +233,15 @@ def test_run_py_works_as_a_process(tmp_path: Path) -> None:
     )
     assert done.returncode == 1 and "error: p must be a number > 0 or inf, got -1" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_no_attack_says_is_looked_at_once_for_all_rows_of_a_job(
+    cli: Cli, tiny_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    for name in ("_sent", "_views"):
+        usual = getattr(nulls, name)
+        monkeypatch.setattr(nulls, name, lambda *given, usual=usual, name=name: looked.append(name) or usual(*given))
+    found = rows(cli(*TINY, tiny_store).folder)
+    assert len(found) == 2 and sorted(looked) == ["_sent", "_views"]
+    assert all(row["null_sent_views"] == 0 and row["null_parity_auc"] is not None for row in found)

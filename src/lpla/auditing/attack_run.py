@@ -25,12 +25,12 @@ class AttackRun:
 
     def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
         """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
-        encoders, attack = plan.encoders, plan.taught(plug_in(plan.attack))
-        # To copy it costs less than to build it anew for every permutation.
-        self.configured = deepcopy(attack)
+        encoders = plan.encoders
+        # Never fitted: to copy it costs less than to build it anew for every permutation.
+        self.configured = plan.taught(plug_in(plan.attack))
 
         def look(subject: QueriedEncoder) -> Seen:
-            return see(subject, store, attack, plan.looked_at(layer), plan.queries, epoch)
+            return see(subject, store, self.configured, plan.looked_at(layer), plan.queries, epoch)
 
         self.plan, self.layer, self.look = plan, layer, look
         self.subject = encoders.untrained if untrained else encoders.target

@@ -83,8 +83,11 @@ def given_target(settings: Config, knowledge: Knowledge, images: Images, members
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    widths, notes = look_at(target, shown)
+    widths, can_be_rebuilt, notes = look_at(target, shown)
     trainer = settings["trainer"]
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
-    return GivenTarget(Given(trainer=trainer, target=target, widths=widths, channels=shown.shape[1]), notes)
+    source = Given(
+        trainer=trainer, target=target, widths=widths, channels=shown.shape[1], can_be_rebuilt=can_be_rebuilt
+    )
+    return GivenTarget(source, notes)

@@ -22,6 +22,7 @@ from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.notes import left_over
+from lpla.auditing.nulls import nulls_of_data
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.price import check_price, duration
 from lpla.auditing.settings import Settings, of_job
@@ -165,12 +166,12 @@ def _write_images(work: Plan, folder: Path, named: bool) -> None:
 
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
-    found = []
+    found, data = [], nulls_of_data(work, store)
     for alone in map(work.alone, work.attacks):
         for layer in alone.layers:
             check()
             run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
-            found.append(judge(alone, store, layer, run))
+            found.append(judge(alone, store, layer, run, data))
     return found if work.refits is None else strongest_first(work, store, found)
 
 

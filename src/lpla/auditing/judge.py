@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.notes import left_over, notes
-from lpla.auditing.nulls import NullsOfRow, nulls_of
+from lpla.auditing.nulls import NullsOfData, NullsOfRow, nulls_of
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import count_unusable, mean_log_norm, queries_of, usable_images
 from lpla.auditing.rotation import with_recipe
@@ -46,10 +46,17 @@ class Judgement:
     """Scores of every encoder as the target, where each was."""
 
 
-def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgement:
-    """One row, and scores of the judged images; `run` carries what only the job knows.
+def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: NullsOfData | None = None) -> Judgement:
+    """Judge one layer by one attack: a row, and scores of the judged images.
 
     An attack that does not exist under these settings has an empty row that says why, and nan for scores.
+
+    Args:
+        plan: the audit by one attack.
+        store: where its artifacts are.
+        layer: whose row it is.
+        run: fields of the row that only the job knows.
+        data: the nulls that all rows of a job share, where they are there already.
     """
     fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
     fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer) | _origin(plan, store)
@@ -66,7 +73,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any]) -> Judgemen
     member = plan.member
     found: dict[str, Any] = _leak(score, member, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
-    nulls = nulls_of(plan, store, trial, attack)
+    nulls = nulls_of(plan, store, trial, attack, data)
     row = _with_verdict(row, score, member, nulls)
     row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
     row, rotation = with_recipe(row, trial)

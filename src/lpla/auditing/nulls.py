@@ -44,6 +44,25 @@ MOST_IMAGES, MOST_VALUES = 10_000, 2**27
 
 
 @dataclass(frozen=True)
+class NullsOfData:
+    """What is said of the images and of the views by no attack: the same for every row of a job."""
+
+    images: TwoSample | None
+    views: BlindResult | None
+    sent: SentViews | None
+
+
+def nulls_of_data(plan: Plan, store: Store) -> NullsOfData:
+    """Look at the judged images, and at what every encoder was given of them."""
+    member = plan.member
+    return NullsOfData(
+        images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
+        views=_views(plan, store, member),
+        sent=_sent(plan, store),
+    )
+
+
+@dataclass(frozen=True)
 class NullsOfRow:
     """The nulls, the fields of the row that hold them, and why one that belongs there is absent."""
 
@@ -69,7 +88,7 @@ class NullsOfRow:
         }
 
 
-def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack) -> NullsOfRow:
+def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: NullsOfData | None = None) -> NullsOfRow:
     """Look at everything that must not tell the groups apart.
 
     Args:
@@ -77,17 +96,18 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack) -> Null
         store: where its artifacts are.
         trial: the attack on the target at one layer.
         attack: the same, fitted.
+        data: those of the images and views, where another row of the job has them; None: they are looked at here.
     """
-    member = plan.member
+    member, data = plan.member, data or nulls_of_data(plan, store)
     blank = AttackRun(plan, store, trial.layer, untrained=True)
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
     untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
     fresh, absent = _fresh(plan, trial)
     found = Nulls(
         untrained_auc=evaluate.auc(untrained, member).value,
-        images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
-        views=_views(plan, store, member),
-        sent=_sent(plan, store),
+        images=data.images,
+        views=data.views,
+        sent=data.sent,
         permuted=_permuted(trial, plan, member),
         fresh=fresh,
         shadows=_shadows(trial, attack, member),

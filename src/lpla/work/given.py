@@ -36,6 +36,8 @@ class Given(Source):
     """The width of the embedding at each of its layers, as `look_at` found."""
     channels: int
     """Of the images that it is asked about."""
+    can_be_rebuilt: bool
+    """Whether the same architecture can be had with random weights, as `look_at` found: to see is to read the file."""
     random: bool = False
     """Whether random weights answer: of the same architecture where it can be rebuilt, else a ResNet of ours."""
 
@@ -69,11 +71,6 @@ class Given(Source):
     @property
     def _target(self) -> Target:
         return plug_in(self.target)
-
-    @cached_property
-    def can_be_rebuilt(self) -> bool:
-        """Whether the same architecture can be had with random weights."""
-        return self._target.blank() is not None
 
     def build(self) -> Encoder:
         """The encoder, or the random one, on the CPU; raises InputError with the remedy."""
@@ -111,7 +108,7 @@ class Given(Source):
         return self.build(), False
 
 
-def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], tuple[str, ...]]:
+def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], bool, tuple[str, ...]]:
     """Build a target once and check it before it is attacked.
 
     Args:
@@ -119,7 +116,7 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
         images: at least 3 different ones in [0, 1] of those that it will be asked about.
 
     Returns:
-        Its layers with their widths, and sentences on how it was found in its file.
+        Its layers with their widths, whether it can be rebuilt, and sentences on how it was found in its file.
 
     Raises:
         InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
@@ -127,7 +124,8 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
     made: Target = plug_in(target)
     encoder = made.build()
     try:
-        check_given(encoder, images, made.blank())
+        twin = made.blank()
+        check_given(encoder, images, twin)
         with torch.inference_mode():
             found = encoder.encode(images[:1])
     except (RuntimeError, TypeError, IndexError) as failed:
@@ -137,7 +135,8 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
         message = " ".join(str(failed).split())
         remedy = "set target.side, or dataset.size"
         raise InputError(f"the encoder cannot answer to images of {size} values: {message}; {remedy}") from failed
-    return {layer: found[layer].shape[1] for layer in encoder.layers}, tuple(getattr(encoder, "notes", ()))
+    widths = {layer: found[layer].shape[1] for layer in encoder.layers}
+    return widths, twin is not None, tuple(getattr(encoder, "notes", ()))
 
 
 class _StandIn(Encoder):

@@ -31,7 +31,6 @@ KNOWN: tuple[tuple[str, dict[str, Any]], ...] = (
 """Architectures with which `lpla inspect` compares a file of which nothing is said."""
 CLIP = "visual.class_embedding"
 LIBRARIES = ("torchvision", "timm", "lightly", "ours")
-STEMS = ("own", "cifar", "solo")
 
 
 class Network(nn.Module):

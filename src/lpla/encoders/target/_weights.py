@@ -96,7 +96,9 @@ class WeightsTarget(FileTarget):
         """The network without its weights, the file's state dict, where in it they are, and why there."""
         file, arch = self.weights(), self.architecture()
         network = self.network()
-        saved = of_open_clip(read_weights(file), network) if arch.startswith("timm/") else read_weights(file)
+        saved = read_weights(file)
+        if arch.startswith("timm/"):
+            saved = of_open_clip(saved, network)
         in_sequence = _networks.numbered(network)
         found = matches(saved, _networks.shapes(network), _networks.shapes(in_sequence))
         match, why = choose(found, self.prefix, arch, file.name)
