@@ -36,7 +36,7 @@ DEAR = {
     "backbone.width=64": "backbone.width=64 makes this job .* of memory for training, of which this machine allows",
     "arch.hidden_dim=1000000 arch.output_dim=1000000": "arch.output_dim=1000000 makes .* memory for training",
     "limits.hours=0.001": "(train|observe|members|epochs|shadows|dataset).* hours .* limits.hours is 0.001;",
-    "limits.memory_gb=0.001": "of memory for training, of which limits.memory_gb allows 0.0 GiB; .*limits.memory_gb=1,",
+    "limits.memory_gb=0.001": "of memory for training, of which limits.memory_gb allows 1.0 MiB; .*limits.memory_gb=1,",
     "limits.memory_gb=0.001 executor._target_=test_price.Elsewhere": "memory for training, of which limits.memory_gb",
     "epochs=1000000000 executor._target_=test_price.Elsewhere": "need 13,888.9 hours .at the least.",
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from sklearn.model_selection import StratifiedKFold
 
 from lpla.contracts.evidence import Attack, Labelled, Seen, Statistic
@@ -51,13 +51,17 @@ class CrossFitted(Attack):
         """Fit one attack for each fold of the images; `shadows` is the target alone, with its labels."""
         (told,) = shadows
         self.check(shadows)
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed)
         self._index, self._fold = told.index, np.empty(len(told.index), dtype=int)
         self.attacks_: list[Attack] = []
-        for fold, (rest, held) in enumerate(folds.split(told.member, told.member)):
+        for fold, (rest, held) in enumerate(self._folds(told)):
             self._fold[held] = fold
-            self.attacks_.append(deepcopy(self._attack).fit([_part(told, np.isin(np.arange(len(told.index)), rest))]))
+            # As `foreign`, nothing is learnt of one image that could be compared with itself later.
+            self.attacks_.append(deepcopy(self._attack).fit([replace(told.part(rest), foreign=True)]))
         return self
+
+    def _folds(self, told: Labelled) -> Iterator[tuple[Int[np.ndarray, " r"], Int[np.ndarray, " h"]]]:
+        """Of every fold the places of the images outside it and within."""
+        return StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed).split(told.member, told.member)
 
     def check(self, shadows: Sequence[Labelled]) -> None:
         """Raise InputError where a fold would lack members or non-members, or the attack refuses so few images."""
@@ -67,8 +71,8 @@ class CrossFitted(Attack):
             raise InputError(
                 f"knowledge.kind=labels needs at least {FOLDS} judged members and as many non-members, got {fewest}"
             )
-        rest, _ = next(StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed).split(told.member, told.member))
-        self._attack.check([Labelled(told.index[rest], {}, told.member[rest], foreign=True)])
+        rest, _ = next(self._folds(told))
+        self._attack.check([replace(told.part(rest), foreign=True)])
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """One score per image, by the attack that learnt from the folds in which the image is not; 0 is its threshold.
@@ -88,10 +92,3 @@ class CrossFitted(Attack):
     def warnings(self) -> list[str]:
         """Those of every fold's attack, each once."""
         return list(dict.fromkeys(one for attack in self.attacks_ for one in attack.warnings()))
-
-
-def _part(told: Labelled, rows: Bool[np.ndarray, " N"]) -> Labelled:
-    """Some of the images, as `foreign`: nothing is learnt of one image that could be compared with itself later."""
-    values = {name: value[rows] for name, value in told.values.items()}
-    pixels = None if told.pixels is None else told.pixels[rows]
-    return replace(told, index=told.index[rows], values=values, member=told.member[rows], pixels=pixels, foreign=True)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import QueriedEncoder, label, restrict, see
+from lpla.auditing.queried import QueriedEncoder, label, see
 from lpla.contracts.evidence import Attack, Seen
 from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.streams import stream_seed
@@ -46,7 +46,7 @@ class AttackRun:
         if self.plan.knowledge.of_one_encoder:
             told = self.plan.labelled
             # Of no other encoder is anything known, so that there is nothing to compare an image with itself by.
-            seen = replace(restrict(self.target, told), foreign=True)
+            seen = replace(self.target.part(told), foreign=True)
             return attack.fit([label(seen, self.membership(self.subject, permutation)[told])])
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         return attack.fit([label(seen, self.membership(shadow, permutation)) for seen, shadow in pairs])
@@ -64,7 +64,7 @@ class AttackRun:
         taught = []
         for seen, shadow in zip(self.shadows, self.plan.encoders.shadows, strict=True):
             rows = np.ones(len(shadow.index), dtype=bool) if shadow.foreign else ~left_out
-            part = replace(restrict(seen, rows), foreign=foreign or shadow.foreign)
+            part = replace(seen.part(rows), foreign=foreign or shadow.foreign)
             taught.append(label(part, shadow.inside[rows]))
         return deepcopy(self.configured).fit(taught)
 
@@ -89,4 +89,4 @@ class AttackRun:
         """Scores of the images on which the attack is judged; sees them alone where it was told about others."""
         if self.plan.knowledge.has_shadows:
             return attack.score(self.target)[self.plan.judged]
-        return attack.score(restrict(self.target, self.plan.judged))
+        return attack.score(self.target.part(self.plan.judged))

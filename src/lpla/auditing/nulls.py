@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.encoders import FEWEST_FRESH
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import joined, restrict
+from lpla.auditing.queried import joined
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
@@ -198,7 +198,7 @@ def _fresh(plan: Plan, trial: AttackRun) -> tuple[Departure | None, str]:
         return None, f"fresh images: at least {FEWEST_FRESH} images outside every training set are needed"
     if any(isinstance(one, OnAxes) for one in trial.configured.statistics()):
         return None, "fresh images: the attack's axes are found in the audited images, so that others are unlike them"
-    both = joined(restrict(trial.target, outside), trial.look(plan.encoders.fresh))
+    both = joined(trial.target.part(outside), trial.look(plan.encoders.fresh))
     refused = ""
     for foreign in (False, True):
         try:

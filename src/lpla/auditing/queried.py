@@ -81,13 +81,6 @@ def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:
     return Labelled(seen.index, seen.values, inside, pixels=seen.pixels, foreign=seen.foreign)
 
 
-def restrict(seen: Seen, rows: Bool[np.ndarray, " N"]) -> Seen:
-    """Some of the images alone."""
-    values = {name: value[rows] for name, value in seen.values.items()}
-    pixels = None if seen.pixels is None else seen.pixels[rows]
-    return Seen(seen.index[rows], values, pixels=pixels, foreign=seen.foreign)
-
-
 def joined(one: Seen, other: Seen) -> Seen:
     """The images of both, seen through one encoder."""
     values = {name: np.concatenate([value, other.values[name]]) for name, value in one.values.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar, Self
 
@@ -69,15 +69,23 @@ class Seen:
     """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
     foreign: bool = field(default=False, kw_only=True)
     """Whether the images are of another data set than the target's: an equal index is then another image."""
+    by_image: ClassVar[tuple[str, ...]] = ("index", "pixels")
+    """Fields that have a row for each image, as every value has."""
 
     def __post_init__(self) -> None:
         """Raise InputError unless there is a row of everything for every image."""
-        rows = {f"values[{name!r}]": value for name, value in self.values.items()} | {"pixels": self.pixels}
-        for name, given in (rows | {"member": getattr(self, "member", None)}).items():
+        rows = {f"values[{name!r}]": value for name, value in self.values.items()}
+        for name, given in (rows | {name: getattr(self, name) for name in self.by_image}).items():
             if given is not None and len(given) != len(self.index):
                 raise InputError(
                     f"{name} must have a row for each of the {len(self.index)} images, got {len(given)} rows"
                 )
+
+    def part(self, rows: Bool[np.ndarray, " N"] | Int[np.ndarray, " n"]) -> Self:
+        """Some of the images alone."""
+        own = {name: getattr(self, name) for name in self.by_image}
+        chosen = {name: None if one is None else one[rows] for name, one in own.items()}
+        return replace(self, values={name: value[rows] for name, value in self.values.items()}, **chosen)
 
     def by_layer(self) -> dict[str, Seen]:
         """What was seen of each layer, statistics by their own names; itself, under "", where it holds one layer."""
@@ -100,6 +108,7 @@ class Labelled(Seen):
     """The same of a shadow, whose training set the attacker chose."""
 
     member: Bool[np.ndarray, " N"]
+    by_image: ClassVar[tuple[str, ...]] = (*Seen.by_image, "member")
 
 
 @dataclass(frozen=True)

@@ -115,13 +115,18 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a sentence, the first of them where there are many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def plug_in_group(module: str) -> str | None:
     """The configuration group of a plug-in's module, lpla.ROOM.GROUP.OPTION; None for other modules."""
     parts = module.split(".")
     return parts[2] if parts[0] == "lpla" and len(parts) == 4 and not parts[3].startswith("_") else None
 
 
-def _listed(known: Sequence[str]) -> str:
+def _all_known(known: Sequence[str]) -> str:
     return f"; there are {', '.join(sorted(known))}" if known else "; there are none here"
 
 
@@ -198,7 +203,7 @@ def _first(wrong: ValidationError, model: type[BaseModel], settings: Any) -> Set
         model = annotation
     if error["type"] == "extra_forbidden":
         name, known = str(error["loc"][-1]), list(model.model_fields)
-        return SettingError((*path, name), f"is no setting{nearest(name, known) or _listed(known)}")
+        return SettingError((*path, name), f"is no setting{nearest(name, known) or _all_known(known)}")
     if error["type"] == "missing":
         return SettingError(tuple(map(str, error["loc"])), "must be given, got nothing")
     what = "settings by name" if annotation is model else expected(annotation)

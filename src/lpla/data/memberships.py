@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lpla.contracts.inputs import Images, InputError
+from lpla.contracts.settings import listed
 
 FILE, HASH = "file", "sha256"
 INSIDE = {"0": False, "1": True}
@@ -111,14 +112,12 @@ def _waiting(images: Images, by_hash: bool) -> dict[str, list[int]]:
 
 
 def _refuse_misfits(path: Path, images: Images, strange: Sequence[str], met: set[int]) -> None:
-    def some(names: Sequence[str]) -> str:
-        return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
-
     remedy = "the table is about files as they were, so make it anew or bring these files back"
     if strange:
-        raise InputError(f"{path} has {len(strange)} rows of files that are gone or changed: {some(strange)}; {remedy}")
+        gone = f"{len(strange)} rows of files that are gone or changed: {listed(strange, FEW)}"
+        raise InputError(f"{path} has {gone}; {remedy}")
     assert images.names is not None
     unseen = [images.lists is not None and images.lists[at] == "unseen" for at in range(len(images))]
     absent = [name for at, name in enumerate(images.names) if at not in met and not unseen[at]]
     if absent:
-        raise InputError(f"{path} has no row for {len(absent)} images: {some(absent)}; {remedy}")
+        raise InputError(f"{path} has no row for {len(absent)} images: {listed(absent, FEW)}; {remedy}")

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import listed
 from lpla.data.dataset._cache import Decoded, mapped
 from lpla.data.dataset._listing import Stamp, fingerprint
 
@@ -30,7 +31,6 @@ RULE = 2
 """Raise it when a change here changes the pixels."""
 BITS = (8, 10, 12, 14, 16)
 """Of the values that cameras and scanners put into 16-bit files."""
-NAMED = 10
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What PIL raises for a damaged file, whatever its format."""
 
@@ -116,11 +116,6 @@ def decoded_files(
     }
     fill = filler(dataset, root, [name for name, _, _ in files], size, on_bad_image, unusable, bits)
     return mapped(cache, dataset, source, (3, size, size), fill)
-
-
-def listed(names: Sequence[str], most: int = NAMED) -> str:
-    """Names in a sentence, the first of them where there are many."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def filler(

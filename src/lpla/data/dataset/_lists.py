@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lpla.contracts.inputs import InputError
-from lpla.data.dataset._files import listed
+from lpla.contracts.settings import listed
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 from lpla.data.dataset._tables import columns_of

@@ -15,8 +15,8 @@ from annotated_types import Ge, Le
 from jaxtyping import Int
 
 from lpla.contracts.inputs import Dataset, Images, InputError, ListName
-from lpla.contracts.settings import Count, Dimension, checked
-from lpla.data.dataset._files import decoded_files, listed
+from lpla.contracts.settings import Count, Dimension, checked, listed
+from lpla.data.dataset._files import decoded_files
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import stamps
 from lpla.data.dataset._lists import FEW, Below, Named, name_below, named_images

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from lpla.contracts.inputs import Dataset, Images, InputError
+from lpla.contracts.settings import listed
 from lpla.data.dataset._cache import Decoded
-from lpla.data.dataset._files import decoded_files, listed
+from lpla.data.dataset._files import decoded_files
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import listed
 
 KINDS = {
     "torch": "weights, by torch.save",
@@ -173,11 +174,12 @@ def _unusable(path: Path, kind: str) -> InputError:
 
 
 def _refusal(path: Path, names: list[str]) -> InputError:
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     remedy = "save the model's state_dict() alone, or give an exported file"
     if any(name.startswith("lightly_train.") for name in names):
         remedy = "give LightlyTrain's exported_models/exported_last.pt in place of this checkpoint"
-    return InputError(f"target.file={path} must hold weights alone, but would run {shown}, which was refused: {remedy}")
+    return InputError(
+        f"target.file={path} must hold weights alone, but would run {listed(names, 5)}, which was refused: {remedy}"
+    )
 
 
 def _first_line(error: Exception) -> str:
