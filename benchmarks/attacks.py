@@ -31,7 +31,9 @@ from lpla.work.plug_in import plug_in
 IMAGES, SHADOWS, QUERIES, WIDTH = 20_000, 16, 16, 512
 BLOCK = 1_000
 """Images whose statistics are computed; the others repeat them with noise, which takes an attack as long."""
-ALL = tuple(sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml")))
+FORMS = ("bank collective=true", "lpla norms=whitened")
+"""Attacks by other settings than their defaults."""
+ALL = (*sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml")), *FORMS)
 
 
 def rows(names: Sequence[str] = ALL, images: int = IMAGES, networks: bool = True) -> list[Row]:
@@ -55,8 +57,10 @@ def rows(names: Sequence[str] = ALL, images: int = IMAGES, networks: bool = True
 
 
 def configured(name: str) -> Attack:
-    """The attack with the defaults of an audit."""
-    return plug_in(settings_of(f"attack={name}", f"queries={QUERIES}")["attack"])
+    """The attack with the defaults of an audit, or a form of it."""
+    option, *settings = name.split()
+    given = [f"attack.{setting}" for setting in settings]
+    return plug_in(settings_of(f"attack={option}", f"queries={QUERIES}", *given)["attack"])
 
 
 def layout(images: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32
 from scipy.sparse import csr_array
 from scipy.special import expit
 from sklearn.neighbors import NearestNeighbors
-from sklearn.random_projection import SparseRandomProjection
+from sklearn.random_projection import GaussianRandomProjection
 
 from lpla.attacks.attack._bank_columns import MANY_SHADOWS
 from lpla.attacks.likelihood.combine import LinearRatio
@@ -136,7 +136,7 @@ def _nearest(directions: Sequence[Float32[np.ndarray, "N D"]], count: int) -> np
     together = np.concatenate(directions, axis=1)
     if len(together) > MANY_IMAGES and together.shape[1] > FEW_AXES:
         count_of_axes: Any = FEW_AXES  # scikit-learn's stub knows the default, a word, alone
-        together = SparseRandomProjection(count_of_axes, random_state=0).fit_transform(together)
+        together = GaussianRandomProjection(count_of_axes, random_state=0).fit_transform(together)
     return NearestNeighbors(n_neighbors=count, algorithm="brute").fit(together).kneighbors(return_distance=False)
 
 
@@ -146,5 +146,5 @@ def _similarity(directions: Sequence[Float32[np.ndarray, "N D"]], nearest: np.nd
     for one in directions:
         for first in range(0, len(nearest), ROWS):
             rows = slice(first, first + ROWS)
-            found[rows] += np.einsum("nd,nmd->nm", one[rows], one[nearest[rows]], dtype=np.float64)
+            found[rows] += np.matmul(one[nearest[rows]], one[rows, :, None])[..., 0]
     return found / len(directions)
