@@ -19,6 +19,12 @@ def test_rows_leak_by_holm_and_not_by_themselves() -> None:
     assert "1 of 4 rows leak, Holm 5% (backbone seed=1)" in tally(rows)
 
 
+def test_many_leaks_are_a_count_and_the_first_ten_by_name() -> None:
+    first = ", ".join(f"backbone seed={seed}" for seed in range(10))
+    many = swept(*[(1e-9, "leaks: a")] * 420)
+    assert f"420 of 420 rows leak, Holm 5% ({first} and 410 more)" in tally(many)
+
+
 def test_undecided_and_invalid_rows_are_counted_apart() -> None:
     rows = swept(
         (0.001, "invalid: the views differ"), (None, UNDECIDED), (None, ""), (0.3, NOTHING), (0.001, "leaks: a")

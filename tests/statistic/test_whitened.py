@@ -163,6 +163,14 @@ def test_more_axes_than_images_and_axes_without_variance_are_finite() -> None:
     assert Whitened()(views)[:, 1:].isfinite().all() and coordinates.isfinite().all()
 
 
+@pytest.mark.slow
+def test_the_widest_encoders_are_whitened_by_the_same_definition() -> None:
+    views = embeddings(12, 2, 2_048)
+    found = Whitened()(views, axes_of(views)).numpy()
+    for r, ridge in enumerate(RIDGES):
+        np.testing.assert_allclose(found[:, :, r], slow(views.numpy(), 2.0, ridge), atol=1e-5, rtol=1e-5)
+
+
 def test_an_encoder_that_answers_one_vector_alone_has_no_whitened_norm_and_no_angle_to_tell() -> None:
     found = Whitened()(torch.ones(6, 3, 4)).numpy()
     assert np.isneginf(found[..., :2]).all()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lpla.contracts.settings import listed
 from lpla.metrics.significance import holm
 from lpla.metrics.verdict import INVALID_BY_CHANCE
 from lpla.report.rows import Row, chosen_columns, distinct, label
@@ -32,7 +33,7 @@ def tally(rows: Sequence[Row]) -> list[str]:
     found = [", ".join(f"{one}: {count} of {len(rows)} rows" for one, count in verdicts.most_common())]
     tested, leaks, columns = _tested(rows), leaking(rows), chosen_columns(rows)
     if tested:
-        which = f" ({'; '.join(label(row, columns) for row in leaks)})" if leaks else ""
+        which = f" ({listed([label(row, columns) for row in leaks])})" if leaks else ""
         found.append(f"{len(leaks)} of {len(tested)} rows leak, Holm {FAMILY_LEVEL:.0%}{which}")
     if given > len(rows):
         why = "their attack looks neither at p nor at the number of queries where these alone differ"
