@@ -72,7 +72,7 @@ def test_the_precision_at_a_prior_is_that_of_images_in_that_proportion_under_the
     score, member = audit(np.random.default_rng(5), 600, 4.0)
     found = exposed(score, member, 3.0, prior)
     # The false-positive rate at which so few would be named with probability 5 %, by bisection.
-    low, high = 0.0, 1.0
+    low, high, rate = 0.0, 1.0, 0.5
     for _ in range(60):
         rate = (low + high) / 2
         low, high = (rate, high) if binom.cdf(found.nonmembers, 300, rate) > 0.05 else (low, rate)

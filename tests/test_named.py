@@ -94,14 +94,15 @@ def test_the_columns_are_those_of_the_metrics(tiny: Tiny, tiny_store: str) -> No
     assert (found.eps_low, found.eps_cap) == (bound.low, bound.cap)
     assert found.null_untrained_eps_low == epsilon_bound(untrained, member, row.seed).low
     cuts = [exposure_threshold(known.score, known.member, prior) for prior in (0.5, 0.1, 0.01)]
-    even, tenth, hundredth = (cut and exposed(score, member, cut, 0.5) for cut in cuts)
-    assert even and tenth and hundredth and even.precision is not None
+    assert cuts[0] is not None and cuts[1] is not None and cuts[2] is not None
+    even, tenth, hundredth = (exposed(score, member, cut, 0.5) for cut in cuts if cut is not None)
+    assert even.precision is not None
     assert found.exposed_members == even.members > 90
     ends = (found.exposed_precision_low, found.exposed_precision_high)
     assert (found.exposed_precision, *ends) == (even.precision.value, even.precision.low, even.precision.high)
     assert (found.exposed_members_prior_10pct, found.exposed_members_prior_1pct) == (tenth.members, hundredth.members)
-    assert cuts[2] and found.exposed_precision_prior_1pct == exposed(score, member, cuts[2], 0.01).at_prior
-    blank = exposed(untrained, member, cuts[0] or 0, 0.5)
+    assert found.exposed_precision_prior_1pct == exposed(score, member, cuts[2], 0.01).at_prior
+    blank = exposed(untrained, member, cuts[0], 0.5)
     nulls = (found.null_untrained_exposed_members, found.null_untrained_exposed_nonmembers)
     assert nulls == (blank.members, blank.nonmembers) and found.notes == ()
 
@@ -144,6 +145,8 @@ def test_every_target_in_turn_is_named_by_its_own_jury(tiny: Tiny, tiny_store: s
     assert found.named is not None
     for target, jury in enumerate(([1, 2, 3, 4], [0, 3, 4], [0, 3, 4], [0, 1, 2], [0, 1, 2])):
         attack = deepcopy(trial.configured).fit([label(seen[one], inside[one]) for one in jury])
-        known = left_out_scores(attack, trial.configured, [seen[one] for one in jury], inside[jury], trial.plan.judged)
+        known = left_out_scores(
+            attack, trial.configured, [seen[one] for one in jury], list(inside[jury]), trial.plan.judged
+        )
         assert known is not None and len(known.score) == 40 * len(jury)
         assert np.array_equal(found.named[target], named_at(found.score[target], known))

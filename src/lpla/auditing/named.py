@@ -57,7 +57,7 @@ def left_out_scores(
     member, scores = np.stack(inside)[:, judged], []
     try:
         for one, others in enumerate(judges(member)):
-            taught = [label(seen[other], inside[other]) for other in np.flatnonzero(others)]
+            taught = [label(seen[other], inside[other]) for other in np.flatnonzero(others).tolist()]
             scores.append(deepcopy(configured).fit(taught).score(seen[one])[judged])
     except InputError:
         return None

@@ -66,7 +66,9 @@ def rotate(trial: AttackRun) -> tuple[Rotation, str]:
         judges = jury(member, target, plan.jury, plan.choices["seed"])
         attack = deepcopy(trial.configured).fit([label(seen[one], inside[one]) for one in judges])
         scores.append(attack.score(seen[target])[plan.judged])
-        known = left_out_scores(attack, trial.configured, [seen[one] for one in judges], inside[judges], plan.judged)
+        known = left_out_scores(
+            attack, trial.configured, [seen[one] for one in judges], list(inside[judges]), plan.judged
+        )
         named.append(named_at(scores[-1], known))
         juries.append(len(judges))
     counts = " or ".join(map(str, sorted(set(juries))))
