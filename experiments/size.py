@@ -189,9 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = None if own.members is None else (own.members, own.epochs)
     if at and "--render" not in rest:
         rest = [f"experiment={choose_grid('size', rest)}", *(one for one in rest if not one.startswith("experiment="))]
-        told = [dict(one.partition("=")[::2] for one in job) for job in jobs(rest)]
+        grid = [{name: value for name, _, value in (one.partition("=") for one in job)} for job in jobs(rest)]
+        members, epochs = ([int(job[name]) for job in grid] for name in ("members", "epochs"))
         try:
-            check_range(*([int(job[name]) for job in told] for name in ("members", "epochs")), *at)
+            check_range(members, epochs, *at)
         except InputError as mistake:
             print(f"error: {mistake}")
             return 1

@@ -25,7 +25,7 @@ from lpla.report.table import as_strings, verdicts
 log = logging.getLogger(__name__)
 
 SCORES = 20_000
-"""Images and layers up to which the page brings the counts of every one along, that of a job the scores too."""
+"""Images and layers up to which the page of a job brings the score of every one along, and its counts."""
 NOTHING = "no job was measured"
 
 
@@ -175,7 +175,7 @@ def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
 def _downloads(left: Left) -> dict[str, str]:
     """File names with their contents as links."""
     parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
-    if len(left.exposed) <= SCORES:
+    if left.single and len(left.exposed) <= SCORES:
         parts["exposed.csv"] = left.exposed
     if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
         parts["scores.csv"] = [
