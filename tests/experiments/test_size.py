@@ -118,10 +118,10 @@ def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = once(*TINY, "experiment=size_small", "seed=0,1", "members=20,40", "epochs=1,2", "layer=projector")
+    grid = once(*TINY, "experiment=size_small", "seed=0", "members=20,40", "epochs=1,2", "layer=projector")
     assert main([*grid, "--members", "60", "--epochs", "4"]) == 0
-    assert "40 of 40 encoders to train" in capfd.readouterr().out
+    assert "20 of 20 encoders to train" in capfd.readouterr().out
     (folder,) = (tmp_path / "outputs").iterdir()
     with (folder / "size.csv").open() as found:
         tidy = list(csv.DictReader(found))
-    assert len(tidy) == 2 * 2 * 2 * 2 and {row["members"] for row in tidy} == {"20", "40"}
+    assert len(tidy) == 2 * 2 * 2 and {row["members"] for row in tidy} == {"20", "40"}

@@ -141,9 +141,8 @@ def test_the_page_says_how_many_images_are_named_in_every_retraining(tmp_path: P
     exposure.write(rows, job)
     text = spoken(job)
     # Image 5 is named, rightly, in the only retraining that held it: that is not several.
-    assert (
-        "Of 4 images that up to 3 retrainings held, 4 are named in at least one and 2 in every one of several" in text
-    )
+    assert "Of 4 images that up to 3 retrainings held, 4 are named in at least one of these and 2 in every one" in text
+    assert "of several; 1 are named, wrongly, in one that did not hold them (exposed.csv)." in text
     assert 'download="exposed.csv"' in text
 
 

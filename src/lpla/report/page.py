@@ -126,12 +126,12 @@ def _said(left: Left) -> dict[str, Any]:
         }
         return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
-    together = seeds.aggregate(rows)
+    together, spoken = seeds.aggregate(rows), people.spoken_of(left)
     return {
-        "people": people.first_sentence(spoken) if (spoken := people.spoken_of(left)) else "",
+        "people": people.first_sentence(spoken) if spoken else "",
         "further": people.further_sentences(left),
         "headline": _headline(left, chosen),
-        "recipe": next((one.get("recipe_verdict") for one in left.strongest()), ""),
+        "recipe": spoken.get("recipe_verdict") if spoken else "",
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together

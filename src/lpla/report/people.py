@@ -130,9 +130,10 @@ def _stable(left: Left, row: Row) -> list[str]:
         return []
     always = sum(one["named"] == one["retrainings"] > 1 for one in held)
     ever = sum(one["named"] > 0 for one in held)
+    wrongly = sum(one["named_without"] > 0 for one in own)
     return [
-        f"Of {len(held):,} images that up to {most} retrainings held, {ever} are named in at least one and {always} in "
-        "every one of several (exposed.csv)."
+        f"Of {len(held):,} images that up to {most} retrainings held, {ever} are named in at least one of these and "
+        f"{always} in every one of several; {wrongly} are named, wrongly, in one that did not hold them (exposed.csv)."
     ]
 
 
