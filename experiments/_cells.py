@@ -144,11 +144,13 @@ def recipe_of(rows: Sequence[Row], folder: Path) -> Recipe | None:
     Returns:
         None where no row was judged so (`targets=one`, or an attack that does not exist there).
     """
-    found = [one for row in rows if (one := _rotation(folder / str(row["job"]) / "scores.npz", row["layer"]))]
+    found = [one for row in rows if (one := rotation_of(row, folder))]
     return recipe(found) if found else None
 
 
-def _rotation(file: Path, layer: str) -> Rotation | None:
+def rotation_of(row: Row, folder: Path) -> Rotation | None:
+    """The scores of all encoders of a row as targets in turn, from its job's folder below that of the sweep."""
+    file, layer = folder / str(row["job"]) / "scores.npz", row["layer"]
     with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
         if "rotation_score" not in held:
             return None

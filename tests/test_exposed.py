@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from lpla.metrics.exposed import exposed, exposure_threshold
 
@@ -62,4 +62,28 @@ def test_counting_on_the_target_itself_finds_exposed_images_without_a_leak() -> 
 def test_nobody_above_the_threshold_has_no_precision() -> None:
     score, member = audit(np.random.default_rng(4), 100, 0.0)
     found = exposed(score, member, 100.0, 0.5)
-    assert (found.members, found.nonmembers, found.precision) == (0, 0, None)
+    assert (found.members, found.nonmembers, found.precision, found.at_prior) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.1, 0.01])
+def test_the_precision_at_a_prior_is_that_of_images_in_that_proportion_under_the_largest_plausible_rate(
+    prior: float,
+) -> None:
+    score, member = audit(np.random.default_rng(5), 600, 4.0)
+    found = exposed(score, member, 3.0, prior)
+    # The false-positive rate at which so few would be named with probability 5 %, by bisection.
+    low, high, rate = 0.0, 1.0, 0.5
+    for _ in range(60):
+        rate = (low + high) / 2
+        low, high = (rate, high) if binom.cdf(found.nonmembers, 300, rate) > 0.05 else (low, rate)
+    crowd = 1e6
+    right, wrong = prior * crowd * found.members / 300, (1 - prior) * crowd * rate
+    assert found.members > 20 and found.at_prior == pytest.approx(right / (right + wrong), rel=1e-6)
+    everybody = exposed(score, member, score.min(), prior).at_prior
+    assert everybody == pytest.approx(prior)
+
+
+def test_a_rarer_member_is_named_with_less_precision() -> None:
+    score, member = audit(np.random.default_rng(6), 600, 4.0)
+    found = [exposed(score, member, 3.0, prior).at_prior or 0 for prior in (0.5, 0.1, 0.01)]
+    assert found == sorted(found, reverse=True) and found[2] < 0.5 < found[0]

@@ -1,12 +1,23 @@
 """The test of a whole folder: exact against all permutations, its level, its power, and a planted leak."""
 
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from tiny_audit import ROOT
 
+from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.plan import Plan
+from lpla.auditing.queried import joined
 from lpla.contracts.result import InputError
+from lpla.metrics import folder
 from lpla.metrics.folder import folder_power, folder_test
+from lpla.store.artifacts import Store
 
 
 def test_p_is_that_of_all_permutations() -> None:
@@ -41,3 +52,48 @@ def test_sentence_and_refusal() -> None:
     assert "no sign" in str(folder_test(random.normal(size=20), random.normal(size=30)))
     with pytest.raises(InputError, match="needs scores of the folder and of non-members, got 0, 30"):
         folder_test(np.array([]), random.normal(size=30))
+
+
+def test_permutations_in_pieces_are_as_good_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    score, fair = random.normal(0.2, 1, 150), random.normal(size=150)
+    whole = folder_test(score, fair)
+    sizes = []
+    real = folder._difference
+
+    def watched(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+        sizes.append(one.size + other.size)
+        return real(one, other, axis=axis)
+
+    monkeypatch.setattr(folder, "AT_ONCE", 300 * 64)
+    monkeypatch.setattr(folder, "_difference", watched)
+    pieces = folder_test(score, fair)
+    assert max(sizes) <= 300 * 64 and len(sizes) > 100
+    assert pieces.difference == whole.difference and pieces.p == pytest.approx(whole.p, abs=0.01)
+
+
+def test_the_power_in_the_guide_to_a_decision_is_that_of_planted_leaks() -> None:
+    lines = re.findall(r"^\| (\.\d+) \| (\d+) \| (\d+) \| (\d+) \|$", (ROOT / "docs" / "decide.md").read_text(), re.M)
+    assert [float(area) for area, *_ in lines] == [0.5, 0.52, 0.55, 0.6, 0.7]
+    random = np.random.default_rng(5)
+    nonmember = random.normal(size=100_000)
+    for area, *shares in lines:
+        member = random.normal(math.sqrt(2) * norm.ppf(float(area)), 1, 100_000)
+        power = [100 * folder_power(member, nonmember, size) for size in (10, 100, 1000)]
+        assert power == pytest.approx([float(share) for share in shares], abs=100 * 3 * math.sqrt(2 * 0.25 / 500))
+
+
+def test_unseen_images_are_no_folder_that_was_used(tiny: Callable[..., Plan], tiny_store: str) -> None:
+    """Through the whole path: images outside every training set against an audit's non-members, none of them told."""
+    plan = tiny()
+    trial = AttackRun(plan, Store(tiny_store.partition("=")[2]), "backbone")
+    outside = plan.judged & ~plan.encoders.target.inside
+    assert plan.encoders.fresh is not None
+    unseen = trial.look(plan.encoders.fresh)
+    attack = trial.fit_apart(outside, foreign=True)
+    score = attack.score(replace(joined(trial.target.part(outside), unseen), foreign=True))
+    fair, of_unseen = score[: outside.sum()], score[outside.sum() :]
+    assert len(fair) == 20 and len(of_unseen) >= 20
+    assert folder_test(of_unseen, fair).p > 0.01 and folder_test(fair, of_unseen).p > 0.01
+    # The same images with the scores of members would be found.
+    assert folder_test(of_unseen + 2 * score.std(), fair).p < 0.01

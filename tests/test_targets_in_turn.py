@@ -92,7 +92,7 @@ def test_the_row_the_scores_and_the_page_tell_of_the_recipe(cli: Cli, tiny_store
     page = (ran.folder / "report.html").read_text()
     for row, scores in zip(rows_of(ran), held["rotation_score"], strict=True):
         expected = recipe([Rotation(scores, held["rotation_member"], held["index"])])
-        assert row["targets"] == 5 and row["recipe_leak_p"] == expected.p
+        assert row["targets"] == 5 and row["recipe_leak_p"] == expected.p and row["recipe_rank_p"] == expected.p_rank
         assert row["recipe_auc"] == expected.auc.value and row["recipe_auc_high"] == expected.auc.high
         assert expected.tpr_at_5pct is not None and row["recipe_tpr_at_5pct_low"] == expected.tpr_at_5pct.low
         assert row["recipe_tpr_at_1pct"] is row["recipe_tpr_at_1pct_low"] is None
@@ -111,7 +111,7 @@ def test_with_one_target_the_row_is_what_it_was(tiny: Tiny, tiny_store: str) -> 
     ]
     together, alone = (asdict(one.row) for one in found)
     mine = {name for name in alone if name.startswith("recipe_") or name == "targets"}
-    assert found[1].rotation is None and all(not alone[name] for name in mine) and len(mine) == 12
+    assert found[1].rotation is None and all(not alone[name] for name in mine) and len(mine) == 13
     assert all(alone[name] == together[name] for name in alone if name not in mine)
 
 

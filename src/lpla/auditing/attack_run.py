@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lpla.auditing.named import left_out_scores
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, see
-from lpla.contracts.evidence import Attack, Seen
+from lpla.contracts.evidence import Attack, Seen, ShadowScores
 from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
@@ -84,6 +85,13 @@ class AttackRun:
         if permutation is None:
             return self.plan.member
         return self.membership(self.subject, permutation)[self.plan.judged]
+
+    def known_scores(self, attack: Attack) -> ShadowScores | None:
+        """Scores of the shadows by attacks that did not learn from them; None without shadows, or with too few."""
+        if not self.shadows:
+            return None
+        inside = [shadow.inside for shadow in self.plan.encoders.shadows]
+        return left_out_scores(attack, self.configured, self.shadows, inside, self.plan.judged)
 
     def score(self, attack: Attack) -> Scores:
         """Scores of the images on which the attack is judged; sees them alone where it was told about others."""

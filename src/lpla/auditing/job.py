@@ -29,6 +29,7 @@ from lpla.auditing.settings import Settings, of_job
 from lpla.auditing.strongest import strongest_first
 from lpla.contracts.result import InputError, to_json
 from lpla.extraction.view_cache import ViewCache
+from lpla.report import exposure
 from lpla.report.rows import Row, as_given, write_csv
 from lpla.report.table import Results, show
 from lpla.report.thumbnails import save as thumbnails
@@ -133,6 +134,7 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
         **_rotated(found),
     )
     _write_images(work, folder, config.report.names)
+    exposure.write([row for one in found for row in _stable(work, one)], folder)
     (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
     if config.report.images:
         thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.judged_index, scores)
@@ -150,6 +152,16 @@ def _rotated(found: list[Judgement]) -> dict[str, Any]:
         return {}
     scores = [one.score if one else np.full(first.score.shape, np.nan) for one in turned]
     return {"rotation_score": np.stack(scores), "rotation_member": first.member}
+
+
+def _stable(work: Plan, one: Judgement) -> list[Row]:
+    """In how many of the row's targets each image is named: of all encoders in turn, or of the audited one alone."""
+    if one.named is None:
+        return []
+    named, member = one.named[None], work.member[None]
+    if one.rotation is not None and one.rotation.named is not None:
+        named, member = one.rotation.named, one.rotation.member
+    return exposure.stable(work.judged_index, named, member, attack=one.row.attack, layer=one.row.layer)
 
 
 def _write_images(work: Plan, folder: Path, named: bool) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.named import named_at, with_statements
 from lpla.auditing.notes import left_over, notes
 from lpla.auditing.nulls import NullsOfData, NullsOfRow, nulls_of
 from lpla.auditing.plan import Plan
@@ -44,6 +45,8 @@ class Judgement:
     """Mean over the views that are looked at; nan if norms were not observed."""
     rotation: Rotation | None = None
     """Scores of every encoder as the target, where each was."""
+    named: Member | None = None
+    """Whether each image is named by the threshold that the shadows set; None where the attack does not exist."""
 
 
 def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: NullsOfData | None = None) -> Judgement:
@@ -76,8 +79,9 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
     nulls = nulls_of(plan, store, trial, attack, data)
     row = _with_verdict(row, score, member, nulls)
     row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
-    row, rotation = with_recipe(row, trial)
-    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation)
+    known = trial.known_scores(attack)
+    row, rotation = with_recipe(with_statements(row, score, nulls.untrained, known, member), trial)
+    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation, named_at(score, known))
 
 
 def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:

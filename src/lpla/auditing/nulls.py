@@ -67,6 +67,8 @@ class NullsOfRow:
     """The nulls, the fields of the row that hold them, and why one that belongs there is absent."""
 
     nulls: Nulls
+    untrained: Scores
+    """Of the judged images, by the target's initial weights."""
     notes: tuple[str, ...]
 
     @property
@@ -112,7 +114,7 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
         fresh=fresh,
         shadows=_shadows(trial, attack, member),
     )
-    return NullsOfRow(found, (f"{trial.layer}: {absent}",) if absent else ())
+    return NullsOfRow(found, untrained, (f"{trial.layer}: {absent}",) if absent else ())
 
 
 @lru_cache(maxsize=4)

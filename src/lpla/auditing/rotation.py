@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.named import left_out_scores, named_at
 from lpla.auditing.queried import label
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.result import AuditResult
@@ -60,14 +61,18 @@ def rotate(trial: AttackRun) -> tuple[Rotation, str]:
     member = inside[:, plan.judged]
     if not (member.any(axis=1) & ~member.all(axis=1)).all():
         raise UndefinedError("every encoder must have been trained on some of the candidates, but not on all")
-    scores, juries = [], []
+    scores, named, juries = [], [], []
     for target in range(len(seen)):
         judges = jury(member, target, plan.jury, plan.choices["seed"])
         attack = deepcopy(trial.configured).fit([label(seen[one], inside[one]) for one in judges])
         scores.append(attack.score(seen[target])[plan.judged])
+        known = left_out_scores(
+            attack, trial.configured, [seen[one] for one in judges], list(inside[judges]), plan.judged
+        )
+        named.append(named_at(scores[-1], known))
         juries.append(len(judges))
     counts = " or ".join(map(str, sorted(set(juries))))
-    return Rotation(np.stack(scores), member, plan.judged_index), counts
+    return Rotation(np.stack(scores), member, plan.judged_index, np.stack(named)), counts
 
 
 def jury(inside: Bool[np.ndarray, "K N"], target: int, most: int | None, seed: int) -> list[int]:
@@ -102,7 +107,8 @@ def jury(inside: Bool[np.ndarray, "K N"], target: int, most: int | None, seed: i
 
 def _columns(together: Recipe) -> dict[str, Any]:
     """The columns `recipe_*` of a row."""
-    found: dict[str, Any] = {"targets": together.targets, "recipe_leak_p": together.p}
+    found: dict[str, Any] = {"targets": together.targets}
+    found |= {"recipe_leak_p": together.p, "recipe_rank_p": together.p_rank}
     for name in ("auc", "tpr_at_5pct", "tpr_at_1pct"):
         one: Estimate | None = getattr(together, name)
         ends = asdict(one) if one else dict.fromkeys(("value", "low", "high"))

@@ -9,14 +9,20 @@ import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal
+from typing import Any
+
+from lpla.contracts.column import Column, Kind, column
+from lpla.contracts.column import high_end as _high
+from lpla.contracts.column import low_end as _low
+from lpla.contracts.column import measured as _found
+from lpla.contracts.column import of_attack as _attack
+from lpla.contracts.column import of_target as _target
 
 JOINT = "joint"
 """The layer of a row on all released layers at once, their statistics side by side."""
-Kind = Literal["choice", "figure", "bound", "utility", "null", "cost", "count", "text"]
 
 
 class InputError(ValueError):
@@ -31,52 +37,6 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """The clause that names the most similar of the known words; empty where none is similar."""
     found = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What one field of a row is; every table, caption, figure and logger takes its columns by these words."""
-
-    kind: Kind
-    sentence: str
-    """What the number is, for captions, tooltips and the documentation."""
-    heading: str = ""
-    """The short head of the column; empty for what only `result.json` and the CSV hold."""
-    whose: Literal["", "target", "attack", "fit"] = ""
-    """Of a choice: whether it makes the target, makes the attack, or is what the attack's fit took by itself."""
-    axis: str = ""
-    """Of a choice along which figures are drawn: what the axis says."""
-    plain: bool = False
-    """Of a choice: whether its value explains itself in a legend, without the name of the choice."""
-    interval: bool = False
-    """Whether the fields `<name>_low` and `<name>_high` hold its 95 % interval."""
-    over_seeds: bool = False
-    """Whether a sweep over seeds says its median and its range."""
-
-
-def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSING, **more: Any) -> Any:
-    """A field of a row, with the words of `Column`; adding one, and computing it, is all that a new column takes."""
-    return field(default=default, metadata={"column": Column(kind, sentence, heading, **more)})
-
-
-def _target(heading: str, sentence: str, **more: Any) -> Any:
-    return column("choice", sentence, heading, whose="target", **more)
-
-
-def _attack(heading: str, sentence: str, **more: Any) -> Any:
-    return column("choice", sentence, heading, whose="attack", **more)
-
-
-def _found(kind: Kind, sentence: str, heading: str = "", **more: Any) -> Any:
-    return column(kind, sentence, heading, default=None, **more)
-
-
-def _low() -> Any:
-    return column("bound", "Lower end of the 95 % interval.", default=None)
-
-
-def _high() -> Any:
-    return column("bound", "Upper end of the 95 % interval.", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +97,24 @@ class AuditResult:
     recipe_tpr_at_1pct_low: float | None = _low()
     recipe_tpr_at_1pct_high: float | None = _high()
     recipe_leak_p: float | None = _found("figure", 'P-value of "no leak" of the pooled scores at 5 %.')
+    recipe_rank_p: float | None = _found("figure", 'One-sided p-value of "no leak" of the mean AUC.')
     choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
                                     "which pays for its choice.")  # fmt: skip
+    eps_low: float | None = _found("figure", "The scores contradict an epsilon below it (replace-one, 95 %); 0 "
+                                   "contradicts none.", "eps")  # fmt: skip
+    eps_cap: float | None = _found("figure", "What so many images allow the bound on epsilon to be at most.")
+    exposed_members: int | None = _found("figure", "Members named at a threshold at which, on the shadows, nine in "
+                                         "ten of the named are members.", "exposed")  # fmt: skip
+    exposed_precision: float | None = _found("figure", "Members among the images so named.", "exp. prec.",
+                                             interval=True)  # fmt: skip
+    exposed_precision_low: float | None = _low()
+    exposed_precision_high: float | None = _high()
+    exposed_members_prior_10pct: int | None = _found("figure", "Members named at a threshold learnt for images of "
+                                                     "which one in ten is a member.")  # fmt: skip
+    exposed_precision_prior_10pct: float | None = _found("figure", "Members among the images named there, by the "
+                                                         "upper end of the false-positive rate.")  # fmt: skip
+    exposed_members_prior_1pct: int | None = _found("figure", "The same where one in a hundred is a member.")
+    exposed_precision_prior_1pct: float | None = _found("figure", "The same where one in a hundred is a member.")
     balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
                                              interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
@@ -156,6 +132,12 @@ class AuditResult:
                                             "spread")  # fmt: skip
     utility_images: int = column("count", "Labelled images on which utility was measured.")
     null_untrained_auc: float | None = _found("null", "AUC on an untrained encoder, 0.5 expected.", "untr.")
+    null_untrained_eps_low: float | None = _found("null", "The bound on epsilon from the untrained encoder's "
+                                                  "scores, 0 expected.")  # fmt: skip
+    null_untrained_exposed_members: int | None = _found("null", "Members of the target named by the untrained "
+                                                        "encoder's scores.")  # fmt: skip
+    null_untrained_exposed_nonmembers: int | None = _found("null", "Non-members so named, of which as many are "
+                                                           "expected.")  # fmt: skip
     null_permuted_auc: float | None = _found("null", "AUC under permuted membership, 0.5 expected.", "perm.")
     null_nonmembers_auc: float | None = _found("null", "AUC between the non-members and fresh images outside every "
                                                "training set, 0.5 expected.", "halves")  # fmt: skip

@@ -38,7 +38,9 @@ class EpsilonBound:
         return f"These scores contradict an epsilon below {self.low:.2f} (replace-one, 95 %; at most {self.cap:.2f})."
 
 
-def epsilon_bound(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], seed: int) -> EpsilonBound:
+def epsilon_bound(
+    score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], seed: int, choices: int = 1
+) -> EpsilonBound:
     """Bound the epsilon of a training from below (our section 10.1).
 
     Args:
@@ -46,6 +48,8 @@ def epsilon_bound(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
         member: Whether each image was trained on, drawn at random with half of the images inside. A list of members
             that somebody hands in is no draw, and gives no bound.
         seed: Of the random pairs, which look at no score.
+        choices: Of so many scores (attacks, layers, norms) these were chosen by what they found; each has its part of
+            the 5 % by which a bound may be wrong (Bonferroni).
 
     Returns:
         The bound: in the fifth of the pairs whose scores differ most the higher one is guessed to be the member's, and
@@ -60,10 +64,11 @@ def epsilon_bound(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
     guesses = math.ceil(GUESSED * pairs)
     guessed = difference[np.argsort(-np.abs(difference), kind="stable")[:guesses]]
     right = int((guessed > 0).sum())
-    return EpsilonBound(_log_odds_above(right, guesses), _log_odds_above(guesses, guesses), right, guesses)
+    low, cap = (_log_odds_above(one, guesses, ALPHA / choices) for one in (right, guesses))
+    return EpsilonBound(low, cap, right, guesses)
 
 
-def _log_odds_above(right: int, guesses: int) -> float:
+def _log_odds_above(right: int, guesses: int, alpha: float) -> float:
     """Log odds of Clopper and Pearson's one-sided lower bound of the part of right guesses; 0 if that is below half."""
-    low = float(betaincinv(right, guesses - right + 1, ALPHA)) if right else 0.0
+    low = float(betaincinv(right, guesses - right + 1, alpha)) if right else 0.0
     return max(0.0, float(logit(low))) if low else 0.0

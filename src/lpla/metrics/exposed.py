@@ -26,6 +26,8 @@ class Exposed:
     nonmembers: int
     precision: Estimate | None
     """Among the judged images, in the proportion in which they were judged; None where none is named."""
+    at_prior: float | None
+    """What the precision is where a part `prior` are members, by the upper end (95 %) of the false-positive rate."""
 
 
 def exposed(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float, prior: float) -> Exposed:
@@ -40,7 +42,10 @@ def exposed(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], thre
     """
     inside, outside = sides(score, member)
     found, wrong = int((inside >= threshold).sum()), int((outside >= threshold).sum())
-    return Exposed(prior, threshold, found, wrong, precision(score, member, threshold))
+    share = found / len(inside)
+    accused = float(betaincinv(wrong + 1, len(outside) - wrong, 1 - ALPHA)) if wrong < len(outside) else 1.0
+    at_prior = prior * share / (prior * share + (1 - prior) * accused) if found + wrong else None
+    return Exposed(prior, threshold, found, wrong, precision(score, member, threshold), at_prior)
 
 
 def exposure_threshold(

@@ -13,6 +13,8 @@ from lpla.contracts.result import InputError
 from lpla.contracts.streams import stream
 
 PERMUTATIONS = 9_999
+AT_ONCE = 2**22
+"""Scores of permuted sets that are held in memory together."""
 LEVEL = 0.05
 
 
@@ -48,8 +50,15 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
     if min(len(score), len(fair)) < 1 or len(score) + len(fair) < 3:
         raise InputError(f"a folder test needs scores of the folder and of non-members, got {len(score)}, {len(fair)}")
     drawn = stream("folder permutations", seed)
+    batch = max(1, AT_ONCE // (len(score) + len(fair)))
     found = permutation_test(
-        (score, fair), _difference, vectorized=True, n_resamples=PERMUTATIONS, alternative="greater", rng=drawn
+        (score, fair),
+        _difference,
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        batch=batch,
+        alternative="greater",
+        rng=drawn,
     )
     return FolderTest(float(found.statistic), float(found.pvalue), len(score), len(fair))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtr, ndtri
 
 from lpla.metrics.roc import (
     ALPHA,
@@ -25,11 +25,12 @@ from lpla.metrics.roc import (
     placements,
     sides,
 )
+from lpla.metrics.significance import LEVEL, auc_and_error
 
 FPR = 0.05
-"""At which the verdict is passed."""
-LEVEL = 0.025
-"""Of the pooled test. It has no margin where weights are learnt, so the interval must agree with it."""
+"""At which the tail test of the verdict is made."""
+DECIDING_QUANTILE = float(ndtri(1 - LEVEL))
+"""Standard errors above no leak at which an interval agrees with its test: its own level is that of the test."""
 FEWEST_ACCUSED = 5
 """False positives to be expected of all targets' non-members below which a rate is not worth a number."""
 STEP = 0.02
@@ -46,6 +47,8 @@ class Rotation:
     score: Float[np.ndarray, "K N"]
     member: Bool[np.ndarray, "K N"]
     index: Int[np.ndarray, " N"]
+    named: Bool[np.ndarray, "K N"] | None = None
+    """Whether it is at or above the threshold that the target's own jury set; None: that was not asked."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Recipe:
     tpr_at_1pct: Estimate | None
     p: float | None
     """Of the pooled test of "no leak" at 5 % false positives; None where no test was possible."""
+    p_rank: float | None
+    """Of the test of "no leak" by the mean AUC (`rank_p_value`); None likewise."""
     verdict: str
 
 
@@ -100,8 +105,7 @@ def recipe(rotations: Sequence[Rotation]) -> Recipe:
     targets, fewest = int(pool.target[-1]) + 1, _fewest(pool)
     area = _estimate(*auc_influence(pool), pool, fewest)
     rates = {fpr: _rate(pool, fpr, fewest) for fpr in (0.05, 0.01)}
-    p, said = _decide(pool, area, fewest)
-    return Recipe(targets, area, rates[0.05], rates[0.01], p, said)
+    return Recipe(targets, area, rates[0.05], rates[0.01], *_decide(pool, area, fewest))
 
 
 def auc_influence(pool: Pooled) -> tuple[float, Float[np.ndarray, " M"]]:
@@ -159,18 +163,38 @@ def two_way_errors(pool: Pooled, influence: Float[np.ndarray, " M"]) -> tuple[fl
     return math.sqrt(max(image + target - cell, image, target)), math.sqrt(image + target)
 
 
+def rank_p_value(pool: Pooled) -> float:
+    """One-sided p-value of "no leak" by the mean AUC, targets being strata of their own (van Elteren 1960).
+
+    Without a leak, and given the scores, all orders of one target's images are equally likely, so that its AUC has the
+    null error of a rank sum; the normal law of their mean takes the targets for independent.
+    """
+    found = [
+        auc_and_error(pool.score[pool.target == one], pool.member[pool.target == one])
+        for one in range(int(pool.target[-1]) + 1)
+    ]
+    above, squared = (sum(each) for each in zip(*((area - 0.5, error**2) for area, error in found), strict=True))
+    return float(ndtr(-above / math.sqrt(squared))) if squared else 1.0
+
+
 def _rate(pool: Pooled, fpr: float, fewest: int) -> Estimate | None:
     if fpr * int((~pool.member).sum()) < FEWEST_ACCUSED - 1e-9:
         return None
     return _estimate(*tpr_influence(pool, fpr), pool, fewest)
 
 
-def _estimate(value: float, influence: Float[np.ndarray, " M"], pool: Pooled, fewest: int) -> Estimate:
+def _estimate(
+    value: float,
+    influence: Float[np.ndarray, " M"],
+    pool: Pooled,
+    fewest: int,
+    quantile: float = NORMAL_QUANTILE,
+) -> Estimate:
     """The conservative interval on the logit's scale; at 0 and 1 Clopper and Pearson's bound for the fewest images."""
     if value in (0.0, 1.0):
         bound = (ALPHA / 2) ** (1 / fewest)
         return Estimate(1.0, bound, 1.0) if value else Estimate(0.0, 0.0, 1 - bound)
-    half = NORMAL_QUANTILE * two_way_errors(pool, influence)[1] / (value * (1 - value))
+    half = quantile * two_way_errors(pool, influence)[1] / (value * (1 - value))
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 
@@ -179,20 +203,30 @@ def _fewest(pool: Pooled) -> int:
     return int(min(np.bincount(pool.target, side).min() for side in (pool.member, ~pool.member)))
 
 
-def _decide(pool: Pooled, area: Estimate, fewest: int) -> tuple[float | None, str]:
-    """The pooled p-value and the verdict: a recipe leaks if the exact test and the two-way interval say so."""
+def _decide(pool: Pooled, area: Estimate, fewest: int) -> tuple[float | None, float | None, str]:
+    """The p-values of the tail and of the ranks, and the verdict.
+
+    A recipe leaks if one of two tests says so, each at `LEVEL`, and the interval of its own figure agrees at that level
+    too: the tests have no margin where weights are learnt. For the AUC that is the conservative interval, as the noise
+    of weights moves whole targets; for the rate the two-way one.
+    """
     others, needed = int((~pool.member).sum()), math.ceil(FEWEST_ACCUSED / FPR)
     if others < needed:
         few = f"at {FPR:.0%} FPR all targets need at least {needed} non-members together, got {others}"
-        return None, f"recipe undecided: {few}"
+        return None, None, f"recipe undecided: {few}"
     if pool.score.min() == pool.score.max():
-        return None, "recipe undecided: no test is possible, as all scores are equal"
-    p = leak_p_value(pool.score, pool.member, FPR)
+        return None, None, "recipe undecided: no test is possible, as all scores are equal"
+    p, p_rank = leak_p_value(pool.score, pool.member, FPR), rank_p_value(pool)
     value, influence = tpr_influence(pool, FPR)
-    rate = _estimate(value, influence, pool, fewest)
-    leaks = p < LEVEL and value - NORMAL_QUANTILE * two_way_errors(pool, influence)[0] > FPR
-    decision = "recipe leaks" if leaks else "no leak of the recipe found at this sample size"
-    return p, (
-        f"{decision}: AUC {area.value:.3f} [{area.low:.3f} {area.high:.3f}], TPR {rate.value:.1%} [{rate.low:.1%} "
-        f"{rate.high:.1%}] at {FPR:.1%} FPR by one threshold (pooled test p = {p:.2g})"
+    rate, error = _estimate(value, influence, pool, fewest), two_way_errors(pool, influence)[0]
+    careful = _estimate(*auc_influence(pool), pool, fewest, DECIDING_QUANTILE)
+    by_tail = p < LEVEL and value - DECIDING_QUANTILE * error > FPR
+    by_ranks = p_rank < LEVEL and careful.low > 0.5
+    decides = f"; the {'rank' if by_ranks and (not by_tail or p_rank <= p) else 'tail'} test decides"
+    leaks = by_tail or by_ranks
+    said = (
+        f"{'recipe leaks' if leaks else 'no leak of the recipe found at this sample size'}: AUC {area.value:.3f} "
+        f"[{area.low:.3f} {area.high:.3f}] (rank test p = {p_rank:.2g}), TPR {rate.value:.1%} [{rate.low:.1%} "
+        f"{rate.high:.1%}] at {FPR:.1%} FPR by one threshold (pooled test p = {p:.2g}){decides if leaks else ''}"
     )
+    return p, p_rank, said

@@ -73,13 +73,18 @@ def _undecided(score: Float[np.ndarray, " N"], members: int, nonmembers: int, fp
 
 
 def separation(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
-    """AUC less 0.5 over its standard error without a leak, corrected for ties (Mann & Whitney 1947); 0 if all tie."""
+    """AUC less 0.5 in standard errors without a leak (`auc_and_error`); 0 if all scores tie."""
+    area, error = auc_and_error(score, member)
+    return (area - 0.5) / error if error else 0.0
+
+
+def auc_and_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> tuple[float, float]:
+    """AUC, and its standard error without a leak, corrected for ties (Mann & Whitney 1947): 0 if all scores tie."""
     inside, outside = sides(score, member)
     m, n = len(inside), len(outside)
     ranks = rankdata(np.concatenate([inside, outside]))
-    error = math.sqrt(ranks.var() / (m * n * (m + n - 1)))
     area = (ranks[:m].sum() - m * (m + 1) / 2) / (m * n)
-    return float((area - 0.5) / error) if error else 0.0
+    return float(area), math.sqrt(ranks.var() / (m * n * (m + n - 1)))
 
 
 def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:

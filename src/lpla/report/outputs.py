@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from omegaconf import OmegaConf
 
+from lpla.report import exposure
 from lpla.report.rows import Row, as_given, read_rows
 
 
@@ -41,6 +42,8 @@ class Left:
     """By job, attack and layer (`whose`)."""
     curve: list[Row]
     """Rows of every `curve.csv`, with the job."""
+    exposed: list[Row]
+    """Rows of the folder's own `exposed.csv`."""
     missing: list[str]
     """Sentences."""
 
@@ -89,7 +92,7 @@ def read(folder: Path) -> Left:
             missing.append(f"job {name} takes no part in the figures of single images: scores.npz: {damage}")
         if (place / "curve.csv").exists():
             curve += [{"job": name, "attack": attack} | row for row in _curve(place / "curve.csv")]
-    return Left(folder, single, rows, judged, curve, missing)
+    return Left(folder, single, rows, judged, curve, exposure.read(folder), missing)
 
 
 def jobs_below(folder: Path) -> list[Path]:

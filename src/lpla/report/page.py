@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lpla.contracts.result import columns
-from lpla.report import axes, figures, formats, seeds
+from lpla.report import axes, figures, formats, people, seeds
 from lpla.report import thumbnails as exposed
 from lpla.report.family import tally
 from lpla.report.outputs import Left, command, config, jobs_below, read, versions
@@ -25,7 +25,7 @@ from lpla.report.table import as_strings, verdicts
 log = logging.getLogger(__name__)
 
 SCORES = 20_000
-"""Images and layers up to which the page of a job brings the score of every one along."""
+"""Images and layers up to which the page of a job brings the score of every one along, and its counts."""
 NOTHING = "no job was measured"
 
 
@@ -114,13 +114,24 @@ def _said(left: Left) -> dict[str, Any]:
     rows = left.measured
     if not rows:
         absent = {"title": "", "html": "", "caption": ""}
-        said = {"headline": NOTHING, "recipe": "", "tally": "", "seeds": {}, "verdicts": {}, "table": absent}
+        said = {
+            "headline": NOTHING,
+            "people": "",
+            "further": [],
+            "recipe": "",
+            "tally": "",
+            "seeds": {},
+            "verdicts": {},
+            "table": absent,
+        }
         return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
     strings, chosen = as_strings(rows), chosen_columns(rows)
-    together = seeds.aggregate(rows)
+    together, spoken = seeds.aggregate(rows), people.spoken_of(left)
     return {
+        "people": people.first_sentence(spoken) if spoken else "",
+        "further": people.further_sentences(left),
         "headline": _headline(left, chosen),
-        "recipe": next((one.get("recipe_verdict") for one in left.strongest()), ""),
+        "recipe": spoken.get("recipe_verdict") if spoken else "",
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together
@@ -164,6 +175,8 @@ def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
 def _downloads(left: Left) -> dict[str, str]:
     """File names with their contents as links."""
     parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
+    if left.single and len(left.exposed) <= SCORES:
+        parts["exposed.csv"] = left.exposed
     if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
         parts["scores.csv"] = [
             {"attack": attack, "layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}

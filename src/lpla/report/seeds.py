@@ -14,7 +14,7 @@ from lpla.metrics.targets import OverTargets, error_of, over_targets
 from lpla.report.rows import Row, cell, choices, differing, interval, number
 
 
-def _same() -> list[str]:
+def same() -> list[str]:
     """The choices in which rows must agree to be taken together."""
     return [c for c in choices() if c != "seed"]
 
@@ -24,23 +24,24 @@ def _figures() -> dict[str, str]:
     return {name: one.heading for name, one in columns(headed=True).items() if one.over_seeds}
 
 
-def aggregate(rows: Sequence[Row]) -> list[Row]:
-    """One row per setting with at least two seeds; a figure that one of the seeds lacks is None.
+def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of every setting with at least two seeds.
 
     Two rows of the same setting and seed differ in something that rows do not hold: such a setting is left out.
     """
     settings: dict[tuple[str, ...], list[Row]] = {}
-    same = _same()
     for row in rows:
         if not row.get("error"):
-            settings.setdefault(tuple(cell(row.get(c)) for c in same), []).append(row)
-    found = []
-    for group in settings.values():
-        seeds = {row["seed"] for row in group}
-        if len(seeds) == len(group) > 1:
-            shared = {c: group[0].get(c) for c in same if c in group[0]}
-            found.append(shared | {"seeds": len(seeds)} | _ranges(group))
-    return found
+            settings.setdefault(tuple(cell(row.get(c)) for c in same()), []).append(row)
+    return [group for group in settings.values() if len({row["seed"] for row in group}) == len(group) > 1]
+
+
+def aggregate(rows: Sequence[Row]) -> list[Row]:
+    """One row per setting with at least two seeds (`by_setting`); a figure that one of the seeds lacks is None."""
+    return [
+        {c: group[0].get(c) for c in same() if c in group[0]} | {"seeds": len(group)} | _ranges(group)
+        for group in by_setting(rows)
+    ]
 
 
 def _ranges(group: Sequence[Row]) -> dict[str, float | None]:
@@ -64,8 +65,8 @@ CAPTION = (
 
 def as_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The headings of the aggregated rows, and their cells."""
-    different = differing(rows, _same())
-    chosen = [c for c in _same() if c in different or c == "layer"]
+    different = differing(rows, same())
+    chosen = [c for c in same() if c in different or c == "layer"]
     headings = [f"{heading}{end}" for heading in _figures().values() for end in (" [95 %]", " next", " spread")]
     cells = []
     for row in rows:

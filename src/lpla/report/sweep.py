@@ -32,7 +32,7 @@ class SweepTable(Callback):
         """Print and write every row that the jobs left, their seeds together, and the attacks against the best."""
         from rich import get_console
 
-        from lpla.report import pairs, seeds
+        from lpla.report import exposure, pairs, seeds
         from lpla.report.family import tally
         from lpla.report.rows import read_rows, write_csv
         from lpla.report.table import print_whole, show
@@ -51,6 +51,8 @@ class SweepTable(Callback):
                 print_whole(part.render(found))
                 written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
                 write_csv(found, written[-1])
+        if stable := exposure.over_seeds(rows, folder):
+            written.append(exposure.write(stable, folder))
         for sentence in tally([row for row in rows if not row.get("error")]):
             console.print(sentence, soft_wrap=True, highlight=False)
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)

@@ -14,7 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lpla.contracts.result import AuditResult, Column, InputError, columns
+from lpla.contracts.column import Column
+from lpla.contracts.result import AuditResult, InputError, columns
 from lpla.report import formats
 from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, label, number
 

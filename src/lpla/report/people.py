@@ -1,0 +1,159 @@
+"""What a row says of people: how many images the attack names, what that costs outsiders, what it does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from lpla.contracts.streams import stream
+from lpla.metrics.epsilon import epsilon_bound
+from lpla.metrics.folder import folder_power, folder_test
+from lpla.report.outputs import Judged, Left, whose
+from lpla.report.rows import Row, number
+
+OUTSIDERS = 5
+"""Of 100 may be wrongly accused: the false-positive rate of the first sentence."""
+NOT_SAFETY = "no leak found is not safety: docs/decide.md says what is left to ask"
+PRIORS = {0.1: "10pct", 0.01: "1pct"}
+FOLDERS = (10, 100, 1_000)
+"""Images of a folder for which the power of the folder test is said."""
+MOST = 1_000
+"""Images on a side, at most, with which the page makes that test."""
+
+
+def spoken_of(left: Left) -> Row | None:
+    """The row of which the page speaks: of several attacks of one job the strongest, else that of the highest AUC."""
+    named = [row for row in left.measured if left.single and row.get("strongest")]
+    return next(iter([*named, *left.strongest(), *left.measured]), None)
+
+
+def first_sentence(row: Row) -> str:
+    """How many of the members the attack names, where 5 of 100 outsiders may be wrongly accused."""
+    kind, _, reason = str(row.get("verdict") or "").partition(": ")
+    if row.get("auc") is None or kind == "undecided":
+        return f"How many images the attack names cannot be said: {reason or 'no attack was defined'}."
+    if kind == "invalid":
+        return f"How many images the attack names cannot be said, as the audit is invalid: {reason}."
+    leaks = kind == "leaks"
+    if row.get("tpr_at_5pct") is None:
+        said = _by_pairs(row)
+        return said[0].upper() + said[1:] + ("." if leaks else f"; {NOT_SAFETY}.")
+    members, guess = row["members"], round(OUTSIDERS * row["members"] / 100)
+    value, low, high = (round(row[f"tpr_at_5pct{end}"] * members) for end in ("", "_low", "_high"))
+    said = (
+        f"If {OUTSIDERS} of 100 outsiders may be wrongly accused, the attack names {value} of the {members:,} images "
+        f"it was trained on ({low} to {high}){_over_retrainings(row)}"
+    )
+    if not leaks:
+        return f"{said}, where a guess names {guess}; {NOT_SAFETY}."
+    if low <= guess:
+        return f"{said}, where a guess names {guess}, but all images together leak: {_by_pairs(row)}."
+    return f"{said}."
+
+
+def _over_retrainings(row: Row) -> str:
+    """The interval of the recipe, in images."""
+    ends = [row.get(f"recipe_tpr_at_5pct_{end}") for end in ("low", "high")]
+    if None in ends or str(row.get("recipe_verdict")).startswith("recipe invalid"):
+        return ""
+    low, high = (round(end * row["members"]) for end in ends if end is not None)
+    return f"; over retrainings {low} to {high}"
+
+
+def _by_pairs(row: Row) -> str:
+    value, low, high = (f"{100 * row[f'auc{end}']:.0f}" for end in ("", "_low", "_high"))
+    return (
+        "shown an image it was trained on and one it was not, the attack tells which is which in "
+        f"{value} of 100 cases ({low} to {high}), a guess in 50"
+    )
+
+
+def further_sentences(left: Left) -> list[str]:
+    """What the page of one job says below its first sentence, of the same row; nothing of one that is invalid."""
+    row = spoken_of(left)
+    if not left.single or row is None or not str(row.get("verdict")).startswith(("leaks", "no leak")):
+        return []
+    judged = left.judged.get(whose(row))
+    found = [*_exposed(row), *_stable(left, row)]
+    if judged is not None and not np.isnan(judged.score).any():
+        rows = sum(one.get("auc") is not None for one in left.measured)
+        found = [*_epsilon(row, judged, rows), *found, _folder(judged)]
+    return found
+
+
+def _epsilon(row: Row, judged: Judged, rows: int) -> list[str]:
+    """The bound, which pays for having chosen the row among `rows`; none in rows of earlier editions."""
+    if "eps_low" not in row:
+        return []
+    if row["eps_low"] is None:
+        return ["No bound on epsilon: a list of members that was handed in is no random draw."]
+    bound = str(epsilon_bound(judged.score, judged.member, row["seed"], rows))
+    chosen = f" It allows for this row's being chosen among {rows}." if rows > 1 else ""
+    blank = row["null_untrained_eps_low"]
+    null = f"contradict an epsilon below {blank:.2f}, as one in twenty does by chance" if blank else "contradict none"
+    return [f"{bound}{chosen} An untrained encoder's scores {null}."]
+
+
+def _exposed(row: Row) -> list[str]:
+    """The counts at a threshold that the shadows set, and where none is honest."""
+    if "exposed_members" not in row:
+        return []
+    members, named = row["members"], row["exposed_members"]
+    honest = "no honest count of single images: on the shadows no threshold names images of which 90 % are members"
+    if named is not None:
+        honest = f"{named} of {members:,} members are named at a threshold that the shadows set"
+        if (precision := row["exposed_precision"]) is not None:
+            ends = (number(row[f"exposed_precision_{end}"]) for end in ("low", "high"))
+            honest += f", precision {number(precision)} [{' '.join(ends)}]"
+        blank = (row[f"null_untrained_exposed_{side}"] for side in ("members", "nonmembers"))
+        honest += "; under an untrained encoder {} members and {} non-members would be".format(*blank)
+    rare = [_rare(row, prior, name) for prior, name in PRIORS.items()]
+    return [f"Where half of the images in question are members: {honest}. {' '.join(rare)}"]
+
+
+def _rare(row: Row, prior: float, name: str) -> str:
+    said = f"Where 1 in {1 / prior:.0f} is a member: "
+    if (count := row[f"exposed_members_prior_{name}"]) is None:
+        return said + "no honest count at this prior."
+    precision = row[f"exposed_precision_prior_{name}"]
+    return f"{said}{count} of {row['members']:,}" + ("." if precision is None else f", precision {number(precision)}.")
+
+
+def _stable(left: Left, row: Row) -> list[str]:
+    """How many images are named in every retraining that held them."""
+    own = [one for one in left.exposed if (one["attack"], one["layer"]) == (row["attack"], row["layer"])]
+    held = [one for one in own if one["retrainings"]]
+    most = max((one["retrainings"] for one in held), default=0)
+    if most < 2:
+        return []
+    always = sum(one["named"] == one["retrainings"] > 1 for one in held)
+    ever = sum(one["named"] > 0 for one in held)
+    wrongly = sum(one["named_without"] > 0 for one in own)
+    return [
+        f"Of {len(held):,} images that up to {most} retrainings held, {ever} are named in at least one of these and "
+        f"{always} in every one of several; {wrongly} are named, wrongly, in one that did not hold them (exposed.csv)."
+    ]
+
+
+def _folder(judged: Judged) -> str:
+    """The test of all members together against the non-members, and its power at other sizes."""
+    random = stream("images of the folder test", 0)
+    inside, outside = (_some(judged.score[side], random) for side in (judged.member, ~judged.member))
+    found = folder_test(inside, outside)
+    power = [f"{100 * folder_power(inside, outside, size):.0f}" for size in FOLDERS]
+    sizes, said = [f"{one:,}" for one in FOLDERS], str(found)
+    return (
+        f"A whole folder: as one, {said[0].lower()}{said[1:]} Folders of {_listed(sizes)} images that are "
+        "drawn from these members, each against as many of these non-members, would be found in "
+        f"{_listed(power)} of 100 cases."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _some(score: Float[np.ndarray, " n"], random: np.random.Generator) -> Float[np.ndarray, " k"]:
+    return score if len(score) <= MOST else random.choice(score, MOST, replace=False)
