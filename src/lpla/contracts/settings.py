@@ -229,5 +229,5 @@ def _first(wrong: ValidationError, model: type[BaseModel], settings: Any) -> Set
         return SettingError(tuple(map(str, error["loc"])), "must be given, got nothing")
     what = f"settings by name ({', '.join(model.model_fields)})" if annotation is model else expected(annotation)
     if error["type"] == "size":
-        what = f"{what} {error['ctx']['size']}"
+        what = f"{what} {error['msg']}"
     return SettingError(tuple(path), f"must be {what}, got {shown(settings)}")
