@@ -175,7 +175,7 @@ MISTAKES = {
     "+shadow=8": "shadow is no setting; did you mean shadows?",
     "attack.likelihood=best": "attack.likelihood must be one of auto, combined, class_conditional, crossed, lira, "
     "lira_shared, nig, hier, offline, rmia, got 'best'",
-    "arch.optimization.base_lr=1e30": "arch.optimization.base_lr must be a number > 0 of a size from 1e-30 to 1e+06, got",
+    "arch.optimization.base_lr=1e30": "base_lr must be a number > 0 of a size from 1e-30 to 1e+06, got",
     "arch.optimization.optimizer.weight_decay=1e6": "the training loss became nan in epoch 2 of 2",
     "dataset=cifar100": "dataset=cifar100 needs the folder cifar-100-python in data.root",
     "dataset.train_views.crop_scale=[0.5,2]": "crop_scale",
@@ -256,5 +256,5 @@ def test_encoders_that_say_nothing_leave_the_row_undecided(
     """A diverged projector was "needs at least 4 shadows, got 4", after everything had been trained."""
     monkeypatch.setattr("lpla.auditing.attack_run.usable_images", lambda seen: np.zeros(len(seen.index), dtype=bool))
     plan = tiny(tiny_store)
-    with pytest.raises(UndefinedError, match="^every embedding is zero or not finite, of target, shadow 1, shadow 2"):
+    with pytest.raises(UndefinedError, match=r"^every embedding is zero or not finite, of target, shadow 1, shadow 2"):
         AttackRun(plan, Store(tiny_store.partition("=")[2]), "backbone")
