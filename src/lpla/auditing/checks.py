@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from lpla.auditing.named import check_named
+from lpla.auditing.targets_named import check_named
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import (
     Count,
