@@ -13,8 +13,10 @@ from hydra.errors import ConfigCompositionException
 from tiny_audit import ROOT, TINY, Ran, source_of
 
 from lpla.auditing import nulls
+from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.notes import left_over
 from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import UndefinedError
 from lpla.store.artifacts import Store
 from lpla.training.config import Batches
 
@@ -173,7 +175,8 @@ MISTAKES = {
     "+shadow=8": "shadow is no setting; did you mean shadows?",
     "attack.likelihood=best": "attack.likelihood must be one of auto, combined, class_conditional, crossed, lira, "
     "lira_shared, nig, hier, offline, rmia, got 'best'",
-    "arch.optimization.base_lr=1e30": "the training loss became nan in epoch 1 of 2",
+    "arch.optimization.base_lr=1e30": "base_lr must be a number > 0 of a size from 1e-30 to 1e+06, got",
+    "arch.optimization.optimizer.weight_decay=1e6": "the training loss became nan in epoch 2 of 2",
     "dataset=cifar100": "dataset=cifar100 needs the folder cifar-100-python in data.root",
     "dataset.train_views.crop_scale=[0.5,2]": "crop_scale",
     "store=/proc/lpla": "store must be a folder this user can write, but /proc/lpla cannot be written",
@@ -191,7 +194,7 @@ def test_a_mistake_is_one_clear_sentence(cli: Cli, mistake: str) -> None:
 
 
 def test_a_diverging_encoder_leaves_no_artifact(cli: Cli, tmp_path: Path) -> None:
-    assert cli(*TINY, "arch.optimization.base_lr=1e30").code == 1
+    assert "loss became nan" in cli(*TINY, "arch.optimization.optimizer.weight_decay=1e6").out
     assert list(Store(tmp_path / "store").artifacts()) == []
 
 
@@ -245,3 +248,13 @@ def test_what_no_attack_says_is_looked_at_once_for_all_rows_of_a_job(
     found = rows(cli(*TINY, tiny_store).folder)
     assert len(found) == 2 and sorted(looked) == ["_sent", "_views"]
     assert all(row["null_sent_views"] == 0 and row["null_parity_auc"] is not None for row in found)
+
+
+def test_encoders_that_say_nothing_leave_the_row_undecided(
+    tiny: Callable[..., Plan], tiny_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A diverged projector was "needs at least 4 shadows, got 4", after everything had been trained."""
+    monkeypatch.setattr("lpla.auditing.attack_run.usable_images", lambda seen: np.zeros(len(seen.index), dtype=bool))
+    plan = tiny(tiny_store)
+    with pytest.raises(UndefinedError, match=r"^every embedding is zero or not finite, of target, shadow 1, shadow 2"):
+        AttackRun(plan, Store(tiny_store.partition("=")[2]), "backbone")

@@ -45,6 +45,22 @@ REFUSED = {
     "dataset.query_views.hue=x": "dataset.query_views.hue must be a number from 0 to 0.5, got 'x'",
     "executor=processes executor.workers=0": "executor.workers must be an integer >= 1 or null, got 0",
     "backbone.width=0": "backbone.width must be a number from 0.015625 to 64, got 0",
+    "attack._target_=pathlib.Path": "attack._target_ must name a class derived from .*evidence.Attack, got 'path.*",
+    "arch._target_=os.system": "arch._target_ must name a class derived from .*encoder.Arch, got 'os.system'",
+    "attack._target_=lpla.encoders.arch.simclr.SimCLR": "attack._target_ must name a class derived from .*got .*",
+    "logger._target_=pathlib.Path": "logger._target_ must name a class of lpla.auditing.loggers or .*'pathlib.Path'",
+    "arch.optimization.optimizer._target_=subprocess.Popen": "arch.optimization.optimizer._target_ must name .*",
+    "dataset.train_views._target_=pathlib.Path": "dataset.train_views._target_ must name a class of .*'pathlib.Path'",
+    "observe.statistics=[{_target_:pathlib.Path}]": "observe.statistics._target_ must name a class derived from .*",
+    "attack=all attack.forms=[{attack:lpla,_target_:pathlib.Path}]": "attack.forms._target_ is no setting",
+    "+attack._args_=[1]": "attack._args_ is no setting",
+    "train=1": r"train must be settings by name .batch_size, compile., got 1",
+    "trainer.logger=true": "trainer.logger must be false, got true",
+    "trainer.enable_checkpointing=[nan,1]": r"trainer.enable_checkpointing must be false, got \[nan, 1\]",
+    "+trainer.use_distributed_sampler=7": "trainer.use_distributed_sampler must be false, got 7",
+    "+trainer.profiler=3": "trainer.profiler must be simple or advanced or null, got 3",
+    "+trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be an integer >= 1, got 0",
+    "+trainer.detect_anomaly=maybe": "trainer.detect_anomaly must be true or false, got 'maybe'",
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 
@@ -54,6 +70,19 @@ def test_a_plan_refuses_in_one_sentence(tiny: Tiny, given: str) -> None:
     with pytest.raises(InputError, match=f"^{REFUSED[given]}$") as error:
         tiny(*given.split())
     assert "\n" not in str(error.value)
+
+
+def test_what_is_refused_was_not_called(tiny: Tiny) -> None:
+    for group in ("attack", "arch", "backbone", "dataset", "split", "defense", "executor", "logger"):
+        with pytest.raises(InputError, match=f"^{group}._target_ must name a class"):
+            tiny(f"{group}._target_={__name__}.Bomb")
+
+
+class Bomb:
+    """Fails as soon as it is built, and is no plug-in."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise AssertionError("was built")
 
 
 def test_what_can_be_learnt_from_is_accepted(tiny: Tiny) -> None:
@@ -100,7 +129,24 @@ def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said:
     count(source_of(plan(bare_settings("backbone=vit_micro")).units[0]))
 
 
-VALUES: list[Any] = ["text", "", -1, 0, 0.5, 10**12, float("nan"), float("inf"), None, True, [], [1, "x"], {"a": 1}]
+VALUES: list[Any] = [
+    "text",
+    "",
+    -1,
+    0,
+    0.5,
+    10**12,
+    10**30,
+    1e300,
+    1e-300,
+    float("nan"),
+    float("inf"),
+    None,
+    True,
+    [],
+    [1, "x"],
+    {"a": 1},
+]
 OPTIONS = ["", "arch=dino", "arch=mae", "arch=moco", "backbone=vit_micro", "attack=encodermi_v", "attack=bank"]
 OPTIONS += ["attack=gmm", "attack=quantile", "attack=rmia", "attack=partcrop", "executor=processes", "split=disjoint"]
 

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable
 
 import pytest
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, tiny_settings
 
-from lpla.auditing.command_line import check_once, one_sentence
+from lpla.auditing.command_line import check_choices, check_once, one_sentence
+from lpla.contracts.inputs import InputError
 from lpla.report.outputs import command, read
 
 Cli = Callable[..., Ran]
@@ -26,7 +27,19 @@ SENTENCES = {
     "data.root=/a=b": """must be quoted twice: 'data.root="/a=b"'""",
     "data.root=/a,b": """must be quoted twice: 'data.root="/a,b"'; several values to sweep need -m""",
     "store=~/x": """must be quoted twice: 'store="~/x"'""",
-    "arch=null": "Config group override must be a string or a list",
+    "arch=null": "mocov3, nnclr, simclr, simsiam, swav, vicreg, got null",
+    "attack=": "partcrop, quantile, rmia, got nothing",
+    "attack=[2,1]": "partcrop, quantile, rmia, got [2,1]",
+    "attack=[lpla,bank]": "partcrop, quantile, rmia, got [lpla,bank]",
+    "dataset=[null]": "stl10, svhn, tiny_imagenet, got [null]",
+    "experiment=[1]": "tradeoff, tradeoff_small, wandb_sweep, got [1]",
+    "views=1": "views must be one of crops, simclr, got 1",
+    "-m attack=1,2": "partcrop, quantile, rmia, got 1,2",
+    "executor={a:1}": "executor must be one of dask, processes, serial, slurm, got {a:1}",
+    "~observe": "observe cannot be taken away by ~observe, as every audit needs it: left alone, it keeps its default",
+    "~train.batch_size": "train.batch_size cannot be taken away",
+    "~p": "p cannot be taken away",
+    "~attack=lpla": "attack cannot be taken away by ~attack=lpla",
 }
 
 
@@ -74,6 +87,17 @@ def test_what_is_given_twice_is_refused(
     with pytest.raises(SystemExit), one_sentence():
         pytest.fail("Hydra would drop the first one")
     assert f"error: {TWICE[given]}" in capsys.readouterr().err
+
+
+def test_what_an_audit_may_lack_may_be_taken_away_and_options_may_be_swept() -> None:
+    check_choices(["~logger", "~arch.temperature", "~views", "attack=lpla,bank", "attack=glob(*)", "experiment=limits"])
+    check_choices(["+views@shadow_views=crops", "attack=choice(lpla,bank)", "--config-dir=attack", "p=[2]"])
+
+
+def test_the_python_door_refuses_the_same() -> None:
+    for given in ("attack=[2,1]", "~observe"):
+        with pytest.raises(InputError, match=r"attack must be one of|cannot be taken away"):
+            tiny_settings(given)
 
 
 def test_options_of_hydra_and_different_settings_may_stand_side_by_side() -> None:

@@ -95,9 +95,10 @@ def test_a_job_says_so_before_any_work(mistake: str, cli: Cli, no_gpu: None) -> 
 
 
 def test_a_cluster_may_have_the_gpu_that_this_machine_lacks(tiny: Callable[..., Plan], no_gpu: None) -> None:
-    for executor in ("dask", "slurm"):
-        assert tiny("trainer=gpu", f"executor={executor}").units[0].source.trainer["accelerator"] == "gpu"
-    for executor in ("serial", "processes"):
+    for executor in (["executor=dask", "executor.address=tcp://elsewhere:8786"], ["executor=slurm"]):
+        assert tiny("trainer=gpu", *executor).units[0].source.trainer["accelerator"] == "gpu"
+    # A Dask cluster without an address is one that is started here.
+    for executor in ("serial", "processes", "dask"):
         with pytest.raises(InputError, match="needs a CUDA GPU"):
             tiny("trainer=gpu", f"executor={executor}")
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from tiny_audit import TINY, Ran, source_of
 from torch import Tensor, nn
 
-from lpla.auditing import price
+from lpla.attacks.attack.lpla import LpLA
+from lpla.auditing import price, refits
+from lpla.auditing.dearest import dearest
 from lpla.auditing.plan import Plan
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Views
@@ -52,6 +55,59 @@ def test_what_is_too_dear_is_refused_before_any_step_or_view(
     (line,) = [line for line in ran.out.splitlines() if line.startswith("error: ")]
     assert ran.code == 1 and re.search(DEAR[given], line), line
     assert not list((ran.folder.parents[1] / "store").rglob("*.safetensors"))
+
+
+def test_many_refits_are_priced_though_all_encoders_are_there(
+    cli: Cli, tiny_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refits, "seconds_of_fit", lambda *_: 0.1)
+    ran = cli(*TINY, tiny_store, "permutations=1000000")
+    wanted = (
+        r"error: permutations=1000000 makes this job .2,000,0\d\d fits of attacks. need 55\.\d hours .by timed fits."
+    )
+    assert ran.code == 1 and re.search(wanted, ran.out), ran.out
+    ran = cli(*TINY, tiny_store, "attack=all", "attack.refits=100000")
+    assert ran.code == 1 and "error: attack.refits=100000 makes this job (" in ran.out
+
+
+def test_fits_are_counted_by_hand_and_a_few_are_not_timed(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three permuted memberships, the target itself and four shadows in its place, or none; at two layers.
+    assert dict(refits.refits(tiny())) == {"lpla": 2 * (3 + 1 + 4)}
+    assert dict(refits.refits(tiny("targets=one"))) == {"lpla": 2 * (3 + 1)}
+    found = refits.refits(tiny("attack=all", "targets=one", "attack.refits=9"))
+    assert found["bank"] == 3 * (3 + 1 + 9) and found["alignment"] == 2 * (3 + 1 + 9)
+    monkeypatch.setattr(refits, "seconds_of_fit", lambda *_: pytest.fail("timed"))
+    assert refits.seconds_of_judging(tiny()) == 0
+
+
+def test_one_fit_is_timed_at_the_audits_own_size(tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, shapes = tiny("permutations=500", "shadows=4"), []
+    fit = LpLA.fit
+
+    def seen(self: LpLA, shadows: Any) -> Any:
+        shapes.append((len(shadows), len(shadows[0].index)))
+        return fit(self, shadows)
+
+    monkeypatch.setattr(LpLA, "fit", seen)
+    assert 0 < refits.seconds_of_fit(plan, plan.attack) < 60 and shapes == [(4, len(plan.membership.index))]
+    none = tiny("knowledge.kind=known_nonmembers", "knowledge.images=20")
+    assert refits.seconds_of_fit(none, none.attack) == refits.QUICKEST
+
+
+def test_a_large_network_is_spoken_of_before_its_steps_are_timed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: 36_000.0)
+    ran = cli(*TINY, "arch.hidden_dim=1000000", "knowledge.kind=known_nonmembers", "knowledge.images=20")
+    assert "a few steps of a network of 0.3 GiB are timed" in ran.out and ran.code == 1
+
+
+def test_moving_the_weights_has_its_price(tiny: Callable[..., Plan]) -> None:
+    source = source_of(tiny("epochs=1000").units[0])
+    small = count(source)
+    large = replace(small, weights=10**11)
+    added = price._seconds(source, large, True) - price._seconds(source, small, True)
+    assert added == pytest.approx(source.steps() * (5 * 10**11 / 5e11 - 5e-3))
 
 
 def test_null_lifts_the_limits(tiny_settings: Any, tiny: Callable[..., Plan]) -> None:
@@ -131,9 +187,9 @@ def test_beyond_what_is_computed_a_statistic_grows_as_it_did(tiny: Callable[...,
 
 
 def test_the_setting_farthest_above_its_default_is_named(tiny_settings: Any) -> None:
-    assert price._dearest(tiny_settings("shadows=40", "epochs=300", "seed=99999"), "hours") == "shadows=40"
-    assert price._dearest(tiny_settings("train.batch_size=500", "epochs=10000"), "training") == "train.batch_size=500"
-    assert price._dearest(tiny_settings("backbone.width=2.5"), "training") == "backbone.width=2.5"
+    assert dearest(tiny_settings("shadows=40", "epochs=300", "seed=99999"), "hours") == "shadows=40"
+    assert dearest(tiny_settings("train.batch_size=500", "epochs=10000"), "training") == "train.batch_size=500"
+    assert dearest(tiny_settings("backbone.width=2.5"), "training") == "backbone.width=2.5"
 
 
 class Watched(rehearsal.ShortClock):

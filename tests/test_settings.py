@@ -81,6 +81,14 @@ MISTAKES: list[tuple[Any, str]] = [
         partial(SimCLR, temprature=1.0),  # pyright: ignore[reportCallIssue]
         "arch.temprature is no setting; did you mean temperature?",
     ),
+    (
+        partial(SimCLR, temperature=1e300),
+        "arch.temperature must be a number > 0 of a size from 1e-30 to 1e+06, got 1e+300",
+    ),
+    (
+        partial(SimCLR, temperature=1e-300),
+        "arch.temperature must be a number > 0 of a size from 1e-30 to 1e+06, got 1e-300",
+    ),
     (partial(SwAV, prototypes=0), "arch.prototypes must be an integer from 1 to 1000000, got 0"),
     (partial(SwAV, crops=3), "arch.crops must be settings with a _target_ (MultiCrop), got 3"),
 ]
@@ -116,6 +124,18 @@ NESTED: list[tuple[dict[str, Any], str]] = [
         ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"lr": 0.1}}},
         "arch.optimization.optimizer.lr must be left out: base_lr is it, got 0.1",
     ),
+    (
+        ARCH | {"optimization": OPTIMIZATION | {"base_lr": 1e300}},
+        "arch.optimization.base_lr must be a number > 0 of a size from 1e-30 to 1e+06, got 1e+300",
+    ),
+    (
+        ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"weight_decay": 1e300}}},
+        "arch.optimization.optimizer.weight_decay must be a number >= 0 of a size from 1e-30 to 1e+06, got 1e+300",
+    ),
+    (
+        NETWORK | {"training": TRAINING | {"epochs": 2**31}},
+        "attack.training.epochs must be an integer >= 1 up to 2147483647, got 2147483648",
+    ),
     (NETWORK | {"training": TRAINING | {"epochs": 0}}, "attack.training.epochs must be an integer >= 1, got 0"),
     (NETWORK | {"training": TRAINING | {"lr": NAN}}, "attack.training.lr must be a number > 0, got nan"),
     (
@@ -140,6 +160,16 @@ def test_a_nested_setting_is_named_with_all_keys_that_lead_to_it(config: dict[st
 def test_a_setting_outside_its_group_is_named_by_the_keys_it_is_told() -> None:
     with pytest.raises(InputError, match=r"^dataset.train_views.hue must be a number from 0 to 0.5, got 0.6$"):
         plug_in({"_target_": "lpla.contracts.inputs.Views", "hue": 0.6}, setting="dataset.train_views")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("contrast", 1e300), ("brightness", 99999999999999999999)])
+def test_a_number_that_single_precision_cannot_compute_with_is_refused(setting: str, value: float) -> None:
+    with pytest.raises(
+        InputError, match=rf"^{setting} must be a number >= 0 of a size from 1e-30 to 1e\+06, got (1e\+300|9{{20}})$"
+    ):
+        Views(**{setting: value})
+    for fine in (0, 1e-30, 1e6):
+        assert getattr(Views(**{setting: fine}), setting) == fine
 
 
 @pytest.mark.parametrize("target", [None, 3, "lpla.attacks.attack.lplaa.LpLA", "torch.optim.SGDD"])

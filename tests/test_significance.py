@@ -47,6 +47,7 @@ def test_the_tests_see_ranks_alone_and_mirror(seed: int, members: int, nonmember
     assert 0 < one.p_rank <= 1 and 0 <= one.p_tail <= 1 and one.p == min(1, 2 * min(one.p_rank, one.p_tail))
     assert separation(-score, member) == pytest.approx(-one.separation)
     assert np.sign(one.separation) == np.sign(round(float(roc_auc_score(member, score)) - 0.5, 9))
+    assert one.p_backwards == rank_p_value(-score, member) and not (one.leaks and (one.backwards or one.doubtful))
     # Both tails hold what was seen.
     assert one.p_rank + rank_p_value(-score, member) >= 1 - 1e-9
 

@@ -84,8 +84,25 @@ def test_no_epochs_leave_the_initial_weights(tiny: Callable[..., Plan]) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_setting(tiny: Callable[..., Plan]) -> None:
-    unit = tiny("arch.optimization.base_lr=1e30").units[0]
-    with pytest.raises(InputError, match=r"loss became (nan|inf) in epoch 1 of 2: .*lower arch.optimization.base_lr"):
+    unit = tiny("arch.optimization.optimizer.weight_decay=1e6").units[0]
+    with pytest.raises(InputError, match=r"loss became (nan|inf) in epoch 2 of 2: .*lower arch.optimization.base_lr"):
+        trained(unit)
+
+
+def test_weights_that_the_last_step_of_all_makes_infinite_are_no_encoder(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = tiny("train.batch_size=20", "epochs=1").units[0]
+    step = torch.optim.SGD.step
+
+    def too_far(self: torch.optim.SGD, *given: Any, **more: Any) -> Any:
+        found = step(self, *given, **more)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(math.inf)
+        return found
+
+    monkeypatch.setattr(torch.optim.SGD, "step", too_far)
+    with pytest.raises(InputError, match=r"^a weight of the network became infinite in epoch 1 of 1: .*base_lr"):
         trained(unit)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -132,6 +133,36 @@ def test_a_failed_null_makes_even_a_strong_leak_invalid(failed: dict, said: str)
     assert judged(0, 100, 100, 3, replace(SOUND, **failed)) == f"invalid: {said}"
     assert judged(0, 20, 20, 3, replace(SOUND, images=BROKEN)).startswith("invalid: ")
     assert judged(0, 1, 20, 3, replace(SOUND, images=BROKEN)).startswith("invalid: ")
+
+
+@pytest.mark.parametrize(("images", "said"), [
+    (4, "undecided: no test is possible"),
+    (5, "undecided: the scores separate the groups the wrong way (p = 0.004), which so few may do by chance (5 m"),
+    (6, "undecided: the scores separate the groups the wrong way (p = 0.0011), which so few may do by chance"),
+    (7, "invalid: the scores separate the groups the wrong way (3.1 standard errors below 0.5)"),
+    (20, "invalid: the scores separate the groups the wrong way (5.4 standard errors below 0.5)"),
+])  # fmt: skip
+def test_a_perfectly_wrong_order_is_never_free_of_a_leak(images: int, said: str) -> None:
+    """5 against 5 was "no leak found": below 3.29 standard errors of the normal law there is no wrong order."""
+    member = np.arange(2 * images) < images
+    assert verdict(np.arange(2.0 * images), member, SOUND).startswith(said)
+
+
+def test_orders_that_are_not_far_from_chance_stay_what_they_are() -> None:
+    """Of all 252 orders of 5 against 5 one on either side is called anything else, and 1 or 2 more by 1.25 %."""
+    words = []
+    for chosen in combinations(range(10), 5):
+        found = verdict(np.arange(10.0), np.isin(np.arange(10), chosen), SOUND)
+        words.append(found.partition(":")[0])
+    assert words.count("undecided") == words.count("leaks") == 2 and words.count("invalid") == 0
+
+
+def test_a_tail_that_decides_says_how_many_members_lie_in_it_where_the_rate_is_nought() -> None:
+    """Five non-members level at the top leave no rate at 5 %, and all members above the other 95."""
+    score = np.concatenate([np.zeros(100), np.full(5, np.inf), np.full(95, -1.0)])
+    said = verdict(score, np.arange(200) < 100, SOUND)
+    assert said.startswith("leaks: the tail test decides: AUC 0.950")
+    assert "TPR 0.0% [0.0% 100.0%] at 5.0% FPR (tail test p = 1.1e-51: 100 members above all but 5 non-members)" in said
 
 
 def test_all_failed_nulls_are_named() -> None:

@@ -114,7 +114,8 @@ def test_a_sweep_over_ranks_trains_every_encoder_once_and_leaves_no_process(cli:
 
 
 MISTAKES = {
-    "arch.optimization.base_lr=1e30": "the training loss became nan in epoch 1 of 2",  # The ranks find this one.
+    # The ranks find this one.
+    "arch.optimization.optimizer.weight_decay=1e6": "the training loss became nan in epoch 2 of 2",
     "trainer.devices=3": "train.batch_size must be a multiple of the ranks (trainer.devices x trainer.num_nodes), "
     "which are 3, got 10",
     "trainer=cpu": "trainer.devices must be 1 without trainer=ddp, got 2",

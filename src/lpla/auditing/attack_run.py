@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 
 from lpla.auditing.named import left_out_scores
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import QueriedEncoder, label, see
+from lpla.auditing.queried import QueriedEncoder, label, see, usable_images
 from lpla.contracts.evidence import Attack, Seen, ShadowScores
 from lpla.contracts.inputs import UndefinedError
+from lpla.contracts.settings import listed
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
 from lpla.store.artifacts import Store
@@ -38,6 +39,15 @@ class AttackRun:
         self.target = look(self.subject)
         self.shadows = [look(shadow) for shadow in encoders.shadows]
         self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
+        if not untrained:
+            self._check_answers()
+
+    def _check_answers(self) -> None:
+        """Raise UndefinedError for encoders that tell nothing of any image, as those do whose training diverged."""
+        answers = zip((self.subject, *self.plan.encoders.shadows), (self.target, *self.shadows), strict=True)
+        silent = [one.unit.name for one, seen in answers if not usable_images(seen).any()]
+        if silent:
+            raise UndefinedError(f"every embedding is zero or not finite, of {listed(silent)}")
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""

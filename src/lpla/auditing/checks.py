@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from lpla.auditing.targets_named import check_named
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import (
     Count,
     Order,
     Part,
-    Positive,
     Seed,
     SettingError,
     Settings,
@@ -77,8 +77,9 @@ class _Report(Settings):
 
 
 class _Limits(Settings):
-    hours: Positive | None
-    memory_gb: Literal["auto"] | Positive | None
+    # Nothing is computed with these but a comparison.
+    hours: Annotated[float, Gt(0)] | None
+    memory_gb: Literal["auto"] | Annotated[float, Gt(0)] | None
 
 
 class AuditSettings(Settings):
@@ -136,6 +137,7 @@ def typed(config: DictConfig) -> Config:
     for name in (*plug_ins, *(["target"] if settings["target"] else [])):
         if not isinstance(settings[name].get("_target_"), str):
             raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
+    check_named(settings)
     if views := settings.pop("views", None):
         # In place of those that suit the data set's images.
         settings["dataset"] |= {"train_views": views, "query_views": views}

@@ -44,6 +44,7 @@ def one_sentence() -> Iterator[None]:
     _set_here.append(WHOLE_ERRORS)
     try:
         check_once(sys.argv[1:])
+        check_choices(sys.argv[1:])
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as mistake:
         print(f"error: {explain(mistake, sys.argv[1:])}", file=sys.stderr)
@@ -65,6 +66,46 @@ def check_once(arguments: Sequence[str]) -> None:
             both = f"{given[name]} and {argument}"
             raise InputError(f"{name} must be given once, got {both}; several values are swept by -m {name}=A,B")
         given[name] = argument
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Raise InputError for what is no option of a group, and for taking away what every audit needs."""
+    from lpla.contracts.result import InputError
+
+    groups = _groups()
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        name = key.lstrip("+~").partition("@")[0]
+        if key.startswith("~") and _is_needed(name):
+            raise InputError(
+                f"{name} cannot be taken away by {argument}, as every audit needs it: left alone, it keeps its default"
+            )
+        if name not in groups or key.startswith("~"):
+            continue
+        (override,) = OverridesParser.create().parse_overrides([argument])
+        value: Any = override.value()
+        # What else is swept than a list, such as glob(*), is Hydra's to check.
+        options = getattr(value, "list", ["option"]) if override.is_sweep_override() else [value]
+        if not all(isinstance(one, str) and one for one in options):
+            got = argument.partition("=")[2] or "nothing"
+            raise InputError(f"{name} must be one of {', '.join(_options(name))}, got {got}")
+
+
+def _groups() -> set[str]:
+    return {folder.name for folder in CONF.iterdir() if any(folder.glob("*.yaml"))}
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def _is_needed(key: str) -> bool:
+    """Whether `config.yaml` has a setting itself, or a group of which it chooses an option that no audit lacks."""
+    config: Any = OmegaConf.load(CONF / "config.yaml")
+    chosen = {
+        group for one in config.defaults if isinstance(one, DictConfig) for group, option in one.items() if option
+    }
+    return key in chosen - {"logger"} or _has(config, key.split("."))
 
 
 class SweepCheck(Callback):
@@ -119,7 +160,7 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         hint = _of_another_option(found[1]) or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
-        options = sorted(file.stem for file in (CONF / found[1]).glob("*.yaml"))
+        options = _options(found[1])
         became = SUCCESSORS.get((found[1], found[2]))
         hint = f"; it became {became}" if became else nearest(found[2], options)
         return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
@@ -150,7 +191,7 @@ def _quoted(override: str | None) -> str:
 
 def _known(arguments: Sequence[str]) -> set[str]:
     """Every setting under the options that are chosen, at any depth, and every group."""
-    groups = {folder.name for folder in CONF.iterdir() if any(folder.glob("*.yaml"))}
+    groups = _groups()
     chosen = []
     for argument in arguments:
         group, _, option = argument.partition("=")

@@ -33,6 +33,7 @@ from lpla.metrics.nulls import (
 from lpla.metrics.two_sample import TwoSample, two_sample
 from lpla.metrics.verdict import Nulls
 from lpla.store.artifacts import Store
+from lpla.training.signals import check
 from lpla.work.unit import load_sent
 
 Scores = Float[np.ndarray, " n"]
@@ -171,7 +172,10 @@ def _sent(plan: Plan, store: Store) -> SentViews | None:
 
 def _permuted(trial: AttackRun, plan: Plan, member: Member) -> Departure:
     """AUCs of attacks that learnt from, and are judged by, memberships without truth."""
-    found = [evaluate.auc(trial.score(trial.fit(one)), trial.member(one)).value for one in range(plan.permutations)]
+    found = []
+    for one in range(plan.permutations):
+        check()
+        found.append(evaluate.auc(trial.score(trial.fit(one)), trial.member(one)).value)
     return permuted_membership(found, int(member.sum()), int((~member).sum()))
 
 

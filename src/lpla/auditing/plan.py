@@ -22,7 +22,7 @@ from lpla.contracts.evidence import Attack, Labelled, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
 from lpla.contracts.result import JOINT, columns
 from lpla.contracts.streams import stream
-from lpla.work.dispatch import trains_here
+from lpla.work.dispatch import has_our_devices
 from lpla.work.machine import check_trainer
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import Unit
@@ -123,7 +123,7 @@ def plan(told: Settings) -> Plan:
     """Check every setting and lay out the units; raises InputError, one sentence, before any long work."""
     settings = separate_views(checks.typed(told.config))
     settings["trainer"] = resolve(settings["trainer"])
-    check_trainer(settings["trainer"], trains_here(settings["executor"]))
+    check_trainer(settings["trainer"], has_our_devices(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
     membership = draw(settings, knowledge, images)

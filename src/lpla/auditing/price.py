@@ -2,7 +2,8 @@
 
 Hours are at first those that no machine would undercut, and then, where this machine trains, those that a few timed
 steps and views promise. Memory and disk follow from shapes: weights, gradients and averages of the optimiser, what the
-backward pass of a batch keeps, a chunk of views with its answers, the statistics that the judge reads.
+backward pass of a batch keeps, a chunk of views with its answers, the statistics that the judge reads. Judging takes
+hours of its own where an attack is to learn anew very often (`refits`).
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import psutil
 
+from lpla.auditing.dearest import refuse
 from lpla.auditing.plan import Plan
+from lpla.auditing.refits import refits, seconds_of_judging
 from lpla.auditing.settings import Settings
-from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 from lpla.work.footprint import Network, count, values_of
 from lpla.work.given import Given
@@ -37,6 +38,12 @@ SECONDS_PER_ENCODER, SECONDS_PER_STEP, VIEWS_PER_SECOND = 1.0, 5e-3, 1e6
 """That no device undercuts: an H100 took 15 ms a step of the smallest network, an H200 answered 258,000 views/s."""
 FLOPS = {"cpu": 2e11, "cuda": 1e15}
 """Floating-point operations per second that neither a CPU's core nor a GPU exceeds."""
+TRAFFIC, BYTES_PER_SECOND = 5, {"cpu": 5e11, "cuda": 5e12}
+"""How often a step reads or writes every weight, its gradient among it, and what no memory's bandwidth exceeds."""
+LARGE = 64 * 2**20
+"""Bytes of a network of which a few steps may take long enough to be spoken of."""
+WORTH_SAYING = 60
+"""Seconds of judging."""
 PASSES = 3
 """A training step in forward passes: one forward, two backward."""
 COPIES = 3
@@ -45,14 +52,6 @@ DOUBLE = 8
 """Bytes of a number of a statistic, at most."""
 GIB = 2**30
 MIB = 2**20
-DRIVERS = {
-    "hours": ("epochs", "members", "shadows", "queries", "observe", "knowledge", "backbone", "arch", "dataset"),
-    "training": ("train", "backbone", "arch", "dataset"),
-    "extraction": ("queries", "observe", "backbone", "arch", "dataset"),
-    "judging": ("shadows", "members", "queries", "knowledge"),
-    "disk": ("shadows", "members", "queries", "observe", "backbone", "arch"),
-}
-"""Settings, or groups of them, of which each part of the price is made."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +83,47 @@ def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Set
             built from its settings.
     """
     if not missing:
+        _check_judging(work, settings)
         return
     kinds = {_kind(source): source for unit in missing if isinstance(source := unit.source, Trained)}
     networks, ahead = {kind: count(source) for kind, source in kinds.items()}, to_train(missing, store)
     hours = sum(_seconds(one, networks[_kind(one)], here) for one in ahead) / 3600
     # Before the views are counted, which takes a while for thousands of encoders.
-    _check_hours(partial(_refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
+    _check_hours(partial(refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
+    judging = _check_judging(work, settings)
+    hours += judging / 3600
     price = _price(work, missing, ahead, store, networks)
-    refuse = partial(_refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
-    _check_hours(refuse, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
-    _check_memory(refuse, settings, price, work, here)
+    too_dear = partial(refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
+    _check_hours(too_dear, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
+    _check_memory(too_dear, settings, price, work, here)
     if price.disk > (free := shutil.disk_usage(store.root).free):
-        refuse("disk", f"{_gib(price.disk)} in the store, where {_gib(free)} are free", "store=FOLDER on another disk")
-    if seconds := _timed(ahead, price.views, missing, len(work.units), store, here):
-        _check_hours(refuse, settings, seconds / 3600, "by a few timed steps")
+        too_dear(
+            "disk", f"{_gib(price.disk)} in the store, where {_gib(free)} are free", "store=FOLDER on another disk"
+        )
+    weights = networks[_kind(ahead[0])].weights if ahead else 0
+    if seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here):
+        _check_hours(too_dear, settings, (judging + seconds) / 3600, "by a few timed steps")
 
 
-def _check_hours(refuse: Callable[..., None], settings: Settings, hours: float, how: str) -> None:
+def _check_judging(work: Plan, settings: Settings) -> float:
+    """The seconds that all fits of attacks take, unless they are too many."""
+    judging, fits = seconds_of_judging(work), f"{sum(refits(work).values()):,} fits of attacks"
+    _check_hours(partial(refuse, settings, fits), settings, judging / 3600, "by timed fits", "refits")
+    if judging > WORTH_SAYING:
+        log.info("judging takes about %s: %s", duration(judging), fits)
+    return judging
+
+
+def _check_hours(
+    too_dear: Callable[..., None], settings: Settings, hours: float, how: str, part: str = "hours"
+) -> None:
     limit = settings.config.limits.hours
     if limit is not None and hours > limit:
         raised = f"limits.hours={math.ceil(hours)}, or null for no limit"
-        refuse("hours", f"{hours:,.1f} hours ({how}), and limits.hours is {limit:g}", raised)
+        too_dear(part, f"{hours:,.1f} hours ({how}), and limits.hours is {limit:g}", raised)
 
 
-def _check_memory(refuse: Callable[..., None], settings: Settings, price: Price, work: Plan, here: bool) -> None:
+def _check_memory(too_dear: Callable[..., None], settings: Settings, price: Price, work: Plan, here: bool) -> None:
     limit = settings.config.limits.memory_gb
     if limit is None:
         return
@@ -123,29 +139,7 @@ def _check_memory(refuse: Callable[..., None], settings: Settings, price: Price,
     for part, needed in parts.items():
         if needed > allowed:
             raised = f"limits.memory_gb={math.ceil(needed / GIB)}, or null for no limit"
-            refuse(part, f"{_gib(needed)} of memory for {part}, of which {whose} allows {_gib(allowed)}", raised)
-
-
-def _refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -> None:
-    raise InputError(f"{_dearest(settings, part)} makes this job ({work}) need {wanted}; lower it, or set {raised}")
-
-
-def _dearest(settings: Settings, part: str) -> str:
-    """The count among the settings that a part of the price is made of which is farthest above its default."""
-    told, usual = (dict(_counts(config, DRIVERS[part])) for config in (settings.config, settings.defaults()))
-    times = {name: value / usual[name] for name, value in told.items() if usual.get(name)}
-    dear = max(times, key=lambda name: times[name])
-    return f"{dear}={told[dear]}" if times[dear] > 1 else f"dataset={settings.choices.get('dataset')}"
-
-
-def _counts(config: Any, groups: Sequence[str], above: str = "") -> Iterator[tuple[str, float]]:
-    """Dotted name and value of every number that counts something (integers, and the factor of a width)."""
-    for name in groups or config:
-        value = config.get(name)
-        if isinstance(value, Mapping):
-            yield from _counts(value, (), f"{above}{name}.")
-        elif type(value) is int or (name == "width" and isinstance(value, float)):
-            yield f"{above}{name}", value
+            too_dear(part, f"{_gib(needed)} of memory for {part}, of which {whose} allows {_gib(allowed)}", raised)
 
 
 def _seconds(source: Trained, network: Network, here: bool) -> float:
@@ -153,7 +147,8 @@ def _seconds(source: Trained, network: Network, here: bool) -> float:
     operations = PASSES * source.image_epochs() * network.operations
     on_cpu = here and accelerator(source.trainer) == "cpu"
     at_once = FLOPS["cpu"] * (os.cpu_count() or 1) if on_cpu else FLOPS["cuda"]
-    return SECONDS_PER_ENCODER + max(source.steps() * SECONDS_PER_STEP, operations / at_once)
+    moved = TRAFFIC * network.weights / BYTES_PER_SECOND["cpu" if on_cpu else "cuda"]
+    return SECONDS_PER_ENCODER + max(source.steps() * max(SECONDS_PER_STEP, moved), operations / at_once)
 
 
 def _price(
@@ -200,7 +195,13 @@ def _read(work: Plan, widths: Mapping[str, int]) -> int:
 
 
 def _timed(
-    ahead: Sequence[Trained], views: int, missing: Sequence[Unit], encoders: int, store: Store, here: bool
+    ahead: Sequence[Trained],
+    weights: int,
+    views: int,
+    missing: Sequence[Unit],
+    encoders: int,
+    store: Store,
+    here: bool,
 ) -> float | None:
     """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
     if not ahead:
@@ -212,6 +213,8 @@ def _timed(
         return None
     from lpla.work.rehearsal import seconds_per_epoch, views_per_second
 
+    if weights > LARGE:
+        log.info("a few steps of a network of %s are timed", _gib(weights))
     try:
         seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
         if views:

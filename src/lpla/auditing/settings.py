@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lpla.auditing.command_line import explain
+from lpla.auditing.command_line import check_choices, explain
 from lpla.contracts.result import InputError
 from lpla.report.rows import as_given
 
@@ -74,6 +74,7 @@ def composed(overrides: Sequence[str]) -> Settings:
     """
     with own_hydra() as loader:
         try:
+            check_choices(overrides)
             config = compose("config", list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as mistake:
             raise InputError(explain(mistake, overrides)) from mistake

@@ -12,6 +12,7 @@ from lpla.auditing.judge import Judgement
 from lpla.auditing.plan import Plan
 from lpla.metrics.significance import holm, separation
 from lpla.store.artifacts import Store
+from lpla.training.signals import check
 from lpla.work.plug_in import plug_in
 
 FIRST = "lpla"
@@ -74,7 +75,8 @@ def _max_over_refits(plan: Plan, store: Store, rows: Sequence[Judgement]) -> flo
     """Part of the audits, this one among them, whose largest standardised AUC is at least this one's."""
     runs = [AttackRun(plan.alone(one.row.attack), store, one.row.layer) for one in rows]
     truth = max(separation(one.score, plan.member) for one in rows)
-    chance = [
-        max(separation(run.score(run.fit(one)), run.member(one)) for run in runs) for one in range(plan.refits or 0)
-    ]
+    chance = []
+    for one in range(plan.refits or 0):
+        check()
+        chance.append(max(separation(run.score(run.fit(one)), run.member(one)) for run in runs))
     return (1 + sum(one >= truth for one in chance)) / (1 + len(chance))

@@ -7,6 +7,7 @@ A constructor says by its annotations what its keywords may be, and `checked` ho
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache, wraps
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Strict, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 from lpla.contracts.result import InputError, nearest
 
@@ -43,20 +45,39 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
-Count = Annotated[int, Ge(1)]
-Whole = Annotated[int, Ge(0)]
+def _countable(value: int) -> int:
+    return _sized(value, value <= MOST, f"up to {MOST}")
+
+
+def _computable(value: float) -> float:
+    fits = not value or SMALLEST <= abs(value) <= LARGEST or math.isinf(value)
+    return _sized(value, fits, f"of a size from {SMALLEST:g} to {LARGEST:g}")
+
+
+def _sized(value: Any, fits: bool, size: str) -> Any:
+    if not fits:
+        raise PydanticCustomError("size", "{size}", {"size": size})
+    return value
+
+
+MOST = 2**31 - 1
+"""Of anything that is counted."""
+SMALLEST, LARGEST = 1e-30, 1e6
+"""Of a number other than 0: single precision has it, and can still multiply or divide by it."""
+Count = Annotated[int, Ge(1), AfterValidator(_countable)]
+Whole = Annotated[int, Ge(0), AfterValidator(_countable)]
 Dimension = Annotated[int, Ge(1), Le(1_000_000)]
 """Neurons of a layer, and what else a network has many of: bounded, as some libraries allocate before they count."""
 Seed = Annotated[int, Ge(0), Lt(2**63)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0), AfterValidator(_computable)]
+NonNegative = Annotated[float, Ge(0), AfterValidator(_computable)]
 Share = Annotated[float, Ge(0), Le(1)]
 """Both ends are allowed."""
 Part = Annotated[float, Gt(0), Lt(1)]
 """Neither end is allowed."""
 Decay = Annotated[float, Ge(0), Lt(1)]
 """What an average or a momentum keeps at every step; at 1 nothing would ever move."""
-Order = Annotated[float, Gt(0), AllowInfNan(True)]
+Order = Annotated[float, Gt(0), AllowInfNan(True), AfterValidator(_computable)]
 """Of a norm."""
 # A yaml's pair is a list.
 Ends = Annotated[tuple[Positive, Positive], Strict(False), AfterValidator(_ascending)]
@@ -138,7 +159,7 @@ def expected(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(map(expected, inner))
     if origin is Literal:
-        words = [str(one) for one in inner]
+        words = [shown(one) if isinstance(one, bool) else str(one) for one in inner]
         return " or ".join(words) if len(words) <= 2 else f"one of {', '.join(words)}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return "settings by name"
@@ -206,5 +227,7 @@ def _first(wrong: ValidationError, model: type[BaseModel], settings: Any) -> Set
         return SettingError((*path, name), f"is no setting{nearest(name, known) or _all_known(known)}")
     if error["type"] == "missing":
         return SettingError(tuple(map(str, error["loc"])), "must be given, got nothing")
-    what = "settings by name" if annotation is model else expected(annotation)
+    what = f"settings by name ({', '.join(model.model_fields)})" if annotation is model else expected(annotation)
+    if error["type"] == "size":
+        what = f"{what} {error['msg']}"
     return SettingError(tuple(path), f"must be {what}, got {shown(settings)}")

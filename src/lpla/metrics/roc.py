@@ -178,11 +178,17 @@ def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"],
     """
     if not 0 < fpr < 1:
         raise ValueError(f"fpr must be between 0 and 1, got {fpr}")
+    members = int(member.sum())
+    found, allowed = found_in_tail(score, member, fpr)
+    # Rounding may end an ulp above 1.
+    return min(float(hypergeom.sf(found - 1, len(score), members, found + allowed)), 1.0)
+
+
+def found_in_tail(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> tuple[int, int]:
+    """The members that `leak_p_value` counts, and the non-members above which they need not lie."""
     inside, outside = sides(score, member)
     allowed = _allowed(fpr, len(outside))
-    found = int(np.sum(inside > first_refused(outside, allowed)))
-    # Rounding may end an ulp above 1.
-    return min(float(hypergeom.sf(found - 1, len(score), len(inside), found + allowed)), 1.0)
+    return int(np.sum(inside > first_refused(outside, allowed))), allowed
 
 
 def _allowed(fpr: float, nonmembers: int) -> int:

@@ -17,6 +17,8 @@ LEVEL = 0.0125
 """Of each of the two tests, so that a row without a leak is called leaking with probability 2.5 % at most."""
 EXACT_BELOW = 40
 """Images, members and non-members together, below which the rank test counts all memberships; above it is normal."""
+BACKWARDS = 0.0005
+"""Probability, at most, that scores without a leak are called separating the wrong way (3.29 standard errors)."""
 FALLBACK_FPR = 0.05
 """Of the tail test where the non-members are too few for any true-positive rate worth a number."""
 
@@ -25,20 +27,29 @@ FALLBACK_FPR = 0.05
 class LeakTest:
     """One-sided p-values of "no leak" by all ranks and by the highest ranks, and whether they could have been small.
 
-    `separation` is the AUC less 0.5 in standard errors of an AUC without a leak.
+    `separation` is the AUC less 0.5 in standard errors of an AUC without a leak; `p_backwards` is the rank test of the
+    opposite order, non-members above members, of which only a fault is the cause.
     """
 
     p_rank: float
     p_tail: float
     tail_fpr: float
     separation: float
+    p_backwards: float
     undecided: str | None
     """The sentence that says why no membership whatever of these scores could be called a leak; None: one could."""
+    doubtful: str | None
+    """The sentence on scores that look backwards and are too few to be called so in any order; None for all others."""
 
     @property
     def leaks(self) -> bool:
         """Whether one of the two tests rejects "no leak"."""
         return not self.undecided and min(self.p_rank, self.p_tail) < LEVEL
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the scores separate the groups the wrong way."""
+        return self.p_backwards < BACKWARDS
 
     @property
     def p(self) -> float:
@@ -50,12 +61,15 @@ def leak_test(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) ->
     """Both tests on the scores (higher = member) of one row, at any number of images."""
     inside, outside = sides(score, member)
     fpr = lowest_fpr(len(outside)) or FALLBACK_FPR
+    backwards = rank_p_value(-score, member)
     return LeakTest(
         rank_p_value(score, member),
         leak_p_value(score, member, fpr),
         fpr,
         separation(score, member),
+        backwards,
         _undecided(score, len(inside), len(outside), fpr),
+        _doubtful(score, member, backwards),
     )
 
 
@@ -65,11 +79,26 @@ def _undecided(score: Float[np.ndarray, " N"], members: int, nonmembers: int, fp
         return f"no test is possible with one image on a side ({counts})"
     if score.min() == score.max():
         return f"no test is possible, as all scores are equal ({counts})"
-    # The largest leak that these scores could show: their highest are the members'.
-    best = np.argsort(np.argsort(score, kind="stable"), kind="stable") >= nonmembers
+    best = _members_highest(score, nonmembers)
     if min(rank_p_value(score, best), leak_p_value(score, best, fpr)) < LEVEL:
         return None
     return f"no test is possible: scores like these would not be significant in any order ({counts})"
+
+
+def _doubtful(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], backwards: float) -> str | None:
+    """The sentence if this order is unlikely without a fault, and no order of such scores would be unlikely enough."""
+    members, nonmembers = int(member.sum()), int((~member).sum())
+    if backwards >= LEVEL or rank_p_value(-score, _members_highest(-score, nonmembers)) < BACKWARDS:
+        return None
+    counts = f"{members} members against {nonmembers} non-members"
+    return (
+        f"the scores separate the groups the wrong way (p = {backwards:.2g}), which so few may do by chance ({counts})"
+    )
+
+
+def _members_highest(score: Float[np.ndarray, " N"], nonmembers: int) -> Bool[np.ndarray, " N"]:
+    """The membership of the largest leak that these scores could show."""
+    return np.argsort(np.argsort(score, kind="stable"), kind="stable") >= nonmembers
 
 
 def separation(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:

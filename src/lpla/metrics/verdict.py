@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from lpla.metrics.nulls import FALSE_ALARMS, QUANTILE, BlindResult, Departure, SentViews
-from lpla.metrics.roc import auc, null_error, tpr_absent, tpr_at
+from lpla.metrics.roc import auc, found_in_tail, null_error, tpr_absent, tpr_at
 from lpla.metrics.significance import LeakTest, leak_test
 from lpla.metrics.two_sample import TwoSample
 
@@ -47,16 +47,16 @@ def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], null
     """The verdict on scores (higher = member) beside their nulls, and the numbers from which it is drawn.
 
     A row leaks if one of two tests of "no leak" says so, each at 1.25 %: that of all ranks, and that of the members
-    found at the lowest measurable false-positive rate. A verdict of "undecided" says that no test was possible; it is
-    not a kind of "no leak found".
+    found at the lowest measurable false-positive rate. A verdict of "undecided" says that no test was possible, of a
+    leak or of scores that look backwards; it is not a kind of "no leak found".
     """
     test, members, nonmembers = leak_test(score, member), int(member.sum()), int((~member).sum())
     if reasons := _invalid(test, nulls, members, nonmembers):
         return f"invalid: {'; '.join(reasons)}"
     unseen = [SAID[name] for name, null in vars(nulls).items() if null is None]
     unseen = f"; not checked: {', '.join(unseen)}" if unseen else ""
-    if test.undecided:
-        return f"undecided: {test.undecided}{unseen}"
+    if open_question := test.undecided or test.doubtful:
+        return f"undecided: {open_question}{unseen}"
     counts = f"{members} members against {nonmembers} non-members"
     return f"{_decision(test)}: {_figures(score, member, test)}, {counts}{unseen}"
 
@@ -71,6 +71,10 @@ def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], tes
     area, rate = auc(score, member), tpr_at(score, member, test.tail_fpr)
     ranks = f"AUC {area.value:.3f} [{area.low:.3f} {area.high:.3f}] (rank test p = {test.p_rank:.2g})"
     tail = f"tail test p = {test.p_tail:.2g}"
+    if test.leaks and test.p_tail < test.p_rank:
+        # The rate beside it allows for the cut, and one non-member less.
+        found, allowed = found_in_tail(score, member, test.tail_fpr)
+        tail = f"{tail}: {found} members above all but {allowed} non-members"
     if rate is None:
         return f"{ranks}, {tail}, {tpr_absent(test.tail_fpr, int((~member).sum()))}"
     return f"{ranks}, TPR {rate.value:.1%} [{rate.low:.1%} {rate.high:.1%}] at {rate.requested_fpr:.1%} FPR ({tail})"
@@ -81,7 +85,7 @@ def _invalid(test: LeakTest, nulls: Nulls, members: int, nonmembers: int) -> lis
     limit = QUANTILE * null_error(members, nonmembers)
     if nulls.untrained_auc is not None and abs(nulls.untrained_auc - 0.5) > limit:
         reasons.append(f"an untrained encoder is told apart (AUC {nulls.untrained_auc:.3f}, not 0.5 +- {limit:.3f})")
-    if test.separation < -QUANTILE:
+    if test.backwards:
         reasons.append(
             f"the scores separate the groups the wrong way ({-test.separation:.1f} standard errors below 0.5)"
         )

@@ -76,13 +76,18 @@ class Pretraining(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Record the epoch's mean loss; a loss that is not finite stops this encoder."""
+        """Record the epoch's mean loss; a loss or a weight that is not finite stops this encoder."""
         loss = ranks.mean(torch.stack(self._batch_losses).mean()).item()
         self._batch_losses.clear()
-        if not math.isfinite(loss):
+        # The last step of all is followed by no loss that would show what became of the weights.
+        whole = all(bool(one.isfinite().all()) for one in self.arch.state_dict().values() if isinstance(one, Tensor))
+        if not math.isfinite(loss) or not whole:
+            what = (
+                "a weight of the network became infinite" if math.isfinite(loss) else f"the training loss became {loss}"
+            )
             rate = self.arch.optimization.base_lr
             raise InputError(
-                f"the training loss became {loss} in epoch {self.current_epoch + 1} of {self.regime.epochs}: it must "
+                f"{what} in epoch {self.current_epoch + 1} of {self.regime.epochs}: it must "
                 f"stay finite; lower arch.optimization.base_lr (now {rate}); no artifact was written for this encoder"
             )
         self.epoch_loss.append(loss)

@@ -7,18 +7,39 @@ under the honest key, and the next honest job would find it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, SettingError, Settings, read
 
 TRAINER = "pytorch_lightning.Trainer"
-HARMLESS = {
-    "accelerator", "devices", "num_nodes", "strategy", "precision", "logger", "log_every_n_steps", "profiler",
-    "detect_anomaly", "enable_checkpointing", "enable_model_summary", "enable_progress_bar", "use_distributed_sampler",
-}  # fmt: skip
-"""What may be set: on what and in what precision it trains, and what it shows."""
+
+
+class _Harmless(Settings):
+    """What may be set: on what and in what precision it trains, and what it shows.
+
+    What a single annotation does not say is checked below, and by `lpla.work.machine`.
+    """
+
+    accelerator: Any = None
+    devices: Any = None
+    num_nodes: Any = None
+    strategy: Any = None
+    precision: str | int = ""
+    log_every_n_steps: Count = 1
+    profiler: Literal["simple", "advanced"] | None = None
+    detect_anomaly: bool = False
+    enable_model_summary: bool = False
+    enable_progress_bar: bool = False
+    # The store, the loggers of an audit and its own batches do these.
+    logger: Literal[False] = False
+    enable_checkpointing: Literal[False] = False
+    use_distributed_sampler: Literal[False] = False
+
+
+HARMLESS = frozenset(_Harmless.model_fields)
 INSTEAD = {
     "accumulate_grad_batches": "train.batch_size",
     "default_root_dir": "store",
@@ -59,6 +80,10 @@ def resolve(trainer: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"trainer.{name} must be left as it is, as it {reason}, got {value}; {instead}")
         if isinstance(value, Mapping) and name != "strategy":
             raise InputError(f"trainer.{name} must be a plain value, got {dict(value)}")
+    try:
+        read(_Harmless, settings)
+    except SettingError as wrong:
+        raise wrong.below("trainer") from None
     _check_strategy(settings.get("strategy", "auto"))
     return settings | {"precision": _precision(settings)}
 

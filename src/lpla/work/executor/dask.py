@@ -103,6 +103,7 @@ def _local(workers: int, threads: int, security: Security | None) -> LocalCluste
             security=security,
             protocol="tls://" if security else None,
             threads_per_worker=1,
+            silence_logs=logging.CRITICAL,  # what fails in a worker fails here, where it is told
             memory_limit=0,  # Dask would end a worker near its share of the memory, though the others need none
             dashboard_address=None,  # pyright: ignore[reportArgumentType]  # documented: none
             env={name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")},

@@ -1,0 +1,50 @@
+"""Which setting is to blame for what a job costs: the count that is farthest above its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lpla.auditing.settings import Settings
+from lpla.contracts.inputs import InputError
+
+DRIVERS = {
+    "hours": ("epochs", "members", "shadows", "queries", "observe", "knowledge", "backbone", "arch", "dataset"),
+    "training": ("train", "backbone", "arch", "dataset"),
+    "extraction": ("queries", "observe", "backbone", "arch", "dataset"),
+    "judging": ("shadows", "members", "queries", "knowledge"),
+    "refits": ("permutations", "attack", "shadows", "members"),
+    "disk": ("shadows", "members", "queries", "observe", "backbone", "arch"),
+}
+"""Settings, or groups of them, of which each part of the price is made."""
+
+
+def refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -> None:
+    """Raise InputError for a job that is too dear.
+
+    Args:
+        settings: The audit's.
+        work: What the job does, in counts.
+        part: Of the price.
+        wanted: What of it the job needs, and what there is.
+        raised: The setting that lifts the limit.
+    """
+    raise InputError(f"{dearest(settings, part)} makes this job ({work}) need {wanted}; lower it, or set {raised}")
+
+
+def dearest(settings: Settings, part: str) -> str:
+    """The count among the settings that a part of the price is made of which is farthest above its default."""
+    told, usual = (dict(_counts(config, DRIVERS[part])) for config in (settings.config, settings.defaults()))
+    times = {name: value / usual[name] for name, value in told.items() if usual.get(name)}
+    dear = max(times, key=lambda name: times[name])
+    return f"{dear}={told[dear]}" if times[dear] > 1 else f"dataset={settings.choices.get('dataset')}"
+
+
+def _counts(config: Any, groups: Sequence[str], above: str = "") -> Iterator[tuple[str, float]]:
+    """Dotted name and value of every number that counts something (integers, and the factor of a width)."""
+    for name in groups or config:
+        value = config.get(name)
+        if isinstance(value, Mapping):
+            yield from _counts(value, (), f"{above}{name}.")
+        elif type(value) is int or (name == "width" and isinstance(value, float)):
+            yield f"{above}{name}", value
