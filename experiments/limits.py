@@ -52,7 +52,7 @@ class Cell:
         for name in FIGURES:
             one: Estimate | None = getattr(self.recipe, name, None)
             found |= {name: one and one.value, f"{name}_low": one and one.low, f"{name}_high": one and one.high}
-        said = {"p": self.recipe and self.recipe.p, "verdict": self.recipe and self.recipe.verdict}
+        said = {name: self.recipe and getattr(self.recipe, name) for name in ("p", "p_rank", "verdict")}
         return found | said | {"why_empty": "; ".join(dict.fromkeys(cells.undefined(self.rows)))}
 
 
