@@ -22,6 +22,7 @@ jaxtyping.install_import_hook("lpla" if os.environ.get("LPLA_TYPES") == "all" el
 from tiny_audit import ROOT, Ran, Silent, once  # noqa: E402
 from tiny_audit import tiny_settings as _settings  # noqa: E402
 
+import lpla.auditing.job  # noqa: E402, F401  # As the first job of a process freezes what is there for the collector.
 from lpla.auditing.plan import Plan, plan  # noqa: E402
 from lpla.auditing.settings import Settings  # noqa: E402
 from lpla.store.artifacts import Store  # noqa: E402
