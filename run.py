@@ -3,16 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from lpla.auditing.command_line import job_begins, one_sentence
+from lpla.__main__ import run_job
+from lpla.auditing.command_line import one_sentence
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    """One job; heavy imports wait until work starts, so that help and typing errors answer at once."""
-    job_begins()
-    from lpla.auditing.job import run
-
-    run(config)
+    """One job."""
+    run_job(config)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,22 @@ import jaxtyping
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-CHECKED = [
-    "lpla.attacks.check", "lpla.attacks.planted", "lpla.auditing.door", "lpla.auditing.settings",
-    "lpla.contracts.result", "lpla.metrics.evaluation", "lpla.report",
-]  # fmt: skip
-"""Rooms and modules whose own tests have passed with every annotation checked at every call; it may only grow.
-`LPLA_TYPES=all` checks all of lpla: whole audits pass so, not every test's stand-in does."""
-# Before any module of lpla is imported.
-jaxtyping.install_import_hook("lpla" if os.environ.get("LPLA_TYPES") == "all" else CHECKED, "type_check.check")
+# Before any module of lpla is imported: every annotation of lpla is checked at every call, in this process alone.
+jaxtyping.install_import_hook("lpla", "type_check.check")
 
 from tiny_audit import ROOT, Ran, Silent, once  # noqa: E402
 from tiny_audit import tiny_settings as _settings  # noqa: E402
 
+import lpla.auditing.job  # noqa: E402, F401  # As the first job of a process freezes what is there for the collector.
 from lpla.auditing.plan import Plan, plan  # noqa: E402
 from lpla.auditing.settings import Settings  # noqa: E402
 from lpla.store.artifacts import Store  # noqa: E402
 from lpla.work.unit import make  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of no tier."""
+    config.addinivalue_line("markers", "wrong_types: gives lpla what its annotations exclude, so they are not checked")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,14 @@ def no_hydra_left() -> Iterator[None]:
     """Every test composes its own configuration."""
     yield
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture(autouse=True)
+def annotations_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Checked, but for a test that is marked `wrong_types`."""
+    jaxtyping.config.update("jaxtyping_disable", request.node.get_closest_marker("wrong_types") is not None)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

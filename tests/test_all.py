@@ -195,6 +195,7 @@ def chosen(seed: int, shift: float, monkeypatch: pytest.MonkeyPatch, quick: bool
     return p, how, [one.row.leak_p for one in rows]
 
 
+@pytest.mark.wrong_types
 def test_without_a_leak_the_p_value_of_the_strongest_is_small_as_seldom_as_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,11 +207,13 @@ def test_without_a_leak_the_p_value_of_the_strongest_is_small_as_seldom_as_it_sa
     assert np.mean([min(own) <= 0.1 for _, _, own in found]) > 0.1 + 3 * np.sqrt(0.09 / len(found))
 
 
+@pytest.mark.wrong_types
 def test_a_leak_is_significant_with_the_choice_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
     p, how, own = chosen(0, 6.0, monkeypatch)
     assert p == 2 * holm(own).min() < 1e-6 and "refits could not have made it smaller" in how
 
 
+@pytest.mark.wrong_types
 def test_refits_find_a_leak_that_corrected_p_values_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [chosen(seed, 1.0, monkeypatch, refits=199) for seed in range(40)]
     refitted = [(p, how, own) for p, how, own in found if "refits of all" in how]
@@ -218,11 +221,13 @@ def test_refits_find_a_leak_that_corrected_p_values_miss(monkeypatch: pytest.Mon
     assert any(p < min(1, 2 * holm(own).min()) for p, _, own in refitted)
 
 
+@pytest.mark.wrong_types
 def test_where_an_attack_is_slow_to_fit_the_p_value_is_holms(monkeypatch: pytest.MonkeyPatch) -> None:
     p, how, own = chosen(3, 0.5, monkeypatch, quick=False)
     assert p == holm(own).min() and "Holm over 5 rows, as refits would take long" in how
 
 
+@pytest.mark.wrong_types
 def test_many_images_are_not_refitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strongest, "DEAR", 59)
     p, how, own = chosen(3, 0.5, monkeypatch)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.errors import ConfigCompositionException
-from tiny_audit import ROOT, TINY, Ran, source_of
+from tiny_audit import ROOT, TINY, Ran, scores_of, source_of
 
 from lpla.auditing import nulls
 from lpla.auditing.attack_run import AttackRun
@@ -53,13 +53,13 @@ def test_an_audit_leaves_what_it_promises_and_a_second_run_changes_no_bit(cli: C
         assert 0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1
         assert row["tpr_at_1pct"] is None and "needs at least 1000 non-members" in " ".join(row["notes"])
         assert 0 < row["knn_accuracy"] <= 1 and row["utility_images"] == 60
-    scores = np.load(first.folder / "scores.npz")
+    scores = scores_of(first.folder)
     assert scores["score"].shape == (2, 40) and scores["member"].sum() == 20 and len(np.unique(scores["index"])) == 40
     second = cli(*TINY, "observe.batch_size=7")
     assert trainings(second) == 0 and second.out.count(": found") == 6
     assert list(map(numbers, rows(second.folder))) == list(map(numbers, rows(first.folder)))
-    again = np.load(second.folder / "scores.npz")
-    assert all(np.array_equal(scores[name], again[name]) for name in scores.files)
+    again = scores_of(second.folder)
+    assert all(np.array_equal(scores[name], again[name]) for name in scores)
 
 
 @pytest.mark.slow

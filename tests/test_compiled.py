@@ -12,6 +12,7 @@ from torch._dynamo.utils import counters
 from lpla.contracts.encoder import Arch
 from lpla.encoders.forwards import backend_on, compiled
 
+pytestmark = pytest.mark.wrong_types  # Not wrong, but a graph that is captured has no room for what checks them.
 NARROW = ("backbone.width=0.125", "arch.hidden_dim=8", "arch.output_dim=4")
 BACKEND = "eager"  # captures the same graphs as inductor, and needs no compiler
 

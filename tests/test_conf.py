@@ -5,6 +5,8 @@ In the groups of presets several yamls may name one module.
 
 import importlib
 import inspect
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,12 @@ OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / gro
 
 
 def composed(*overrides: str) -> DictConfig:
+    """A copy of its own for whoever changes it."""
+    return deepcopy(_composed(*overrides))
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 

@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize, version
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from tiny_audit import TINY, Ran, tiny_settings
+from tiny_audit import TINY, Ran, scores_of, tiny_settings
 
 import lpla
 from lpla.attacks.attack.lpla import LpLA
@@ -91,7 +91,7 @@ def test_a_folder_gets_what_a_job_leaves(empty: Path) -> None:
     (read, _) = read_rows(empty / "job")
     assert read["auc"] == rows[0].auc and read["knowledge"] == "shadows arch=byol"
     assert "python run.py" in (empty / "job" / "report.html").read_text()
-    assert np.load(empty / "job" / "scores.npz")["score"].shape == (2, 40)
+    assert scores_of(empty / "job")["score"].shape == (2, 40)
     with pytest.raises(lpla.InputError, match="folder must not hold the files of another audit"):
         lpla.audit(*TINY, folder=empty / "job")
 
@@ -211,6 +211,7 @@ def test_results_are_json_for_every_reader(empty: Path) -> None:
         assert {row["p"] for row in csv.DictReader(lines)} == {"inf"}
 
 
+@pytest.mark.slow
 def test_a_fresh_interpreter_audits(empty: Path) -> None:
     """Nothing of Hydra was set before, and nothing is afterwards."""
     program = (

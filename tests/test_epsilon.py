@@ -38,6 +38,7 @@ def test_a_bound_that_counted_every_pair_as_its_choice_would_exceed_it() -> None
     assert over / 200 > 0.1
 
 
+@pytest.mark.wrong_types
 def test_all_guesses_are_right_where_every_member_stands_above_every_nonmember() -> None:
     member = np.array([True] * 50 + [False] * 50)
     found = epsilon_bound(np.where(member, 1.0, 0.0) + np.linspace(0, 0.1, 100), member, 0)

@@ -287,6 +287,7 @@ def test_precision_needs_an_image_that_is_called_a_member() -> None:
     assert found is not None and (found.value, found.low) == (0, 0) and found.high == pytest.approx(0.975)
 
 
+@pytest.mark.wrong_types
 def test_scores_and_members_are_checked() -> None:
     score, member = scores(4, 5, 5)
     for sides in (np.ones(10, dtype=bool), np.zeros(10, dtype=bool)):

@@ -20,7 +20,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 from pytorch_lightning.utilities.rank_zero import rank_zero_info  # pyright: ignore[reportPrivateImportUsage]
-from tiny_audit import ROOT, TINY, Ran, Silent, once, wait_for
+from tiny_audit import ROOT, TINY, Ran, Silent, once, scores_of, wait_for
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -49,7 +49,7 @@ def serial(cli: Cli) -> Ran:
 
 
 def same(one: Ran, other: Ran) -> bool:
-    scores = [np.load(ran.folder / "scores.npz") for ran in (one, other)]
+    scores = [scores_of(ran.folder) for ran in (one, other)]
     return numbers(one) == numbers(other) and all(np.array_equal(*(s[name] for s in scores)) for name in scores[0])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_audit import TINY, Ran, source_of
+from tiny_audit import TINY, Ran, scores_of, source_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
@@ -120,7 +120,7 @@ def test_every_kind_of_knowledge_audits(cli: Callable[..., Ran], tiny_store: str
     for row in json.loads((ran.folder / "result.json").read_text()):
         assert 0 <= row["auc_low"] <= row["auc"] <= 1 and row["null_untrained_auc"] is not None
         assert row["members"] + row["nonmembers"] == (28 if "few_labels" in knowledge[0] else 40)
-    scores = np.load(ran.folder / "scores.npz")
+    scores = scores_of(ran.folder)
     assert np.isfinite(scores["score"]).all()
     calibrated = ((scores["posterior"] >= 0) & (scores["posterior"] <= 1)).all()
     # A p-value among known non-members is no likelihood ratio, and there are no shadows to learn one from.

@@ -71,6 +71,7 @@ def test_chance_is_the_share_of_the_banks_most_frequent_class() -> None:
     assert chance(np.array([3, 1, 1]), np.array([3, 3])) == 0
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])
 def test_utility_is_checked(accuracy) -> None:
     (bank_x, bank_y), (test_x, test_y) = clusters(1, 20), clusters(2, 20)

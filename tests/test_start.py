@@ -45,9 +45,18 @@ def test_help_and_typing_errors_wait_for_no_library(arguments: list[str], code: 
     assert "hydra" in found and not found & HEAVY
 
 
+COLLECTOR = """
+import gc, runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print("collects", gc.isenabled(), "but not what was imported", gc.get_freeze_count() > 100_000)
+"""
+
+
 def test_a_job_that_finds_everything_imports_nothing_that_trains(cli: Callable[..., Ran], tmp_path: Path) -> None:
     settings = [*TINY, "trainer=cpu", "layer=projector"]
     assert cli(*settings).code == 0
-    found = imported(str(ROOT / "run.py"), *settings, folder=tmp_path)
+    said = "collects True but not what was imported True"
+    found = imported("-c", COLLECTOR, str(ROOT / "run.py"), *settings, folder=tmp_path, said=said)
     assert "torch" in found and not found & (TRAINING | LOGGERS | {"matplotlib", "PIL"})
     assert len(list((tmp_path / "outputs").glob("*/result.json"))) == 2

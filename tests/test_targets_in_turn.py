@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.judge import judge
@@ -85,7 +85,7 @@ def rows_of(ran: Ran) -> list[dict]:
 
 def test_the_row_the_scores_and_the_page_tell_of_the_recipe(cli: Cli, tiny_store: str) -> None:
     ran = cli(*TINY, tiny_store)
-    held = np.load(ran.folder / "scores.npz")
+    held = scores_of(ran.folder)
     assert held["rotation_score"].shape == (2, 5, 40) and held["rotation_member"].shape == (5, 40)
     assert np.array_equal(held["rotation_member"][0], held["member"])
     assert np.array_equal(held["rotation_score"][:, 0], held["score"])

@@ -112,6 +112,7 @@ def test_a_batch_larger_than_the_member_set(tiny: Callable[..., Plan]) -> None:
         trained(changed(unit, regime=replace(source_of(unit).regime, batch_size=21)))
 
 
+@pytest.mark.wrong_types
 def test_a_device_without_float64_is_refused(tiny: Callable[..., Plan]) -> None:
     from types import SimpleNamespace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_audit import ROOT, TINY, Ran
+from tiny_audit import ROOT, TINY, Ran, scores_of
 from torch import Tensor
 
 from lpla.contracts.inputs import Images, Membership, Split
@@ -116,5 +116,5 @@ def test_attacks_of_a_sweep_train_nothing_twice_and_stand_in_one_table(cli: Cli,
         "rmia": True,
         "alignment": False,
     }.items():
-        posterior = np.load(jobs[attack, 3] / "scores.npz")["posterior"]
+        posterior = scores_of(jobs[attack, 3])["posterior"]
         assert ((posterior >= 0) & (posterior <= 1)).all() if calibrated else np.isnan(posterior).all()

@@ -49,6 +49,7 @@ def test_observing_an_encoder_from_the_store_gives_the_bits_of_the_one_just_trai
         assert np.array_equal(load_observed(unit, store, unit.observations[0], layer).values["log_norm"], expected)
 
 
+@pytest.mark.slow
 def test_a_recipe_survives_its_file_and_its_command_makes_it(
     tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
 ) -> None:

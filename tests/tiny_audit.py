@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from lpla.auditing.settings import Settings, composed
@@ -45,6 +46,12 @@ def changed(unit: Unit, **settings: Any) -> Unit:
 def once(*arguments: str) -> list[str]:
     """The arguments of a command line, of which each setting may be given once: the last one of each."""
     return list({one.partition("=")[0] if "=" in one else one: one for one in arguments}.values())
+
+
+def scores_of(folder: Path) -> dict[str, np.ndarray]:
+    """What a job's `scores.npz` holds; the file is closed, which the garbage collector does too late where it can."""
+    with np.load(folder / "scores.npz") as held:
+        return dict(held)
 
 
 class Silent:

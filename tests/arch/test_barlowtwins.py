@@ -37,4 +37,9 @@ def test_steps_are_those_of_lightlys_example(batch_norm: str) -> None:
 def test_the_projector_is_the_benchmarks() -> None:
     arch = narrow("barlowtwins")
     assert isinstance(arch, BarlowTwins)
-    assert [type(layer) for layer in arch.projector.layers] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in arch.projector.get_submodule("layers").children()] == [
+        nn.Linear,
+        nn.BatchNorm1d,
+        nn.ReLU,
+        nn.Linear,
+    ]

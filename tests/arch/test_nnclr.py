@@ -47,5 +47,5 @@ def test_steps_are_those_of_lightlys_example(batch_norm: str, queue_size: int) -
 def test_the_projector_is_the_benchmarks() -> None:
     arch = narrow("nnclr")
     assert isinstance(arch, NNCLR)
-    kinds = [type(layer) for layer in arch.projector.layers]
+    kinds = [type(layer) for layer in arch.projector.get_submodule("layers").children()]
     assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]

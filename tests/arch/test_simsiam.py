@@ -39,5 +39,5 @@ def test_steps_are_those_of_lightlys_example(batch_norm: str) -> None:
 def test_the_projector_is_the_benchmarks() -> None:
     arch = narrow("simsiam")
     assert isinstance(arch, SimSiam)
-    kinds = [type(layer) for layer in arch.projector.layers]
+    kinds = [type(layer) for layer in arch.projector.get_submodule("layers").children()]
     assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]

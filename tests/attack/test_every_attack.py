@@ -51,6 +51,7 @@ def test_before_it_has_learnt_it_says_so(name: str) -> None:
         lpla.attack(name).score(Seen(np.arange(4), {}))
 
 
+@pytest.mark.wrong_types
 def test_what_was_seen_has_a_row_for_every_image() -> None:
     index, rows = np.arange(4), np.zeros((4, 2))
     for wrong, said in (({"a": rows[:3]}, r"values\['a'\]"), ({"a": rows, "b": np.zeros(5)}, r"values\['b'\]")):
@@ -261,6 +262,7 @@ FAULTS: dict[Callable[[], Any], str] = {
 }
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_found_and_said(fault: Callable[[], Any]) -> None:
     with pytest.raises(CheckError, match=f"^{FAULTS[fault]}"):

@@ -89,7 +89,7 @@ def test_only_a_bank_looks_at_several_layers() -> None:
 
 
 def test_what_was_seen_of_a_layer_has_its_own_names_and_the_images() -> None:
-    values = {f"{layer}/log_norm": np.full((2, 3), place) for place, layer in enumerate(LAYERS)}
+    values = {f"{layer}/log_norm": np.full((2, 3), float(place)) for place, layer in enumerate(LAYERS)}
     seen = Seen(np.array([4, 7]), values | {Direction.name: np.zeros((2, 5))}, foreign=True)
     parts = seen.by_layer()
     assert list(parts) == list(LAYERS) and all(part.foreign for part in parts.values())

@@ -128,6 +128,7 @@ def test_one_channel() -> None:
     assert augment(images(6, 1, 8, 8), spec, 0, torch.arange(6), 1).shape == (6, 1, 8, 8)
 
 
+@pytest.mark.wrong_types
 def test_refusals() -> None:
     stream = torch.arange(2)
     with pytest.raises(InputError, match="hue must be 0 for images of 1 channel"):

@@ -8,6 +8,7 @@ import torch
 from lpla.contracts.inputs import Views
 from lpla.data.augment.apply import augment
 
+pytestmark = pytest.mark.wrong_types  # Not wrong, but a graph that is captured has no room for what checks them.
 CROPS = Views(crop_scale=(0.2, 1.0), crop_ratio=(0.75, 1.33), flip=0.5)
 EVERYTHING = Views(**vars(CROPS) | {"jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1,
                                     "grayscale": 0.2, "blur": 0.5, "blur_sigma": (0.1, 2.0)})  # fmt: skip

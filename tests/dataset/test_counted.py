@@ -162,6 +162,7 @@ def test_values_of_fewer_bits_than_their_file_are_noticed_by_the_largest(tmp_pat
     assert np.array_equal(pixels[1], np.stack([values // 16 >> (bits - 8)] * 3))
 
 
+@pytest.mark.wrong_types
 def test_bits_may_be_set(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2**12, (8, 8))
     grey(tmp_path / "p" / "1.png", values)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 Cli = Callable[..., Ran]
 
@@ -40,7 +40,7 @@ def audit_of(cli: Cli, folder: Path, *more: str) -> Ran:
 def test_names_on_request_alone(cli: Cli, folder: Path, tmp_path: Path) -> None:
     job = audit_of(cli, folder, "report.images=true")
     found = rows(job.folder / "images.csv")
-    index = np.load(job.folder / "scores.npz")["index"]
+    index = scores_of(job.folder)["index"]
     assert [int(row["index"]) for row in found] == index.tolist()
     assert set(found[0]) == {"index", "class"}
     left = [file for file in job.folder.rglob("*") if file.is_file() and file.suffix != ".npz"]

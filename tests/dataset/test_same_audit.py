@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_audit import scores_of
 
 from lpla.auditing.job import audit
 from lpla.auditing.plan import plan
@@ -31,8 +32,8 @@ class Tensor(Dataset):
         self.file = file
 
     def load(self) -> Images:
-        saved = np.load(self.file)
-        return Images("tensor", torch.from_numpy(saved["pixels"]), torch.from_numpy(saved["labels"]))
+        with np.load(self.file) as saved:
+            return Images("tensor", torch.from_numpy(saved["pixels"]), torch.from_numpy(saved["labels"]))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_the_same_scores_from_separate_stores(photographs: Path, tmp_path: Path,
         (tmp_path / kind).mkdir()
         config = tiny_settings(*overrides(photographs, kind), "shadows=2", f"store={tmp_path / kind / 'store'}")
         rows.append([vars(row) for row in audit(config, tmp_path / kind)])
-        scores.append(np.load(tmp_path / kind / "scores.npz"))
+        scores.append(scores_of(tmp_path / kind))
     for one, other in zip(*rows, strict=True):
         differ = {name for name in one if one[name] != other[name]}
         assert differ <= {"seconds", "dataset"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import left_behind
 import numpy as np
 import pytest
-from tiny_audit import TINY, once
+from tiny_audit import TINY, once, scores_of
 
 from experiments._reproduce import reproduce
 from experiments.limits import render
@@ -68,7 +68,7 @@ def test_the_seeds_of_a_cell_are_pooled_and_judged_with_one_threshold(tmp_path: 
 
 def test_a_cell_whose_jobs_took_one_target_alone_is_empty(tmp_path: Path) -> None:
     leave(tmp_path / "0", 0, "bank", 1, 0.5)
-    held = dict(np.load(tmp_path / "0" / "scores.npz"))
+    held = scores_of(tmp_path / "0")
     np.savez(tmp_path / "0" / "scores.npz", **{name: held[name] for name in ("layer", "index", "score", "member")})
     render(tmp_path)
     assert lines(tmp_path)[0] == ["bank", "projector", "10", "-"]

@@ -49,6 +49,7 @@ WRONG: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("check", WRONG)
 def test_a_check_speaks_of_its_fault_and_of_no_sound_encoder(check: str) -> None:
     answer, said = WRONG[check]

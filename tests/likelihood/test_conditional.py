@@ -77,6 +77,7 @@ def test_scale_and_shift_of_the_features_change_nothing() -> None:
     np.testing.assert_allclose(moved, plain, rtol=1e-7)
 
 
+@pytest.mark.wrong_types
 def test_needs_features_of_every_image() -> None:
     u, features, _ = explained(8, 30)
     with pytest.raises(ValueError, match="d2 needs the features of 30 images, got none"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import wandb
 from offline_run import OfflineRun, offline_runs
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 from lpla.store.artifacts import Store
 
@@ -82,7 +82,7 @@ def check_curves(run: OfflineRun, folder: Path, rows: list[dict]) -> None:
 
 
 def check_images(run: OfflineRun, folder: Path, rows: list[dict]) -> None:
-    scores = np.load(folder / "scores.npz")
+    scores = scores_of(folder)
     stepped = {one["name"]: one.get("step_metric") for one in run.of("metric") if "name" in one}
     for at, row in enumerate(rows):
         layer = row["layer"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 from lpla.data.dataset.digits import Digits
 from lpla.report.outputs import read
@@ -37,7 +37,7 @@ def test_jobs_leave_norms_and_pages_and_thumbnails_on_request_alone(cli: Cli, tm
 
 def check_norms(folder: Path, store: Store) -> None:
     """Every image has the mean of its own first log-norms, at the job's p, as the store holds them."""
-    held = np.load(folder / "scores.npz")
+    held = scores_of(folder)
     assert held["log_norm"].shape == held["score"].shape and np.isfinite(held["log_norm"]).all()
     places = [place for kind, place, _ in store.artifacts() if kind == "statistics"]
     for layer, found in zip(held["layer"], held["log_norm"], strict=True):

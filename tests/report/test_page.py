@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from left_behind import leave, leave_sweep
+from tiny_audit import scores_of
 
 from lpla.report import page
 from lpla.report.figures import chance_band, thinned
@@ -67,7 +68,7 @@ def test_a_job_brings_the_score_of_every_image_along(tmp_path: Path) -> None:
     page.write(job)
     text, reader = parsed(job)
     scores = data(reader, "scores.csv")
-    held = np.load(job / "scores.npz")
+    held = scores_of(job)
     assert len(scores) == 400 and [float(row["score"]) for row in scores] == held["score"].ravel().tolist()
     assert sum(int(row["member"]) for row in scores) == 200
     assert "python run.py p=2" in text and "draw: 3" in text

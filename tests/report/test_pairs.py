@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_audit import scores_of
 
 from lpla.metrics.compare import paired_auc
 from lpla.metrics.roc import auc
@@ -43,7 +44,7 @@ def test_every_attack_is_tested_against_the_best(tmp_path: Path, capsys: pytest.
         (layer, "1", other) for layer in LAYERS for other in ("0", "2")
     ]
     for row in found:
-        best, other = (np.load(tmp_path / job / "scores.npz")["score"] for job in ("1", row["job"]))
+        best, other = (scores_of(tmp_path / job)["score"] for job in ("1", row["job"]))
         place = LAYERS.index(row["layer"])
         difference, p = paired_auc(best[place], other[place], MEMBER, 3)
         got = row["difference"], row["difference_low"], row["difference_high"], row["p"]

@@ -13,7 +13,7 @@ import in_worker
 import numpy as np
 import pytest
 from submitit.core.utils import UncompletedJobError
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 from lpla.contracts.inputs import InputError
 from lpla.work.executor.slurm import Slurm
@@ -49,7 +49,7 @@ def test_an_audit_by_jobs_gives_the_result_of_one_process(cli: Cli, tmp_path: Pa
     ran = cli(*TINY, "executor=slurm", "executor.cpus=1")
     assert serial.code == ran.code == 0, ran.out
     assert ran.out.count("trained and observed") == 6 and rows(ran) == rows(serial)
-    scores = [np.load(one.folder / "scores.npz") for one in (serial, ran)]
+    scores = [scores_of(one.folder) for one in (serial, ran)]
     assert all(np.array_equal(*(s[name] for s in scores)) for name in scores[0])
     assert len(list((tmp_path / "slurm").rglob("*_result.pkl"))) == 6
 

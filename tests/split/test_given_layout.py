@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_audit import TINY, Ran
+from tiny_audit import TINY, Ran, scores_of
 
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import Images, InputError
@@ -228,7 +228,7 @@ def test_the_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran], fold
     assert other.code == 0, other.err
     # The same images in the same order: the store has everything.
     assert "trained and observed" in one.out and "trained and observed" not in other.out
-    found = [np.load(job.folder / "scores.npz") for job in (one, other)]
+    found = [scores_of(job.folder) for job in (one, other)]
     for name in ("index", "member", "score", "posterior"):
         assert np.array_equal(found[0][name], found[1][name], equal_nan=True), name
     # A score leads to a file, and its membership is that of the folder in which it lies.

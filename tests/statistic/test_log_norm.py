@@ -122,6 +122,7 @@ def test_prefix_is_what_fewer_views_give() -> None:
     )
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("p", [-1, 0, 0.0, -math.inf, math.nan, "2", "inf", True, None, 1j])
 def test_other_p_are_refused(p: object) -> None:
     with pytest.raises(InputError, match=r"p must be a number > 0 or inf, got "):

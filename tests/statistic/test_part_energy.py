@@ -90,6 +90,7 @@ def test_it_asks_for_small_crops_and_positions_whatever_the_audit_asks(side: int
     assert STATISTIC.prefix(values, 1) is values
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("parts", [0, -1, 1.5, True])
 def test_other_numbers_of_parts_are_refused(parts: object) -> None:
     with pytest.raises(InputError, match=r"^attack.parts must be an integer >= 1, got "):

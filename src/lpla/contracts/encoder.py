@@ -149,15 +149,27 @@ class Arch(Encoder):
     smallest_batch: ClassVar[int] = 2
     """Images that a batch must hold: of one alone there is nothing to contrast, and no statistics of a batch."""
     backbone: Backbone
+    projector: nn.Module
     optimization: Optimization
 
-    @abstractmethod
     def views(self, base: Views) -> tuple[Views, ...]:
-        """The training views of one image, derived from the data set's base augmentation."""
+        """The training views of one image, derived from the data set's base augmentation: two of the same distribution.
+
+        A framework that sees others overrides this.
+        """
+        return (base, base)
 
     @abstractmethod
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
+
+    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """The backbone's feature h and the projector's output z, before it is brought to unit length.
+
+        Of a framework with slow copies those of the network that is trained. One without a projector overrides this.
+        """
+        h = self.backbone(x)
+        return {"backbone": h, "projector": self.projector(h)}
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
         """The backbone's."""

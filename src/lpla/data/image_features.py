@@ -28,6 +28,7 @@ _CHUNK = 1024
 LUMA = (0.299, 0.587, 0.114)
 
 Pixels = Float[Tensor, "n C H W"]
+Grey = Float[Tensor, "n 1 H W"]
 Columns = dict[str, Float[Tensor, " n"]]
 
 
@@ -52,7 +53,7 @@ def _features(stored: UInt8[Tensor, "n C H W"]) -> Columns:
     return found | _coefficients(grey) | _values(stored) | {"left against right": _left_right(x)}
 
 
-def _grey(x: Pixels) -> Pixels:
+def _grey(x: Pixels) -> Grey:
     weights = torch.tensor(LUMA if x.shape[1] == len(LUMA) else [1 / x.shape[1]] * x.shape[1])
     return (x * weights[:, None, None]).sum(dim=1, keepdim=True)
 
@@ -74,7 +75,7 @@ def _at_borders(steps: Float[Tensor, "n C H W"], axis: int) -> Float[Tensor, " n
     return _log(_mean(at)) - _log(_mean(within))
 
 
-def _laplacian(grey: Pixels) -> Float[Tensor, " n"]:
+def _laplacian(grey: Grey) -> Float[Tensor, " n"]:
     if min(grey.shape[2:]) < 3:
         return torch.zeros(len(grey))
     centre = grey[..., 1:-1, 1:-1]
@@ -82,13 +83,13 @@ def _laplacian(grey: Pixels) -> Float[Tensor, " n"]:
     return _mean((4 * centre - around).abs())
 
 
-def _colour_step(x: Pixels, grey: Pixels) -> Float[Tensor, " n"]:
+def _colour_step(x: Pixels, grey: Grey) -> Float[Tensor, " n"]:
     """Log of the mean step of what is left of the channels without the grey."""
     colour = x - grey
     return _log(_mean(colour.diff(dim=3).abs()) + _mean(colour.diff(dim=2).abs()))
 
 
-def _coefficients(grey: Pixels) -> Columns:
+def _coefficients(grey: Grey) -> Columns:
     """Of the cosine transform of 8 x 8 blocks: log mean magnitude by band, and share of those that are nearly zero."""
     height, width = (BLOCK * (side // BLOCK) for side in grey.shape[2:])
     frequency = torch.arange(BLOCK)[:, None] + torch.arange(BLOCK)

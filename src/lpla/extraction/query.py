@@ -6,7 +6,7 @@ View 0 is the clean image, view q > 0 is drawn from (seed, image, q): the same p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -28,6 +28,7 @@ MAKE = {"cpu": 128, "cuda": 4096}
 Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D"]]]
 
 
+@runtime_checkable
 class Door(Protocol):
     """Looks at what goes into an encoder."""
 

@@ -83,5 +83,7 @@ def folder_power(
     return float((_difference(sets, fair, axis=1) > 1.6448536269514722 * error).mean())
 
 
-def _difference(one: Float[np.ndarray, "..."], other: Float[np.ndarray, "..."], axis: int = -1) -> np.ndarray:
+def _difference(
+    one: Float[np.ndarray, "..."], other: Float[np.ndarray, "..."], axis: int = -1
+) -> np.ndarray | np.floating:
     return one.mean(axis=axis) - other.mean(axis=axis)

@@ -8,7 +8,7 @@ Tied, both sides share everything but the location (`student_t`) and the bandwid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -30,19 +30,6 @@ REACH = 5
 
 Sides = Sequence[Float[np.ndarray, " _n"]]
 """The values of non-members, then those of members."""
-
-
-@runtime_checkable
-class Density(Protocol):
-    """Two univariate densities, learnt together."""
-
-    def fit(self, sides: Sides, tie: bool) -> Self:
-        """Learn from the values of non-members and members."""
-        ...
-
-    def log_ratio(self, value: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """log f_in - log f_out, finite everywhere."""
-        ...
 
 
 class StudentT:

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, NonNegative, checked
 from lpla.encoders import ranks
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
@@ -46,16 +45,7 @@ class BarlowTwins(Arch):
         self.criterion = BarlowTwinsLoss(lambda_param=redundancy)
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Invariance on the diagonal, `redundancy` times decorrelation off it; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         return self.criterion(ranks.all_gather(z0), ranks.all_gather(z1))
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}

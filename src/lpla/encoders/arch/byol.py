@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Share, checked
 from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
@@ -17,6 +16,7 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 class BYOL(Arch):
     """Lightly's heads and loss; both views in one forward of each network.
 
+    Both views are of the same distribution, as in Lightly's CIFAR-10 benchmark; the paper's are asymmetric.
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
     batch norms; `per_view` is Lightly's example and the paper's code, which forward each view alone.
     """
@@ -47,10 +47,6 @@ class BYOL(Arch):
         self.momentum, self.final_momentum = momentum, final_momentum
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution (Lightly's CIFAR-10 benchmark; the paper's are asymmetric)."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric negative cosine similarity; first moves the slow copies by a cosine-scheduled momentum."""
         momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
@@ -61,8 +57,3 @@ class BYOL(Arch):
         with torch.no_grad():
             z0, z1 = self.slow_projector(self.slow_backbone(x)).chunk(2)
         return 0.5 * (self.criterion(p0, z1) + self.criterion(p1, z0))
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z of the online network."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}

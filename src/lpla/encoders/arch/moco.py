@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, Share, checked
 from lpla.encoders.arch._contrastive import NTXent
 from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
@@ -57,10 +56,6 @@ class MoCo(Arch):
         self.momentum, self.final_momentum = momentum, final_momentum
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """NT-Xent against the queue, which the keys then enter; first moves the slow copies by a cosine schedule."""
         momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
@@ -73,11 +68,6 @@ class MoCo(Arch):
         q0, q1 = self.projector(self.backbone(x)).chunk(2)
         k0, k1 = self._keys(x).chunk(2)
         return 0.5 * (self.criterion(q0, k1) + self.criterion(q1, k0))
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z of the query network, z before it is brought to unit length."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}
 
     @torch.no_grad()
     def _keys(self, x: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, Share, checked
 from lpla.encoders import ranks
 from lpla.encoders.arch._momentum import cosine_momentum, slow_copy, update_momentum
@@ -25,6 +24,7 @@ from lpla.encoders.backbone.vit import neck
 class MoCoV3(Arch):
     """Lightly's MoCo heads as their documentation describes version 3; Lightly has neither an example nor the loss.
 
+    Both views are of the same distribution: the source's second one is sometimes solarised, ours never.
     `batch_norm`: `joint` (default, as the other frameworks here, one pass over both views) or `per_view` (the paper's
     code, one pass per view).
     """
@@ -57,10 +57,6 @@ class MoCoV3(Arch):
         self.batch_norm: BatchNorm = batch_norm
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution (the source's second view is sometimes solarised, ours never)."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric cross-entropy of each view's query over the keys of the other; first moves the slow copies."""
         m = cosine_momentum(self.momentum, self.final_momentum, progress)
@@ -70,11 +66,6 @@ class MoCoV3(Arch):
         with torch.no_grad():
             k0, k1 = forward(lambda x: self.slow_projector(self.slow_backbone(x)), views, self.batch_norm)
         return self._contrast(q0, k1) + self._contrast(q1, k0)
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z of the online network."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}
 
     def _contrast(self, queries: Tensor, keys: Tensor) -> Tensor:
         asked, known = (ranks.all_gather(F.normalize(x, dim=1)) for x in (queries, keys))

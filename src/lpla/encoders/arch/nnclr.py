@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, checked
 from lpla.encoders.arch._contrastive import NTXent
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
@@ -51,10 +50,6 @@ class NNCLR(Arch):
         self.criterion = NTXent(temperature)
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric NT-Xent of predictions and neighbours; view 1 then enters the queue; no schedule."""
         z = self.projector(self.backbone(torch.cat(list(views))))
@@ -62,8 +57,3 @@ class NNCLR(Arch):
         z0, z1 = z.detach().chunk(2)
         near0, near1 = self.queue(z0, update=False), self.queue(z1, update=True)
         return 0.5 * (self.criterion(near0, p1) + self.criterion(near1, p0))
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}

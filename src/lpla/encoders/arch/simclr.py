@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, Positive, checked
 from lpla.encoders.arch._contrastive import DCL, NTXent
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
@@ -43,16 +42,7 @@ class SimCLR(Arch):
         self.criterion = DCL(temperature) if decoupled else NTXent(temperature)
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """NT-Xent (or DCL) of the two projected views; no schedule."""
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)
         return self.criterion(z0, z1)
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}

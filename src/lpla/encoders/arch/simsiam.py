@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, checked
 from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
@@ -44,18 +43,9 @@ class SimSiam(Arch):
         self.criterion = NegativeCosineSimilarity()
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """Symmetric negative cosine similarity; no schedule."""
         z = self.projector(self.backbone(torch.cat(list(views))))
         p0, p1 = self.predictor(z).chunk(2)
         z0, z1 = z.detach().chunk(2)
         return 0.5 * (self.criterion(z0, p1) + self.criterion(z1, p0))
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}

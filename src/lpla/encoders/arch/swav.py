@@ -72,11 +72,6 @@ class SwAV(Arch):
         scores = forward(self._scores, views, self.batch_norm)
         return self.criterion(scores[:2], scores[2:]).squeeze(0)
 
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z, before it is brought to unit length."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}
-
     def _scores(self, x: Tensor) -> Tensor:
         scores = self.prototypes(F.normalize(self.projector(self.backbone(x)), dim=1))
         assert isinstance(scores, Tensor)

@@ -9,7 +9,6 @@ from lightly.utils.lars import LARS
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch, Backbone, Optimization
-from lpla.contracts.inputs import Views
 from lpla.contracts.settings import Dimension, NonNegative, checked
 from lpla.encoders import ranks
 from lpla.encoders.arch._contrastive import off_diagonal
@@ -49,10 +48,6 @@ class VICReg(Arch):
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
         self.optimization = optimization
 
-    def views(self, base: Views) -> tuple[Views, ...]:
-        """Two views of the same distribution."""
-        return (base, base)
-
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
         """The three terms by their weights; no schedule."""
         from lightly.loss.vicreg_loss import invariance_loss, variance_loss
@@ -63,11 +58,6 @@ class VICReg(Arch):
         variance = 0.5 * (variance_loss(z0) + variance_loss(z1))
         covariance = covariance_loss(z0) + covariance_loss(z1)
         return self.invariance * invariance + self.variance * variance + self.covariance * covariance
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """Backbone feature h and projector output z."""
-        h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector(h)}
 
 
 def covariance_loss(z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
