@@ -150,11 +150,14 @@ def recipe_of(rows: Sequence[Row], folder: Path) -> Recipe | None:
 
 def rotation_of(row: Row, folder: Path) -> Rotation | None:
     """The scores of all encoders of a row as targets in turn, from its job's folder below that of the sweep."""
-    file, layer = folder / str(row["job"]) / "scores.npz", row["layer"]
+    file = folder / str(row["job"]) / "scores.npz"
     with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
         if "rotation_score" not in held:
             return None
-        score = held["rotation_score"][held["layer"].tolist().index(layer)]
+        attacks = held.get("attack", [row["attack"]] * len(held["layer"]))
+        score = held["rotation_score"][
+            list(zip(attacks, held["layer"], strict=True)).index((row["attack"], row["layer"]))
+        ]
         return None if np.isnan(score).all() else Rotation(score, held["rotation_member"], held["index"])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_audit import TINY, once, scores_of
 
+from experiments import _cells as cells
 from experiments._reproduce import reproduce
 from experiments.limits import render
 from lpla.attacks.planted import layout
@@ -64,6 +65,17 @@ def test_the_seeds_of_a_cell_are_pooled_and_judged_with_one_threshold(tmp_path: 
     ]  # fmt: skip
     assert tidy[1]["verdict"] == four.verdict and float(tidy[1]["tpr_at_1pct"]) == at_1[1][0]
     assert tidy[2]["why_empty"] == "needs a pair of views"
+
+
+def test_of_a_job_by_several_attacks_each_row_has_its_own_scores(tmp_path: Path) -> None:
+    scores = [leave(tmp_path / str(seed), seed, "bank", 4, gap) for seed, gap in ((0, 0.0), (1, 3.0))]
+    with np.load(tmp_path / "0" / "scores.npz") as held:
+        first = dict(held) | {"attack": np.array(["lpla", "bank"]), "layer": np.array(["projector", "projector"])}
+    first["rotation_score"] = np.stack([one.score for one in scores])
+    np.savez(tmp_path / "0" / "scores.npz", **first)
+    for attack, own in zip(("lpla", "bank"), scores, strict=True):
+        found = cells.rotation_of({"job": 0, "attack": attack, "layer": "projector"}, tmp_path)
+        assert found and np.array_equal(found.score, own.score)
 
 
 def test_a_cell_whose_jobs_took_one_target_alone_is_empty(tmp_path: Path) -> None:
