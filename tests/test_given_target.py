@@ -215,7 +215,7 @@ def by_labels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AttackR
         work, store = plan(tiny_settings("knowledge.kind=labels", *overrides)), Store(root)
         for unit in (*work.units, work.encoders.untrained.unit):
             make(unit, store, Silent())
-        return AttackRun(work, store, work.layers[0], untrained=untrained)
+        return AttackRun(work, store, work.layers[0], subject=work.encoders.untrained if untrained else None)
 
     return run
 

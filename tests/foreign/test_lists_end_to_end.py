@@ -41,11 +41,15 @@ def test_lists_that_differ_in_compression_alone_are_invalid_and_no_leak(
     sides = {"members": tmp_path / "in", "nonmembers": tmp_path / "out"}
     (row,) = lpla.audit_encoder(energies, *QUICK, "attack=bank", "dataset.size=32", queries=3, **sides)
     if quality == 95:
-        assert row.verdict.startswith("no leak found")
+        assert row.verdict.startswith("no leak found") and row.excess_auc is None
         return
     assert row.verdict.startswith("invalid: the images differ between the groups")
     assert row.auc is not None and row.auc > 0.6  # what would have been called a leak
     assert row.blind_p is not None and row.blind_p < 0.01
+    # The attack on an encoder that nobody trained finds no more than the images say by themselves.
+    assert row.excess_auc is not None and row.excess_auc_low is not None and row.excess_auc_low < 0
+    assert row.excess_auc == pytest.approx(row.auc - (row.blind_auc or 0))
+    assert f"; the attack's AUC less that is {row.excess_auc:+.3f} [" in row.verdict
 
 
 def blocks() -> tuple[dict[str, str], list[str]]:

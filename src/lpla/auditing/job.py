@@ -206,7 +206,7 @@ def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
 
 def _make_all(work: Plan, store: Store, settings: Settings) -> None:
     executor: Config = _plain(settings.config.executor)
-    units = (*work.units, work.encoders.untrained.unit)
+    units = (*work.units, *(one.unit for one in work.encoders.nulls))
     made = [is_made(unit, store) for unit in units]
     for unit in compress(units, made):
         log.info("%s: found", unit.name)

@@ -158,6 +158,6 @@ def _origin(plan: Plan, store: Store) -> dict[str, str]:
 
 def _mixture(plan: Plan, store: Store, layer: str) -> tuple[str, ...]:
     """A note if not all artifacts behind the row were computed alike."""
-    units = (*plan.units, plan.encoders.untrained.unit)
+    units = (*plan.units, *(one.unit for one in plan.encoders.nulls))
     sentence = provenance.mixed([one for unit in units for one in provenances(unit, store)])
     return (f"{layer}: {sentence}",) if sentence else ()

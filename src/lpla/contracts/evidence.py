@@ -69,6 +69,9 @@ class Seen:
     """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
     foreign: bool = field(default=False, kw_only=True)
     """Whether the images are of another data set than the target's: an equal index is then another image."""
+    beside: tuple[Labelled, ...] = field(default=(), kw_only=True)
+    """The same images seen through shadows, for an attacker who learns from labels: they tell each image's own level
+    (`Attack.takes_levels`), and nothing is fitted to their memberships."""
     by_image: ClassVar[tuple[str, ...]] = ("index", "pixels")
     """Fields that have a row for each image, as every value has."""
 
@@ -85,7 +88,8 @@ class Seen:
         """Some of the images alone."""
         own = {name: getattr(self, name) for name in self.by_image}
         chosen = {name: None if one is None else one[rows] for name, one in own.items()}
-        return replace(self, values={name: value[rows] for name, value in self.values.items()}, **chosen)
+        beside = tuple(one.part(rows) for one in self.beside)
+        return replace(self, values={name: value[rows] for name, value in self.values.items()}, beside=beside, **chosen)
 
     def by_layer(self) -> dict[str, Seen]:
         """What was seen of each layer, statistics by their own names; itself, under "", where it holds one layer."""
@@ -148,6 +152,10 @@ class Attack(ABC):
 
     def looks_at_pixels(self) -> bool:
         """Whether `Seen.pixels` must be given."""
+        return False
+
+    def takes_levels(self) -> bool:
+        """Whether shadows `Seen.beside` the target tell it more, where it learns from labels."""
         return False
 
     def joins_layers(self) -> bool:

@@ -47,7 +47,7 @@ class Calibrated:
         models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
         on_one_scale: bool = False,
     ) -> None:
-        self.likelihood, self._models, self._on_one_scale = likelihood, models, on_one_scale
+        self.likelihood, self._models, self.on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
 
     def chosen(self, shadows: Sequence[Labelled]) -> str:
@@ -117,7 +117,7 @@ class Calibrated:
         return _or_neutral(self.model_.score(mean_of_views(u)), u, self.neutral_)
 
     def _scaled(self, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
-        return raw if self._on_one_scale else standardise(raw)
+        return raw if self.on_one_scale else standardise(raw)
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""
