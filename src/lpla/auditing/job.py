@@ -104,7 +104,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
-    for sentence in (f"images: {work.images.summary}", *left_over(work)):
+    for sentence in (f"images: {work.images.summary}", *left_over(work), *work.left_out):
         log.info("%s", sentence)
     store = Store(config.store)
     with store.watched():

@@ -70,7 +70,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
         score = trial.score(attack)
     except UndefinedError as undefined:
         nothing = np.full(int(plan.judged.sum()), np.nan)
-        why = f"attack={plan.choices['attack']}, {layer}: {undefined}"
+        needed = plan.lacking(plug_in(plan.attack))
+        why = f"attack={plan.choices['attack']}, {layer}: {undefined}" + (f"; {needed}" if needed else "")
         row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *left_over(plan)))
         return Judgement(row, nothing, nothing, log_norm)
     member = plan.member

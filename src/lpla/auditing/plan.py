@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 
 from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
-from lpla.auditing.contenders import contenders
+from lpla.auditing.contenders import contenders, lacking
 from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target, shadows_beside
@@ -104,6 +104,11 @@ class Plan:
         told = self.knowledge.kind == "few_labels"
         return self.membership.candidates & ~self.labelled if told else self.membership.candidates
 
+    def lacking(self, attack: Attack) -> str:
+        """The clause on what the attack needs and does not have here; empty where it has all."""
+        has_map = any(one.query.positions for one in self.encoders.target.observations)
+        return lacking(attack, self.knowledge, self.queries, has_map)
+
     def taught(self, attack: Attack) -> Attack:
         """The attack as it learns under this knowledge: from the labels of all judged images, fold by fold."""
         return CrossFitted(attack, self.choices["seed"]) if self.knowledge.kind == "labels" else attack
@@ -164,6 +169,9 @@ def _able_to_learn(plan: Plan, attacks: Mapping[str, Attack]) -> Plan:
     """The plan without those of several attacks that could not learn; raises InputError if none could."""
     able, unable = {}, []
     for name, attack in attacks.items():
+        if plan.refits is not None and (needed := plan.lacking(attack)):
+            unable.append(f"attack={name} left out: {needed}")
+            continue
         try:
             _check_learning(plan, attack)
             able[name] = plan.attacks[name]

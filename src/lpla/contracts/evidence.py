@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -123,6 +123,17 @@ class ShadowScores:
     member: Bool[np.ndarray, " M"]
 
 
+Need = Literal[
+    "shadows",
+    "shadows or known non-members",
+    "shadows or labels",
+    "shadows, labels or known non-members",
+    "several views",
+    "a map of positions",
+]
+"""What an attack cannot do without. `shadows` alone are encoders that were asked about the same images."""
+
+
 class NotFittedError(InputError):
     """An attack was asked for scores before it had learnt anything."""
 
@@ -130,6 +141,9 @@ class NotFittedError(InputError):
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
+    NEEDS: ClassVar[tuple[Need, ...]] = ()
+    """What it needs by its default settings, what it learns from first, written out: `lpla list attack` reads it from
+    the file, without importing anything."""
     refits_quickly: ClassVar[bool] = True
     """Whether it is fitted so soon, from the audit's own views, that attack=all brings it unasked."""
     threshold_: float
@@ -149,6 +163,10 @@ class Attack(ABC):
     @abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
         """What it needs of every encoder."""
+
+    def needs(self) -> tuple[Need, ...]:
+        """What it needs as it is configured."""
+        return self.NEEDS
 
     def looks_at_pixels(self) -> bool:
         """Whether `Seen.pixels` must be given."""

@@ -15,13 +15,14 @@ from lpla.attacks.likelihood.calibrated import CALIBRATED, Calibrated
 from lpla.attacks.likelihood.levels import explained
 from lpla.attacks.likelihood.nonmembers import check_known
 from lpla.attacks.likelihood.standardise import mean_of_views, standardise
-from lpla.contracts.evidence import Attack, Labelled, Seen
+from lpla.contracts.evidence import Attack, Labelled, Need, Seen
 from lpla.contracts.streams import stream
 
 
 class ScalarAttack(Attack):
     """An attack is `scalars` (which number) and a calibration (how it is compared with the shadows')."""
 
+    NEEDS = ("shadows or labels",)
     calibrated: Calibrated
     no_shadow: NoShadow | None = None
     """What it does without shadows, if anything."""
@@ -64,6 +65,15 @@ class ScalarAttack(Attack):
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """The target's scalars, judged by what the shadows or the known non-members taught."""
         return self.learnt_.score(target, self._judged(target))
+
+    def needs(self) -> tuple[Need, ...]:
+        """By default settings `NEEDS`; what it learns from is as the likelihood has it, which may need shadows."""
+        learnt, *more = self.NEEDS
+        if self.calibrated.compares_images():
+            learnt = "shadows" if self.no_shadow is None else "shadows or known non-members"
+        elif learnt == "shadows":
+            learnt = "shadows or labels"
+        return (learnt, *more)
 
     def takes_levels(self) -> bool:
         """All that ask an encoder do."""

@@ -50,6 +50,10 @@ class Calibrated:
         self.likelihood, self._models, self.on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
 
+    def compares_images(self) -> bool:
+        """Whether the likelihood compares an image with itself under shadows, and can do nothing else."""
+        return self.likelihood in self._models and self.likelihood != "combined"
+
     def chosen(self, shadows: Sequence[Labelled]) -> str:
         """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
         if not shadows:
