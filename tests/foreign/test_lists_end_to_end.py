@@ -7,9 +7,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -50,6 +52,30 @@ def test_lists_that_differ_in_compression_alone_are_invalid_and_no_leak(
     assert row.excess_auc is not None and row.excess_auc_low is not None and row.excess_auc_low < 0
     assert row.excess_auc == pytest.approx(row.auc - (row.blind_auc or 0))
     assert f"; the attack's AUC less that is {row.excess_auc:+.3f} [" in row.verdict
+
+
+def test_names_of_files_are_in_the_log_and_in_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        side = tmp_path / ("in" if number % 2 else "out")
+        side.mkdir(exist_ok=True)
+        Image.fromarray(image).save(side / f"secret{number}.png")
+    (tmp_path / "in" / "secret broken.png").write_bytes(b"none")
+    lists = {"members": tmp_path / "in.txt", "nonmembers": tmp_path / "out.txt"}
+    for (name, place), folder in zip(lists.items(), ("in", "out"), strict=True):
+        inside = [str(one) for one in sorted((tmp_path / folder).iterdir())]
+        both = [str(tmp_path / "in" / "secret1.png")] if name == "nonmembers" else inside[:1]
+        place.write_text("\n".join([*inside, *both]))
+    more = ["dataset.size=16", "dataset.on_bad_image=skip", "attack=lpla"]
+    with caplog.at_level("INFO"):
+        (row,) = lpla.audit_encoder(energies, *QUICK, *more, queries=2, **lists)
+    assert "in more than one list: 1 (" in caplog.text and "secret broken.png" in caplog.text
+    told = "".join(str(value) for value in asdict(row).values())
+    assert "in more than one list: 1" in told and "unreadable: 1" in told and "named again in data.members: 1" in told
+    assert "secret" not in told
 
 
 def blocks() -> tuple[dict[str, str], list[str]]:

@@ -87,7 +87,7 @@ def lacking(attack: Attack, knowledge: Knowledge, queries: int, has_map: bool) -
         "several views": queries > 1,
         "a map of positions": has_map,
     }
-    unmet = [one for one in attack.needs() if not met[one]]
+    unmet: list[Need] = [one for one in attack.needs() if not met[one]]
     return "; ".join(f"it needs {one}: set {ENABLED_BY[one]}" for one in unmet)
 
 

@@ -72,7 +72,7 @@ class GivenTarget:
         read = f"read by target={self.kind}" + (f" ({', '.join(settings)})" if settings else "")
         found = "".join(f"; {note}" for note in self.notes)
         layers = " and ".join(self.source.layers)
-        lists = f"; {images.summary}" if images.lists is not None else ""
+        lists = f"; {images.counts}" if images.lists is not None else ""
         random = "the same architecture" if self.source.can_be_rebuilt else "a ResNet of ours, as it cannot be rebuilt,"
         twin = f"; the untrained null is {random} with random weights"
         beside = f"{twin}{self._said_of_others()}{lists}"
@@ -122,7 +122,7 @@ def given_target(
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    source, notes = _looked_at(settings, target, shown)
+    source, notes = _looked_at(settings, target, shown, keep=True)
     others = own.targets if own else {}
     shadows = {name: _beside(settings, config, shown, source, name) for name, config in others.items()}
     file, reference = settings["beside_target"]["reference"], None
@@ -133,8 +133,10 @@ def given_target(
     return GivenTarget(source, notes, shadows, reference)
 
 
-def _looked_at(settings: Config, target: Config, shown: Float[Tensor, "B C H W"]) -> tuple[Given, tuple[str, ...]]:
-    widths, can_be_rebuilt, notes = look_at(target, shown)
+def _looked_at(
+    settings: Config, target: Config, shown: Float[Tensor, "B C H W"], keep: bool = False
+) -> tuple[Given, tuple[str, ...]]:
+    widths, can_be_rebuilt, notes = look_at(target, shown, keep)
     trainer = settings["trainer"]
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS

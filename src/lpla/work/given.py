@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,10 @@ from lpla.work.source import Source
 STAND_IN: Config = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 18}
 """The backbone of the random encoder in place of an architecture that cannot be rebuilt."""
 STAND_IN_WIDTH = 128
+
+
+_looked_at: dict[str, Encoder] = {}
+"""Encoders that were built to be looked at, by what identifies them, until they are made; the process's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,12 @@ class Given(Source):
         return plug_in(self.target)
 
     def build(self) -> Encoder:
-        """The encoder, or the random one, on the CPU; raises InputError with the remedy."""
+        """The encoder, or the random one, on the CPU; raises InputError with the remedy.
+
+        The one that this process looked at before is taken, once, if it is still the same file.
+        """
+        if found := _looked_at.pop(json.dumps(self.parts()), None):
+            return found
         if not self.random:
             return self._target.build()
         return self._target.blank() or _StandIn(self.layers, self.channels)
@@ -108,12 +118,15 @@ class Given(Source):
         return self.build(), False
 
 
-def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], bool, tuple[str, ...]]:
+def look_at(
+    target: Config, images: Float[Tensor, "B C H W"], keep: bool = False
+) -> tuple[dict[str, int], bool, tuple[str, ...]]:
     """Build a target once and check it before it is attacked.
 
     Args:
         target: the plug-in.
         images: at least 3 different ones in [0, 1] of those that it will be asked about.
+        keep: whether the encoder and its random twin wait for `Given.build`; those of the last target do.
 
     Returns:
         Its layers with their widths, whether it can be rebuilt, and sentences on how it was found in its file.
@@ -135,6 +148,12 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
         message = " ".join(str(failed).split())
         remedy = "set target.side, or dataset.size"
         raise InputError(f"the encoder cannot answer to images of {size} values: {message}; {remedy}") from failed
+    if keep:
+        _looked_at.clear()
+        parts = made.parts()
+        _looked_at[json.dumps({"target": parts})] = encoder
+        if twin is not None:
+            _looked_at[json.dumps({"random_twin": parts})] = twin
     widths = {layer: found[layer].shape[1] for layer in encoder.layers}
     return widths, twin is not None, tuple(getattr(encoder, "notes", ()))
 
