@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.work.given import Given, look_at
 from lpla.work.plug_in import Config
 
-LOOKED_AT = 8
-"""Candidates that are shown to an encoder when it is checked, whoever was a member."""
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 128
+"""Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
 TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
 """Kinds of knowledge to which shadows of the user's own add something."""
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
@@ -123,6 +126,8 @@ def given_target(
         )
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
     source, notes = _looked_at(settings, target, shown, keep=True)
+    for one in notes:
+        log.info("target: %s", one)
     others = own.targets if own else {}
     shadows = {name: _beside(settings, config, shown, source, name) for name, config in others.items()}
     file, reference = settings["beside_target"]["reference"], None
