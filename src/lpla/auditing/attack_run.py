@@ -43,7 +43,7 @@ class AttackRun:
         if plan.knowledge.of_one_encoder and self.shadows:
             self._set_beside()
         self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
-        if not untrained:
+        if subject is None:
             self._check_answers()
 
     def _check_answers(self) -> None:
@@ -109,7 +109,7 @@ class AttackRun:
 
     def known_scores(self, attack: Attack) -> ShadowScores | None:
         """Scores of the shadows by attacks that did not learn from them; None without shadows, or with too few."""
-        if not self.shadows:
+        if not self.plan.knowledge.has_shadows:
             return None
         inside = [shadow.inside for shadow in self.plan.encoders.shadows]
         return left_out_scores(attack, self.configured, self.shadows, inside, self.plan.judged)

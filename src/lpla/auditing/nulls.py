@@ -111,10 +111,12 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
         data: those of the images and views, where another row of the job has them; None: they are looked at here.
     """
     member, data = plan.member, data or nulls_of_data(plan, store)
+    untrained, *more = (_without_the_images(plan, store, trial, attack, one) for one in plan.encoders.nulls)
+    reference = more[0] if more else None
     fresh, absent = _fresh(plan, trial)
     found = Nulls(
-        untrained_auc=_without_the_images(plan, store, trial, attack, plan.encoders.untrained),
-        reference_auc=_without_the_images(plan, store, trial, attack, plan.encoders.reference),
+        untrained_auc=evaluate.auc(untrained, member).value,
+        reference_auc=None if reference is None else evaluate.auc(reference, member).value,
         images=data.images,
         views=data.views,
         sent=data.sent,
@@ -126,16 +128,11 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
     return NullsOfRow(found, untrained, (f"{trial.layer}: {absent}",) if absent else ())
 
 
-def _without_the_images(
-    plan: Plan, store: Store, trial: AttackRun, attack: Attack, subject: QueriedEncoder | None
-) -> float | None:
-    """AUC of the same attack on an encoder that has seen none of the images; None where there is no such encoder."""
-    if subject is None:
-        return None
+def _without_the_images(plan: Plan, store: Store, trial: AttackRun, attack: Attack, subject: QueriedEncoder) -> Scores:
+    """What the same attack says of an encoder that has seen none of the images."""
     run = AttackRun(plan, store, trial.layer, subject=subject)
     # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
-    score = run.score(attack if plan.knowledge.has_shadows else run.fit())
-    return evaluate.auc(score, plan.member).value
+    return run.score(attack if plan.knowledge.has_shadows else run.fit())
 
 
 def _looked_at(images: Images, judged: int) -> Int[np.ndarray, " m"]:
