@@ -117,7 +117,8 @@ def test_an_attack_that_does_not_exist_here_is_a_note(cli: Cli, tiny_store: str)
     ran = cli(*TINY, tiny_store, "attack=all", "queries=1", "attack.refits=1", "layer=backbone")
     rows = rows_of(ran.folder)
     assert all(row["auc"] is not None for row in rows) and "encodermi_t" not in {row["attack"] for row in rows}
-    assert "attack=encodermi_t, backbone: pairwise cosines need queries >= 2, got 1" in rows[0]["notes"]
+    assert "attack=encodermi_t left out: it needs several views: set queries=2 or more" in rows[0]["notes"]
+    assert ran.out.index("attack=encodermi_t left out") < ran.out.index("results: ")
 
 
 def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_store: str) -> None:
@@ -128,7 +129,8 @@ def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_
     assert {row["attack"] for row in rows} == {"lpla"}
     notes = " ".join(rows[0]["notes"])
     assert "attack=lpla norms=whitened left out: attack.norms must be single without shadows" in notes
-    assert all(f"attack={name}" in notes for name in ("bank", "log_angle", "rmia"))
+    assert all(f"attack={name} left out: it needs shadows" in notes for name in ("bank", "log_angle", "rmia"))
+    assert "attack=bank left out: it needs shadows or labels: set knowledge.kind=shadows or labels" in rows[0]["notes"]
 
 
 @pytest.mark.slow

@@ -73,6 +73,11 @@ def test_keys_are_exactly_the_constructors_keywords(group: str, option: str) -> 
     assert not differences(composed(f"{group}={option}")[group])
 
 
+BESIDE = {"dataset": {"train_views", "query_views"}, "target": {"shadows", "reference"}}
+"""What stands with a plug-in's settings and is taken out before it is built: the views that suit images, and the
+encoders beside a target."""
+
+
 def differences(node: object) -> list[str]:
     """Where a config and the constructor it names disagree, at any depth."""
     if OmegaConf.is_list(node):
@@ -85,8 +90,7 @@ def differences(node: object) -> list[str]:
         return nested
     parameters = inspect.signature(get_object(target)).parameters.values()
     plug_in = target.split(".")[2] in (*SAME_NAMED, *PRESETS)
-    # The views stand with the images that they suit, and are taken out before these are loaded.
-    beside = {"train_views", "query_views"} if target.split(".")[2] == "dataset" else set()
+    beside = BESIDE.get(target.split(".")[2], set())
     expected = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY or not plug_in}
     given = {str(key) for key in node} - {"_target_", "_partial_"} - beside
     return nested + [f"{target}: {name}" for name in sorted(expected ^ given)]
@@ -104,7 +108,8 @@ DEFAULTED = [
 def away(config: object) -> dict[str, object]:
     """The settings of a configured plug-in that are not its constructor's defaults, those of nested ones by path."""
     plain: dict = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType, reportArgumentType]
-    return _away(get_object(plain["_target_"]), {k: v for k, v in plain.items() if k != "_target_"})
+    beside = BESIDE.get(str(plain["_target_"]).split(".")[2], set())
+    return _away(get_object(plain["_target_"]), {k: v for k, v in plain.items() if k not in {"_target_", *beside}})
 
 
 def test_defaults_stand_in_the_constructor_as_in_the_yaml() -> None:

@@ -1,12 +1,14 @@
 """A given encoder through the whole audit: as our own read back from its file, by labels, refused where it must be."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_audit import TINY, Silent, scores_of, tiny_settings
 from torch import nn
 
@@ -16,6 +18,7 @@ from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.encoders.target._weights import WeightsTarget
 from lpla.store.artifacts import Store, key_of
 from lpla.work.given import Given
 from lpla.work.recipe import Unit
@@ -72,6 +75,28 @@ def test_nothing_is_trained_and_every_part_of_a_job_knows_it(own: tuple[list[str
         assert len(provenances(unit, store)) == sum(len(one.statistics) for one in unit.observations)
     record = recorded(work, store, [], [], {}, Job(tmp_path, "group"))
     assert record.trainings == [] and list(record.steps("train")) == []
+
+
+def test_a_target_and_its_twin_are_built_once_a_job_and_anew_where_the_file_is_another(
+    own: tuple[list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[bool] = []
+    really = WeightsTarget._build
+    monkeypatch.setattr(WeightsTarget, "_build", lambda self, load: built.append(load) or really(self, load))
+    copied = tmp_path / "copied.safetensors"
+    weights = load_file(str(own[0][1].removeprefix("target.file=")))
+    save_file(weights, copied)
+    overrides = [*own[0], f"target.file={copied}", "members=20", f"store={tmp_path / 'store'}", "permutations=1"]
+    job.audit(tiny_settings(*overrides), None)
+    assert sorted(built) == [False, True]
+    # Planned by one file, and made after another took its place: what was looked at is not taken for it.
+    images = torch.rand(2, 1, 8, 8)
+    source = plan(tiny_settings(*overrides)).units[0].source
+    before = source.build().encode(images)["backbone"]
+    plan(tiny_settings(*overrides))
+    save_file({name: 2 * one if one.is_floating_point() else one for name, one in weights.items()}, copied)
+    found = replace(source).build().encode(images)["backbone"]
+    assert not torch.equal(found, before)
 
 
 def test_a_unit_on_disk_is_the_same_unit(own: tuple[list[str], Path], tmp_path: Path) -> None:
@@ -215,7 +240,7 @@ def by_labels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AttackR
         work, store = plan(tiny_settings("knowledge.kind=labels", *overrides)), Store(root)
         for unit in (*work.units, work.encoders.untrained.unit):
             make(unit, store, Silent())
-        return AttackRun(work, store, work.layers[0], untrained=untrained)
+        return AttackRun(work, store, work.layers[0], subject=work.encoders.untrained if untrained else None)
 
     return run
 

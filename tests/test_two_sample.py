@@ -4,13 +4,16 @@ import io
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.fft import dctn
+from scipy.stats import norm
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
@@ -18,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 from lpla.auditing import nulls
 from lpla.contracts.inputs import Images
 from lpla.data.image_features import image_features
+from lpla.metrics.compare import paired_auc
 from lpla.metrics.nulls import FALSE_ALARMS
 from lpla.metrics.two_sample import FOLDS, PENALTY, PERMUTATIONS, TwoSample, two_sample
 
@@ -181,3 +185,63 @@ def test_large_groups_are_drawn_from_and_equal_questions_are_asked_once(monkeypa
     images, member = Images("noise", pixels, torch.zeros(90, dtype=torch.long)), halves(0, 80).tobytes()
     first = nulls._on_images(images, tuple(range(5, 85)), member)
     assert first and nulls._on_images(images, tuple(range(5, 85)), member) is first and asked == [50]
+
+
+def told_apart() -> tuple[np.ndarray, np.ndarray, TwoSample]:
+    """Features of 120 images of which one tells the groups apart, who is a member, and what the test says."""
+    random, member = np.random.default_rng(3), halves(3, 120)
+    features = random.normal(size=(120, 4))
+    features[member, 2] += 1.2
+    found = two_sample(features, ("a", "b", "c", "d"), member)
+    assert found and found.distrust
+    return features, member, found
+
+
+def test_its_scores_are_of_images_that_the_classifier_did_not_learn_from() -> None:
+    features, member, found = told_apart()
+    assert roc_auc_score(member, found.score) == pytest.approx(found.auc)
+    # An image's own label does not reach its score, but for the scales that all share.
+    other = member.copy()
+    one, two = np.flatnonzero(member)[0], np.flatnonzero(~member)[0]
+    other[[one, two]] = other[[two, one]]
+    turned = two_sample(features, ("a", "b", "c", "d"), other)
+    assert turned is not None
+    assert abs(turned.score[one] - found.score[one]) < 0.2
+
+
+class Scored:
+    """A stand-in for an attack on a target, of which only the scores are asked."""
+
+    def __init__(self, score: np.ndarray) -> None:
+        self.score = lambda _: score
+
+
+@pytest.mark.parametrize("leak", [0.0, 3.0])
+def test_the_excess_over_the_images_is_paired_and_by_image(leak: float) -> None:
+    """An attack that sees the images alone has no excess; one that sees membership too has one."""
+    features, member, found = told_apart()
+    score = features[:, 2] + leak * member
+    # The judged images stand in another order, with others that the test did not look at.
+    judged = np.random.default_rng(4).permutation(200)
+    looked_at = np.sort(judged[:120])
+    everyone, inside = np.full(200, -5.0), np.zeros(200, dtype=bool)
+    everyone[looked_at], inside[looked_at] = score, member
+    data = nulls.NullsOfData(found, looked_at, None, None)
+    excess: Any = nulls._excess(data, Scored(everyone), None, inside)  # pyright: ignore[reportArgumentType]
+    assert excess.value == pytest.approx(roc_auc_score(member, score) - found.auc)
+    assert (excess.low > 0) == (leak > 0) and excess.low < excess.value < excess.high
+    apart = replace(data, images=replace(found, p=0.5))
+    assert nulls._excess(apart, Scored(everyone), None, inside) is None  # pyright: ignore[reportArgumentType]
+
+
+def test_the_interval_of_the_excess_holds_what_it_should() -> None:
+    """The classifier's scores count as given: over new draws of images the interval covers the true difference."""
+    random, covered, draws = np.random.default_rng(8), 0, 200
+    for _ in range(draws):
+        member = random.permutation(100) < 50
+        shared = random.normal(size=100)
+        score, images = shared + 1.0 * member, shared + random.normal(size=100) + 1.0 * member
+        found, _ = paired_auc(score, images, member)
+        truth = norm.cdf(1 / math.sqrt(2)) - norm.cdf(1 / 2)
+        covered += found.low <= truth <= found.high
+    assert 0.90 <= covered / draws <= 0.99

@@ -9,15 +9,15 @@ import pytest
 from scipy.stats import norm
 
 from lpla.metrics.nulls import BlindResult, Departure, SentViews
-from lpla.metrics.roc import auc, null_error, tpr_at
+from lpla.metrics.roc import Estimate, auc, null_error, tpr_at
 from lpla.metrics.significance import leak_test
 from lpla.metrics.two_sample import TwoSample
 from lpla.metrics.verdict import INVALID_BY_CHANCE, Nulls, verdict
 
-IMAGES, VIEWS = TwoSample(0.52, 0.3, "odd values", 0.6), BlindResult(0.48, "mean", False)
+IMAGES, VIEWS = TwoSample(0.52, 0.3, "odd values", 0.6, np.zeros(200)), BlindResult(0.48, "mean", False)
 SENT = SentViews(0, 0, 200, ())
 SOUND = Nulls(0.51, IMAGES, VIEWS, SENT, Departure(0.49, -0.4), Departure(0.53, 0.8), Departure(0.6, 3.2))
-BROKEN = TwoSample(0.7, 0.002, "odd values", 0.8)
+BROKEN = TwoSample(0.7, 0.002, "odd values", 0.8, np.zeros(200))
 NOTHING = "no leak found at this sample size: "
 
 
@@ -165,6 +165,20 @@ def test_a_tail_that_decides_says_how_many_members_lie_in_it_where_the_rate_is_n
     assert "TPR 0.0% [0.0% 100.0%] at 5.0% FPR (tail test p = 1.1e-51: 100 members above all but 5 non-members)" in said
 
 
+def test_what_an_attack_has_over_the_images_is_said_where_they_fail_alone() -> None:
+    failed = replace(SOUND, images=BROKEN, excess=Estimate(0.1, -0.02, 0.22))
+    said = judged(0, 100, 100, 3, failed)
+    assert said.endswith("AUC 0.800; the attack's AUC less that is +0.100 [-0.020 +0.220])")
+
+
+def test_an_encoder_that_never_saw_the_images_must_not_tell_them_apart() -> None:
+    limit = 3.2905 * null_error(100, 100)
+    said = judged(0, 100, 100, 3, replace(SOUND, reference_auc=0.51 + limit))
+    assert said.startswith("invalid: an encoder that never saw the images is told apart (AUC 0.6")
+    assert judged(0, 100, 100, 3, replace(SOUND, reference_auc=0.49 + limit)).startswith("leaks")
+    assert "never saw" not in judged(0, 100, 100, 3, SOUND)
+
+
 def test_all_failed_nulls_are_named() -> None:
     failed = replace(SOUND, untrained_auc=0.9, images=BROKEN, views=BlindResult(0.9, "mean", True))
     assert judged(0, 100, 100, 3, failed).count("AUC") == 4
@@ -174,7 +188,7 @@ def test_one_limit_decides_on_the_untrained_encoder() -> None:
     for error, beginning in ((3.2, "leaks"), (3.3, "invalid")):
         nulls = replace(SOUND, untrained_auc=0.5 - error * null_error(100, 100))
         assert judged(0, 100, 100, 3, nulls).startswith(beginning)
-    assert pytest.approx(0.0245, abs=1e-5) == INVALID_BY_CHANCE
+    assert pytest.approx(0.0255, abs=1e-5) == INVALID_BY_CHANCE
 
 
 def test_what_was_not_checked_is_said() -> None:

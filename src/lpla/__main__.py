@@ -1,4 +1,4 @@
-"""`python -m lpla`, or `lpla` where it is installed: what `run.py` does, `list [GROUP]` and `inspect FILE`."""
+"""`python -m lpla`, or `lpla` where it is installed: what `run.py` does, `list`, `inspect` and `shadows`."""
 
 import gc
 import sys
@@ -43,6 +43,10 @@ def main() -> None:
         from lpla.auditing.inspection import show as inspect
 
         inspect(sys.argv[2:])
+    elif sys.argv[1:2] == ["shadows"]:
+        from lpla.auditing.shadows import show as shadows
+
+        shadows(sys.argv[2:])
     else:
         with one_sentence():
             audit()

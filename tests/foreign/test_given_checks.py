@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lpla.contracts.inputs import InputError
 from lpla.encoders import given_checks
+from lpla.encoders.recognition import misread
 from lpla.encoders.target._given import GivenEncoder
 from lpla.encoders.target._input import InputRule
 from lpla.encoders.target._networks import Network
@@ -167,3 +168,41 @@ def test_a_function_of_the_users_is_called_and_its_answer_identifies_it(
     for call, said in (("mine_of_test", "module:function"), ("mine_of_test:no", "finds"), (None, "got nothing")):
         with pytest.raises(InputError, match=said):
             Python(call=call).build()
+
+
+STRIPES = torch.rand(80, 3, 3, 1, generator=torch.Generator().manual_seed(1))
+PHOTOS = STRIPES.repeat_interleave(8, 2).repeat_interleave(24, 3)
+"""Of broad stripes, which a crop and a mirror leave."""
+
+
+def rounded(x: Tensor) -> Tensor:
+    """A network made for values of about 1: smaller ones are lost in its rounding, larger ones are cut off."""
+    stripes = nn.functional.avg_pool2d(x.view(-1, 3, 24, 24), (8, 24)).flatten(1)
+    return (stripes * 8).round().clamp(-24, 24)
+
+
+HALF = InputRule((0.5,), (0.25,), channels=3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (HALF, None),
+        (InputRule((0.5,), (64.0,), channels=3), "crops if images are fed as "),
+        (InputRule((0.0,), (1 / 255,), channels=3), "crops if images are fed as "),
+    ],
+    ids=["right", "values far too small", "values from 0 to 255"],
+)
+def test_a_wrong_scale_is_noticed_where_another_one_recognises_more_images(rule: InputRule, said: str | None) -> None:
+    encoder = GivenEncoder(Answers(rounded), rule)
+    found = misread(encoder, PHOTOS)
+    assert encoder.rule is rule
+    assert found is None if said is None else found is not None and said in found and "target.normalize" in found
+    # Too few images say nothing.
+    assert misread(encoder, PHOTOS[:40]) is None
+
+
+def test_an_encoder_that_recognises_nothing_or_answers_no_numbers_is_accused_of_nothing() -> None:
+    noise = torch.rand(80, 5, generator=torch.Generator().manual_seed(2))
+    for answer in (lambda x: noise[: len(x)], lambda x: noise[: len(x)] * torch.nan, lambda x: torch.ones(len(x), 3)):
+        assert misread(GivenEncoder(Answers(answer), HALF), PHOTOS) is None

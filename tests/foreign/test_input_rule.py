@@ -1,6 +1,8 @@
 """What a network is fed, against torchvision's transforms, and the rules that files say themselves."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._input import InputRule, normalization, of_open_clip, of_timm, settled
+from lpla.encoders.target.checkpoint import Checkpoint
 from lpla.encoders.target.huggingface import of_processor
 from lpla.encoders.target.timm import Timm
 from lpla.encoders.target.torchvision import Torchvision
@@ -123,3 +126,23 @@ def test_a_processors_configuration_is_a_rule() -> None:
 def test_open_clips_configuration_is_a_rule() -> None:
     found = InputRule(**of_open_clip({"size": [32, 32], "mean": MEAN, "std": STD, "interpolation": "bilinear"}))
     assert found == InputRule(MEAN, STD, 32, 32, "bilinear", 3)
+
+
+def test_open_clips_configuration_beside_the_weights_is_read(tmp_path: Path) -> None:
+    """As OpenCLIP pushes a model: weights, and a configuration that may leave the side to the model's."""
+    shutil.copy(FILES / "open_clip.pt", tmp_path)
+    arguments = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+    target = Checkpoint(file=str(tmp_path / "open_clip.pt"), arch="timm/vit_base_patch16_clip_224", arguments=arguments)
+    with pytest.raises(InputError, match=r"open_clip\.pt does not say how its images were normalised"):
+        target.rule()
+    config = {"preprocess_cfg": {"mean": MEAN, "std": STD}, "model_cfg": {"vision_cfg": {"image_size": 32}}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    assert target.rule() == InputRule(MEAN, STD, 32, 32, "bicubic", 3)
+    assert target.parts()["input"]["mean"] == list(MEAN)
+    named = replace(target, normalize="half")
+    assert named.rule() == InputRule((0.5,), (0.5,), 32, 32, "bicubic", 3)
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"open_clip_config\.json must be OpenCLIP's configuration with preprocess_cfg"
+    ):
+        target.rule()

@@ -7,16 +7,21 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny_audit import ROOT, Ran
 
 import lpla
+from lpla.auditing.shadows import show
 from lpla.data.dataset.torchvision import Torchvision
+from lpla.encoders.recognition import misread
+from lpla.encoders.target.checkpoint import Checkpoint
 
 PAGE = ROOT / "docs" / "your_encoder.md"
 QUICK = ["permutations=5", "observe.queries=4", "layer=backbone"]
@@ -41,19 +46,47 @@ def test_lists_that_differ_in_compression_alone_are_invalid_and_no_leak(
     sides = {"members": tmp_path / "in", "nonmembers": tmp_path / "out"}
     (row,) = lpla.audit_encoder(energies, *QUICK, "attack=bank", "dataset.size=32", queries=3, **sides)
     if quality == 95:
-        assert row.verdict.startswith("no leak found")
+        assert row.verdict.startswith("no leak found") and row.excess_auc is None
         return
     assert row.verdict.startswith("invalid: the images differ between the groups")
     assert row.auc is not None and row.auc > 0.6  # what would have been called a leak
     assert row.blind_p is not None and row.blind_p < 0.01
+    # The attack on an encoder that nobody trained finds no more than the images say by themselves.
+    assert row.excess_auc is not None and row.excess_auc_low is not None and row.excess_auc_low < 0
+    assert row.excess_auc == pytest.approx(row.auc - (row.blind_auc or 0))
+    assert f"; the attack's AUC less that is {row.excess_auc:+.3f} [" in row.verdict
 
 
-def blocks() -> tuple[dict[str, str], list[str]]:
-    """The page's files by their names, and the commands of its walk-through, which is its first block of them."""
+def test_names_of_files_are_in_the_log_and_in_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        side = tmp_path / ("in" if number % 2 else "out")
+        side.mkdir(exist_ok=True)
+        Image.fromarray(image).save(side / f"secret{number}.png")
+    (tmp_path / "in" / "secret broken.png").write_bytes(b"none")
+    lists = {"members": tmp_path / "in.txt", "nonmembers": tmp_path / "out.txt"}
+    for (name, place), folder in zip(lists.items(), ("in", "out"), strict=True):
+        inside = [str(one) for one in sorted((tmp_path / folder).iterdir())]
+        both = [str(tmp_path / "in" / "secret1.png")] if name == "nonmembers" else inside[:1]
+        place.write_text("\n".join([*inside, *both]))
+    more = ["dataset.size=16", "dataset.on_bad_image=skip", "attack=lpla"]
+    with caplog.at_level("INFO"):
+        (row,) = lpla.audit_encoder(energies, *QUICK, *more, queries=2, **lists)
+    assert "in more than one list: 1 (" in caplog.text and "secret broken.png" in caplog.text
+    told = "".join(str(value) for value in asdict(row).values())
+    assert "in more than one list: 1" in told and "unreadable: 1" in told and "named again in data.members: 1" in told
+    assert "secret" not in told
+
+
+def blocks() -> tuple[dict[str, str], list[str], list[str]]:
+    """The page's files by their names, the commands of its walk-through, and those with shadows: its first blocks."""
     text = PAGE.read_text()
     files = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
-    commands, *_ = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return files, commands.replace("\\\n", " ").splitlines()
+    walk, shadows, *_ = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return files, *(one.replace("\\\n", " ").splitlines() for one in (walk, shadows))
 
 
 @pytest.mark.slow
@@ -61,7 +94,7 @@ def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
     cifar100_root: Path, cli: Callable[..., Ran], tmp_path: Path
 ) -> None:
     """lightly's own loop on 200 images leaks by labels; images that were never in it do not."""
-    files, commands = blocks()
+    files, commands, _ = blocks()
     assert set(files) == {"photos.py", "train.py"} and len(commands) == 4
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -79,10 +112,57 @@ def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
     strongest = max(leak, key=lambda row: row["auc"])
     assert strongest["verdict"].startswith("leaks") and strongest["auc_low"] > 0.5
     assert "encoder.ckpt" in strongest["given"] and "200 members" in strongest["given"]
+    assert "recognises" not in strongest["given"]
+    settings: dict[str, Any] = {"arch": "lightly/resnet-9", "arguments": {"width": 0.25}}
+    files_out = sorted((tmp_path / "photos" / "other").iterdir())[:128]
+    pixels = np.stack([np.asarray(Image.open(one)) for one in files_out])
+    photos = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    for normalize, said in (("imagenet", False), ("none", True), ([[0.0] * 3, [1 / 255] * 3], True)):
+        encoder = Checkpoint(file=str(tmp_path / "encoder.ckpt"), normalize=normalize, **settings).build()
+        assert (misread(encoder, photos) is not None) == said
     # The same file, with lists that were never in it.
     others = ["data.members=photos/out", "data.nonmembers=photos/other"]
     for row in rows(cli(*audit[1:], *others)):
         assert row["verdict"].startswith("no leak found")
+
+
+SMALLER = {
+    "photos.py": {"200": "60"},
+    "train.py": {"max_epochs=80": "max_epochs=50", "batch_size=100": "batch_size=30"},
+}
+"""What of the page's programs is smaller here, so that five trainings take a minute."""
+
+
+@pytest.mark.slow
+def test_shadows_by_the_same_script_find_the_leak_with_labels_and_without(
+    cifar100_root: Path, cli: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """The page's commands with shadows, on fewer images: a list, a log and an encoder for each of four shadows."""
+    files, walk, commands = blocks()
+    for name, text in files.items():
+        for old, new in SMALLER[name].items():
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / name).write_text(text)
+    for command, more in zip(walk[:2], ([str(cifar100_root)], []), strict=True):
+        subprocess.run(
+            [sys.executable, *shlex.split(command)[1:], *more],
+            cwd=tmp_path,
+            check=True,
+            env=os.environ | {"PYTHONPATH": ""},
+        )
+    plan, train, audit = map(shlex.split, commands)
+    assert plan[:2] == train[:2] == ["lpla", "shadows"] and audit[0] == "lpla"
+    show(plan[2:])
+    show([*train[2:-1], train[-1].replace("python ", f"{sys.executable} ", 1)])
+    assert sorted(one.name for one in (tmp_path / "shadows" / "shadow_4").glob("[!.]*")) == [
+        "encoder.ckpt", "log.txt", "members.txt", "training.json",
+    ]  # fmt: skip
+    quick = ["permutations=5", "targets=one"]
+    for more in ([], ["knowledge.kind=shadows"]):
+        found = rows(cli(*audit[1:], *quick, *more))
+        strongest = max(found, key=lambda row: row["auc"])
+        assert strongest["verdict"].startswith("leaks") and strongest["auc_low"] > 0.5 and strongest["shadows"] == 4
 
 
 def rows(ran: Ran) -> list[dict[str, Any]]:

@@ -43,6 +43,10 @@ class CrossFitted(Attack):
         """As the attack says."""
         return self._attack.looks_at_pixels()
 
+    def takes_levels(self) -> bool:
+        """As the attack says."""
+        return self._attack.takes_levels()
+
     def joins_layers(self) -> bool:
         """As the attack says."""
         return self._attack.joins_layers()

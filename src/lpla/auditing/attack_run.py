@@ -25,8 +25,10 @@ Scores = Float[np.ndarray, " n"]
 class AttackRun:
     """Raises UndefinedError, at its beginning or in `fit`, where the attack does not exist under these settings."""
 
-    def __init__(self, plan: Plan, store: Store, layer: str, epoch: int | None = None, untrained: bool = False) -> None:
-        """The target after `epoch` (None: its last), or its initial weights if `untrained`."""
+    def __init__(
+        self, plan: Plan, store: Store, layer: str, epoch: int | None = None, subject: QueriedEncoder | None = None
+    ) -> None:
+        """The target after `epoch` (None: its last), or another encoder, `subject`, in its place."""
         encoders = plan.encoders
         # Never fitted: to copy it costs less than to build it anew for every permutation.
         self.configured = plan.taught(plug_in(plan.attack))
@@ -35,11 +37,13 @@ class AttackRun:
             return see(subject, store, self.configured, plan.looked_at(layer), plan.queries, epoch)
 
         self.plan, self.layer, self.look = plan, layer, look
-        self.subject = encoders.untrained if untrained else encoders.target
+        self.subject = subject or encoders.target
         self.target = look(self.subject)
         self.shadows = [look(shadow) for shadow in encoders.shadows]
+        if plan.knowledge.of_one_encoder and self.shadows:
+            self._set_beside()
         self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
-        if not untrained:
+        if subject is None:
             self._check_answers()
 
     def _check_answers(self) -> None:
@@ -48,6 +52,13 @@ class AttackRun:
         silent = [one.unit.name for one, seen in answers if not usable_images(seen).any()]
         if silent:
             raise UndefinedError(f"every embedding is zero or not finite, of {listed(silent)}")
+
+    def _set_beside(self) -> None:
+        """Have the shadows tell each image's level: of the target all of them, of each of them the others."""
+        pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
+        told = [label(seen, shadow.inside) for seen, shadow in pairs]
+        self.target = replace(self.target, beside=tuple(told))
+        self.shadows = [replace(seen, beside=(*told[:one], *told[one + 1 :])) for one, seen in enumerate(self.shadows)]
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
@@ -70,7 +81,7 @@ class AttackRun:
         """
         if self.plan.knowledge.kind == "labels":
             raise UndefinedError("by labels the attack learns from the non-members that are compared")
-        if not self.shadows:
+        if not self.plan.knowledge.has_shadows:
             return self.fit()
         taught = []
         for seen, shadow in zip(self.shadows, self.plan.encoders.shadows, strict=True):
@@ -98,7 +109,7 @@ class AttackRun:
 
     def known_scores(self, attack: Attack) -> ShadowScores | None:
         """Scores of the shadows by attacks that did not learn from them; None without shadows, or with too few."""
-        if not self.shadows:
+        if not self.plan.knowledge.has_shadows:
             return None
         inside = [shadow.inside for shadow in self.plan.encoders.shadows]
         return left_out_scores(attack, self.configured, self.shadows, inside, self.plan.judged)

@@ -26,6 +26,16 @@ def options(group: str) -> dict[str, str]:
     return {file.stem: _line(group, file) for file in sorted((CONF / group).glob("*.yaml"))}
 
 
+def needs(attack: str) -> tuple[str, ...]:
+    """What an attack needs by its default settings: the `NEEDS` of its class, read from its file."""
+    for node in ast.walk(ast.parse((PACKAGE / "attacks" / "attack" / f"{attack}.py").read_text())):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == "NEEDS" for one in node.targets
+        ):
+            return ast.literal_eval(node.value)
+    return ()
+
+
 def defaults() -> dict[str, str | None]:
     """Group -> the option that an audit takes unless told otherwise; None: none."""
     chosen = _load(CONF / "config.yaml").defaults
@@ -76,4 +86,6 @@ def show(arguments: Sequence[str]) -> None:
         width = max(map(len, found))
         for option, line in found.items():
             print(f"  {'*' if chosen.get(one) == option else ' '} {option:{width}}  {line}".rstrip())
+            if needed := needs(option) if one == "attack" else ():
+                print(f"    {'':{width}}  needs {' and '.join(needed)}")
     print("* taken by default; choose with GROUP=OPTION")

@@ -62,6 +62,11 @@ class _Knowledge(Settings):
     views: str
 
 
+class _BesideTarget(Settings):
+    shadows: str | None = None
+    reference: str | None = None
+
+
 class _Data(Settings):
     root: str
     download: bool
@@ -138,6 +143,7 @@ def typed(config: DictConfig) -> Config:
         if not isinstance(settings[name].get("_target_"), str):
             raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
     check_named(settings)
+    settings["beside_target"] = _take_beside_target(settings)
     if views := settings.pop("views", None):
         # In place of those that suit the data set's images.
         settings["dataset"] |= {"train_views": views, "query_views": views}
@@ -148,6 +154,17 @@ def typed(config: DictConfig) -> Config:
     _check_labels(settings)
     _check_lists(settings)
     return settings
+
+
+def _take_beside_target(settings: Config) -> Config:
+    """Take those that say which encoders stand beside it out of the target's settings; without a target, none."""
+    names = _BesideTarget.model_fields
+    found = {name: settings["target"].pop(name, None) for name in names} if settings["target"] else dict.fromkeys(names)
+    try:
+        read(_BesideTarget, found)
+    except SettingError as wrong:
+        raise wrong.below("target") from None
+    return found
 
 
 def check_arch(settings: Config) -> None:

@@ -185,7 +185,9 @@ def _quoted(override: str | None) -> str:
     """How a value with a character that Hydra reads as its own is written."""
     key, given, value = str(override).partition("=")
     if not given:
-        return f"a setting is given as KEY=VALUE, got {override}; the other commands are `list` and `inspect`"
+        return (
+            f"a setting is given as KEY=VALUE, got {override}; the other commands are `list`, `inspect` and `shadows`"
+        )
     return f"a value with a comma, an equals sign, a space or the like must be quoted twice: '{key}=\"{value}\"'"
 
 

@@ -11,10 +11,21 @@ from omegaconf import OmegaConf
 
 from lpla.attacks.attack.all import All
 from lpla.auditing.catalogue import CONF, options
-from lpla.contracts.evidence import Attack
+from lpla.auditing.knowledge import SAME, Knowledge
+from lpla.contracts.evidence import Attack, Need
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import shown
 from lpla.work.plug_in import Config, plug_in
+
+ENABLED_BY: dict[Need, str] = {
+    "shadows": "knowledge.kind=shadows on the target's images, where a given target has target.shadows",
+    "shadows or known non-members": "knowledge.kind=shadows or known_nonmembers",
+    "shadows or labels": "knowledge.kind=shadows or labels",
+    "shadows, labels or known non-members": "knowledge.kind=shadows, labels or known_nonmembers",
+    "several views": "queries=2 or more",
+    "a map of positions": "a backbone of ours that has one",
+}
+"""What of the settings gives an attack what it needs."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,28 @@ def contenders(settings: Config, chosen: str) -> Contenders:
                 attacks[label] = config | more
     sentences = (f"attack={', '.join(names)} left out: {why}" for why, names in left_out.items())
     return Contenders(attacks, tuple(sentences), choice.refits)
+
+
+def lacking(attack: Attack, knowledge: Knowledge, queries: int, has_map: bool) -> str:
+    """The clause on what an attack needs and does not have, and what would enable it; empty where it has all.
+
+    Args:
+        attack: as it is configured.
+        knowledge: what the attacker knows.
+        queries: views of each image that are looked at.
+        has_map: whether the target answers with a map of positions where it is asked for one.
+    """
+    of_shadows, of_labels = knowledge.has_shadows, knowledge.of_one_encoder
+    met: dict[Need, bool] = {
+        "shadows": of_shadows and knowledge.dataset == SAME,
+        "shadows or known non-members": not of_labels,
+        "shadows or labels": of_shadows or of_labels,
+        "shadows, labels or known non-members": True,
+        "several views": queries > 1,
+        "a map of positions": has_map,
+    }
+    unmet: list[Need] = [one for one in attack.needs() if not met[one]]
+    return "; ".join(f"it needs {one}: set {ENABLED_BY[one]}" for one in unmet)
 
 
 def _configured(name: str, settings: Config) -> Config:

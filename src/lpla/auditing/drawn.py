@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int
+
 from lpla.auditing import checks
 from lpla.auditing.knowledge import Knowledge
+from lpla.auditing.own_shadows import OwnShadows
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.streams import stream
 from lpla.work.plug_in import Config, plug_in
 
+FEWEST_FRESH, MOST_FRESH = 10, 1_000
+"""Images outside every training set with which the target's non-members are compared."""
 
-def draw(settings: Config, knowledge: Knowledge, images: Images) -> Membership:
-    """Members and non-members of every encoder; raises InputError where they do not suffice for what is learnt."""
-    trains = settings["target"] is None or knowledge.has_shadows
+
+def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows | None = None) -> Membership:
+    """Members and non-members of every encoder; those of shadows that a user trained are as these were trained.
+
+    Raises InputError where they do not suffice for what is learnt.
+    """
+    trains = settings["target"] is None or (knowledge.has_shadows and own is None)
     if trains:
         checks.check_arch(settings)
     members, size = settings["members"], settings["train"]["batch_size"]
-    membership = plug_in(settings["split"]).draw(images, members, settings["shadows"], settings["seed"])
+    membership = plug_in(settings["split"]).draw(images, members, 2 if own else settings["shadows"], settings["seed"])
+    if own:
+        rows = np.stack(list(own.inside.values()))
+        inside = np.stack([membership.inside[0], *rows[:, membership.index]])
+        unseen = membership.unseen[~rows[:, membership.unseen].any(axis=0)]
+        membership = replace(membership, inside=inside, unseen=unseen)
     if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
         whose = "members, which is" if fewest == members else "the members of every encoder, of which one has"
         together = f"set both, such as members={fewest} train.batch_size={fewest}"
@@ -45,3 +63,21 @@ def observed_epochs(settings: Config) -> tuple[int, ...]:
     if not 1 <= every < epochs:
         raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")
     return tuple(range(every, epochs, every))
+
+
+def known_nonmembers(settings: Config, knowledge: Knowledge, unseen: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+    """The images that the attacker knows not to be members; raises InputError where there are not so many."""
+    if knowledge.kind != "known_nonmembers":
+        return unseen[:0]
+    if knowledge.images > len(unseen):
+        bound = f"{len(unseen)}, the images outside the pool"
+        raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
+    return stream("known non-members", settings["seed"]).permutation(unseen)[: knowledge.images]
+
+
+def fresh_images(settings: Config, membership: Membership, known: Int[np.ndarray, " m"]) -> Int[np.ndarray, " f"]:
+    """As many as the target's non-members, up to `MOST_FRESH`, or as there are; none if these are very few."""
+    left = np.setdiff1d(membership.unseen, known)
+    count = min(int((membership.candidates & ~membership.inside[0]).sum()), MOST_FRESH)
+    drawn = stream("fresh images", settings["seed"]).permutation(left)[:count]
+    return drawn if len(drawn) >= FEWEST_FRESH else left[:0]

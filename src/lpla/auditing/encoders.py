@@ -11,23 +11,21 @@ import numpy as np
 from jaxtyping import Int
 
 from lpla.auditing.checks import check_views
+from lpla.auditing.drawn import fresh_images, known_nonmembers
+from lpla.auditing.given import GivenTarget
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.contracts.evidence import Attack, Query, Statistic
-from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError, Views
+from lpla.contracts.inputs import Images, Membership, UndefinedError, Views
 from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.training.config import TrainConfig
-from lpla.work.given import Given
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.source import Source
 from lpla.work.trained import Trained
-
-FEWEST_FRESH, MOST_FRESH = 10, 1_000
-"""Images outside every training set with which the target's non-members are compared."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class AuditEncoders:
     shadows: tuple[QueriedEncoder, ...]
     untrained: QueriedEncoder
     """The target with its initial weights."""
+    reference: QueriedEncoder | None
+    """An encoder that cannot have seen the images, where there is one."""
     known: QueriedEncoder | None
     """The target on images that the attacker knows not to be members, where that is what it knows."""
     fresh: QueriedEncoder | None
@@ -45,6 +45,11 @@ class AuditEncoders:
     there are too few."""
     outside: ExtractionRequest | None
     """The target's embeddings of images outside the pool, for utility and spread; None if there are no such images."""
+
+    @property
+    def nulls(self) -> tuple[QueriedEncoder, ...]:
+        """Those that have seen none of the images."""
+        return (self.untrained, *([self.reference] if self.reference else []))
 
 
 def line_up(
@@ -56,7 +61,7 @@ def line_up(
     statistics: Sequence[Statistic],
     full_query: Query,
     epochs: tuple[int, ...],
-    given: Given | None = None,
+    given: GivenTarget | None = None,
 ) -> AuditEncoders:
     """The encoders that take part in an audit, and what is asked of each.
 
@@ -68,30 +73,36 @@ def line_up(
         statistics: what is kept of every view: what the attack needs, and what other attacks may ask for.
         full_query: the views that the audit asks for.
         epochs: epochs before the last after which all of it is observed too.
-        given: the target, where it was trained elsewhere.
+        given: the target, where it was trained elsewhere, and what stands beside it.
 
     Raises:
         InputError: where the images do not suffice for what the attacker knows.
     """
     asked = partial(_requests, statistics, full_query)
     pool = asked(settings, membership.index, images)
-    known = _known(settings, knowledge, membership.unseen)
+    known = known_nonmembers(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
-    fresh = _fresh(settings, membership, known)
+    fresh = fresh_images(settings, membership, known)
     # Axes are those of the audited images, so that what is seen on axes says nothing of fresh ones.
     off_axes = [one for one in statistics if not isinstance(one, OnAxes)]
     of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     final = (*pool, *of_known, *((outside,) if outside else ()))
-    unit = _unit(settings, given or _trained(settings, _train_views(settings), 0, membership), "target", final, epochs)
+    source = given.source if given else _trained(settings, _train_views(settings), 0, membership)
+    unit = _unit(settings, source, "target", final, epochs)
     # Looked at after the last epoch alone.
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
+    shadows = _own_shadows(settings, given, membership, pool)
+    if knowledge.has_shadows and not shadows:
+        shadows = _shadows(settings, theirs, knowledge, membership, asked, epochs)
+    foreign = given and given.reference and replace(blank, name="reference", source=given.reference)
     return AuditEncoders(
         target=target,
-        shadows=_shadows(settings, theirs, knowledge, membership, asked, epochs) if knowledge.has_shadows else (),
+        shadows=shadows,
         untrained=replace(target, unit=blank),
+        reference=replace(target, unit=foreign) if foreign else None,
         known=_none_inside(unit, known, of_known),
         fresh=_none_inside(unit, fresh, of_fresh),
         outside=outside,
@@ -102,6 +113,16 @@ def _none_inside(
     unit: Unit, index: Int[np.ndarray, " m"], requests: tuple[ExtractionRequest, ...]
 ) -> QueriedEncoder | None:
     return QueriedEncoder(unit, index, np.zeros(len(index), dtype=bool), requests) if len(index) else None
+
+
+def _own_shadows(
+    settings: Config, given: GivenTarget | None, membership: Membership, pool: tuple[ExtractionRequest, ...]
+) -> tuple[QueriedEncoder, ...]:
+    """Those that the user trained, whose rows follow the target's; they are asked what the target is asked."""
+    units = (_unit(settings, one, name, pool, ()) for name, one in (given.shadows if given else {}).items())
+    return tuple(
+        QueriedEncoder(one, membership.index, membership.inside[row], pool) for row, one in enumerate(units, 1)
+    )
 
 
 def _shadows(
@@ -197,23 +218,6 @@ def _outside(
     if not len(chosen):
         return None
     return ExtractionRequest(_ints(chosen), replace(full_query, queries=1), (Clean(),))
-
-
-def _known(settings: Config, knowledge: Knowledge, unseen: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-    if knowledge.kind != "known_nonmembers":
-        return unseen[:0]
-    if knowledge.images > len(unseen):
-        bound = f"{len(unseen)}, the images outside the pool"
-        raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
-    return stream("known non-members", settings["seed"]).permutation(unseen)[: knowledge.images]
-
-
-def _fresh(settings: Config, membership: Membership, known: Int[np.ndarray, " m"]) -> Int[np.ndarray, " f"]:
-    """As many as the target's non-members, up to `MOST_FRESH`, or as there are; none if these are very few."""
-    left = np.setdiff1d(membership.unseen, known)
-    count = min(int((membership.candidates & ~membership.inside[0]).sum()), MOST_FRESH)
-    drawn = stream("fresh images", settings["seed"]).permutation(left)[:count]
-    return drawn if len(drawn) >= FEWEST_FRESH else left[:0]
 
 
 def _answerable(settings: Config, query: Query, images: Images) -> bool:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from lpla.auditing.knowledge import SAME, Knowledge
+from lpla.auditing.own_shadows import OwnShadows, own_shadows
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.work.given import Given, look_at
 from lpla.work.plug_in import Config
 
-LOOKED_AT = 8
-"""Candidates that are shown to an encoder when it is checked, whoever was a member."""
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 128
+"""Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
+TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
+"""Kinds of knowledge to which shadows of the user's own add something."""
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 """Settings of the trainer with which an encoder is asked that nothing trains."""
 
@@ -24,6 +34,10 @@ class GivenTarget:
     source: Given
     notes: tuple[str, ...]
     """How its network was found in its file."""
+    shadows: Mapping[str, Given]
+    """Those that the user trained, by their names; none unless target.shadows says where they are."""
+    reference: Given | None
+    """An encoder that cannot have seen the images; None unless target.reference names one."""
 
     @property
     def file(self) -> str:
@@ -47,19 +61,45 @@ class GivenTarget:
             "given": self._sentence(parts, images),
         }
 
+    def _said_of_others(self) -> str:
+        """Who stands beside it."""
+        shadows = f"; {len(self.shadows)} shadows of the user's own" if self.shadows else ""
+        if self.reference is None:
+            return shadows
+        name, sha256 = Path(str(self.reference.target["file"])).name, self.reference.parts()["target"]["sha256"]
+        return f"{shadows}; the reference is {name}, SHA-256 {sha256}"
+
     def _sentence(self, parts: dict[str, Any], images: Images) -> str:
         settings = [f"{name}={value}" for name, value in parts.get("with", {}).items()]
         fed = ", ".join(f"{name} {value}" for name, value in parts["input"].items() if value is not None)
         read = f"read by target={self.kind}" + (f" ({', '.join(settings)})" if settings else "")
         found = "".join(f"; {note}" for note in self.notes)
         layers = " and ".join(self.source.layers)
-        lists = f"; {images.summary}" if images.lists is not None else ""
+        lists = f"; {images.counts}" if images.lists is not None else ""
         random = "the same architecture" if self.source.can_be_rebuilt else "a ResNet of ours, as it cannot be rebuilt,"
         twin = f"; the untrained null is {random} with random weights"
-        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}{twin}{lists}"
+        beside = f"{twin}{self._said_of_others()}{lists}"
+        return f"{self.file}, SHA-256 {parts['sha256']}, {read}, layers {layers}; input: {fed}{found}{beside}"
 
 
-def given_target(settings: Config, knowledge: Knowledge, images: Images, membership: Membership) -> GivenTarget | None:
+def shadows_beside(settings: Config, knowledge: Knowledge, images: Images) -> OwnShadows | None:
+    """The shadows that target.shadows names, the first alone with knowledge.kind=one_shadow; None: it names none.
+
+    Raises InputError where the attacker has no use of them, or they are not there.
+    """
+    folder = settings["beside_target"]["shadows"]
+    if folder is None:
+        return None
+    if knowledge.describe() not in TEACHES:
+        kinds = ", ".join(TEACHES)
+        raise InputError(f"target.shadows needs a knowledge of {kinds}, got knowledge.kind={knowledge.describe()}")
+    found = own_shadows(folder, settings["target"], images)
+    return found.first(1) if knowledge.kind == "one_shadow" else found
+
+
+def given_target(
+    settings: Config, knowledge: Knowledge, images: Images, membership: Membership, own: OwnShadows | None = None
+) -> GivenTarget | None:
     """The target that the group of this name chooses, checked on a few candidates; None: one that is trained here.
 
     Args:
@@ -67,6 +107,7 @@ def given_target(settings: Config, knowledge: Knowledge, images: Images, members
         knowledge: what the attacker knows.
         images: the data set.
         membership: whose candidates the encoder is shown.
+        own: shadows that the user trained, which are checked likewise.
 
     Raises:
         InputError: for settings of a training that nothing has, or for an encoder that cannot be audited; with the
@@ -77,17 +118,47 @@ def given_target(settings: Config, knowledge: Knowledge, images: Images, members
         return None
     if settings["observe"]["every"] is not None:
         raise InputError("observe.every must be null with a target that was trained elsewhere, as it has no epochs")
-    if knowledge.has_shadows and knowledge.arch == SAME:
+    if knowledge.has_shadows and knowledge.arch == SAME and own is None:
         ways = "labels, few_labels or known_nonmembers, or knowledge.arch must name a framework of ours for shadows"
+        ways += ", or target.shadows must be a folder of shadows that you trained"
         raise InputError(
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    widths, can_be_rebuilt, notes = look_at(target, shown)
+    source, notes = _looked_at(settings, target, shown, keep=True)
+    for one in notes:
+        log.info("target: %s", one)
+    others = own.targets if own else {}
+    shadows = {name: _beside(settings, config, shown, source, name) for name, config in others.items()}
+    file, reference = settings["beside_target"]["reference"], None
+    if file is not None:
+        if "file" not in target:
+            raise InputError("target.reference needs a target with a file, as it is read likewise, got target=python")
+        reference = _beside(settings, target | {"file": file}, shown, source, "target.reference")
+    return GivenTarget(source, notes, shadows, reference)
+
+
+def _looked_at(
+    settings: Config, target: Config, shown: Float[Tensor, "B C H W"], keep: bool = False
+) -> tuple[Given, tuple[str, ...]]:
+    widths, can_be_rebuilt, notes = look_at(target, shown, keep)
     trainer = settings["trainer"]
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
-    source = Given(
-        trainer=trainer, target=target, widths=widths, channels=shown.shape[1], can_be_rebuilt=can_be_rebuilt
-    )
-    return GivenTarget(source, notes)
+    channels = shown.shape[1]
+    return Given(trainer=trainer, target=target, widths=widths, channels=channels, can_be_rebuilt=can_be_rebuilt), notes
+
+
+def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], like: Given, name: str) -> Given:
+    """An encoder beside the target, which must be another one and have its layers; errors begin with its name."""
+    try:
+        found, _ = _looked_at(settings, target, shown)
+    except InputError as unusable:
+        raise InputError(f"{name}: {unusable}") from unusable
+    if found.parts() == like.parts():
+        raise InputError(f"{name} must be another encoder than the target, got the target itself")
+    if missing := [layer for layer in like.layers if layer not in found.layers]:
+        raise InputError(
+            f"{name} must have the target's layers, got none at {', '.join(missing)}: set target.projector"
+        )
+    return found

@@ -104,7 +104,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     if config.get("logger"):
         loggers.check(_plain(config.logger))
     work = plan(settings)
-    for sentence in (f"images: {work.images.summary}", *left_over(work)):
+    for sentence in (f"images: {work.images.summary}", *left_over(work), *work.left_out):
         log.info("%s", sentence)
     store = Store(config.store)
     with store.watched():
@@ -206,7 +206,7 @@ def _write_curve(work: Plan, store: Store, folder: Path) -> list[Row]:
 
 def _make_all(work: Plan, store: Store, settings: Settings) -> None:
     executor: Config = _plain(settings.config.executor)
-    units = (*work.units, work.encoders.untrained.unit)
+    units = (*work.units, *(one.unit for one in work.encoders.nulls))
     made = [is_made(unit, store) for unit in units]
     for unit in compress(units, made):
         log.info("%s: found", unit.name)

@@ -70,7 +70,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
         score = trial.score(attack)
     except UndefinedError as undefined:
         nothing = np.full(int(plan.judged.sum()), np.nan)
-        why = f"attack={plan.choices['attack']}, {layer}: {undefined}"
+        needed = plan.lacking(plug_in(plan.attack))
+        why = f"attack={plan.choices['attack']}, {layer}: {undefined}" + (f"; {needed}" if needed else "")
         row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *left_over(plan)))
         return Judgement(row, nothing, nothing, log_norm)
     member = plan.member
@@ -158,6 +159,6 @@ def _origin(plan: Plan, store: Store) -> dict[str, str]:
 
 def _mixture(plan: Plan, store: Store, layer: str) -> tuple[str, ...]:
     """A note if not all artifacts behind the row were computed alike."""
-    units = (*plan.units, plan.encoders.untrained.unit)
+    units = (*plan.units, *(one.unit for one in plan.encoders.nulls))
     sentence = provenance.mixed([one for unit in units for one in provenances(unit, store)])
     return (f"{layer}: {sentence}",) if sentence else ()

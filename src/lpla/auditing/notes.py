@@ -35,7 +35,7 @@ def left_over(plan: Plan) -> list[str]:
 
 def _on_images(row: AuditResult, plan: Plan) -> list[str]:
     images, mixed = plan.images, plan.membership.mixed_groups
-    left_out = [images.summary] if images.left_out else []
+    left_out = [images.counts] if images.left_out else []  # Names of files are in the log, and no row's business.
     if row.duplicate_groups is None:
         return [
             *left_out,

@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from lpla.auditing.attack_run import AttackRun
-from lpla.auditing.encoders import FEWEST_FRESH
+from lpla.auditing.drawn import FEWEST_FRESH
 from lpla.auditing.plan import Plan
-from lpla.auditing.queried import joined
+from lpla.auditing.queried import QueriedEncoder, joined
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
@@ -20,6 +20,7 @@ from lpla.data.image_features import image_features
 from lpla.extraction.sent import expected, here
 from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.metrics import roc as evaluate
+from lpla.metrics.compare import paired_auc
 from lpla.metrics.nulls import (
     BlindResult,
     Departure,
@@ -30,6 +31,7 @@ from lpla.metrics.nulls import (
     sent_as_asked,
     shadows_rows,
 )
+from lpla.metrics.roc import Estimate
 from lpla.metrics.two_sample import TwoSample, two_sample
 from lpla.metrics.verdict import Nulls
 from lpla.store.artifacts import Store
@@ -49,6 +51,8 @@ class NullsOfData:
     """What is said of the images and of the views by no attack: the same for every row of a job."""
 
     images: TwoSample | None
+    looked_at: Int[np.ndarray, " m"]
+    """Which of the judged images that test looked at."""
     views: BlindResult | None
     sent: SentViews | None
 
@@ -58,6 +62,7 @@ def nulls_of_data(plan: Plan, store: Store) -> NullsOfData:
     member = plan.member
     return NullsOfData(
         images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
+        looked_at=_looked_at(plan.images, len(member)),
         views=_views(plan, store, member),
         sent=_sent(plan, store),
     )
@@ -79,12 +84,16 @@ class NullsOfRow:
         images, views = found.images, found.views
         return {
             "null_untrained_auc": found.untrained_auc,
+            "null_reference_auc": found.reference_auc,
             "null_permuted_auc": found.permuted and found.permuted.auc,
             "null_nonmembers_auc": found.fresh and found.fresh.auc,
             "null_shadows_auc": found.shadows and found.shadows.auc,
             "blind_auc": images and images.auc,
             "blind_p": images and images.p,
             "blind_feature": images.feature if images else "",
+            "excess_auc": found.excess and found.excess.value,
+            "excess_auc_low": found.excess and found.excess.low,
+            "excess_auc_high": found.excess and found.excess.high,
             "null_parity_auc": views and views.auc,
             "null_parity_feature": views.feature if views else "",
             "null_sent_views": found.sent and found.sent.views,
@@ -102,29 +111,49 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
         data: those of the images and views, where another row of the job has them; None: they are looked at here.
     """
     member, data = plan.member, data or nulls_of_data(plan, store)
-    blank = AttackRun(plan, store, trial.layer, untrained=True)
-    # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
-    untrained = blank.score(attack if plan.knowledge.has_shadows else blank.fit())
+    untrained, *more = (_without_the_images(plan, store, trial, attack, one) for one in plan.encoders.nulls)
+    reference = more[0] if more else None
     fresh, absent = _fresh(plan, trial)
     found = Nulls(
         untrained_auc=evaluate.auc(untrained, member).value,
+        reference_auc=None if reference is None else evaluate.auc(reference, member).value,
         images=data.images,
         views=data.views,
         sent=data.sent,
         permuted=_permuted(trial, plan, member),
         fresh=fresh,
         shadows=_shadows(trial, attack, member),
+        excess=_excess(data, trial, attack, member),
     )
     return NullsOfRow(found, untrained, (f"{trial.layer}: {absent}",) if absent else ())
+
+
+def _without_the_images(plan: Plan, store: Store, trial: AttackRun, attack: Attack, subject: QueriedEncoder) -> Scores:
+    """What the same attack says of an encoder that has seen none of the images."""
+    run = AttackRun(plan, store, trial.layer, subject=subject)
+    # Shadows teach the same whoever the target is; without them the attacker learns from the target at hand.
+    return run.score(attack if plan.knowledge.has_shadows else run.fit())
+
+
+def _looked_at(images: Images, judged: int) -> Int[np.ndarray, " m"]:
+    """Which of the judged images the two-sample test looks at: of many as many as it has time for."""
+    most = min(MOST_IMAGES, MOST_VALUES // images.pixels.shape[1:].numel())
+    return np.sort(stream("images of the two-sample test", 0).permutation(judged)[:most])
+
+
+def _excess(data: NullsOfData, trial: AttackRun, attack: Attack, member: Member) -> Estimate | None:
+    """The attack's AUC less that of the images alone, on the images of that test; None where these say nothing."""
+    if data.images is None or not data.images.distrust:
+        return None
+    score = trial.score(attack)[data.looked_at]
+    return paired_auc(score, data.images.score, member[data.looked_at])[0]
 
 
 @lru_cache(maxsize=4)
 def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSample | None:
     """The two-sample test on the stored images: the same for all layers and attacks of this process."""
-    inside = np.frombuffer(member, dtype=bool)
-    most = min(MOST_IMAGES, MOST_VALUES // images.pixels.shape[1:].numel())
-    chosen = np.sort(stream("images of the two-sample test", 0).permutation(len(index))[:most])
-    shown = np.array(index)[chosen]
+    chosen = _looked_at(images, len(index))
+    inside, shown = np.frombuffer(member, dtype=bool)[chosen], np.array(index)[chosen]
     features, names = image_features(images.pixels[shown].numpy())
     if images.lists is not None and images.names is not None and images.root is not None:
         # A drawn split makes the groups' files alike; the lists of a user need not be.
@@ -133,7 +162,7 @@ def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSamp
         said, facts = file_facts(images.root, [images.names[int(i)] for i in shown])
         kept = [place for place, name in enumerate(said) if name not in OF_COPIES]
         features, names = np.hstack([features, facts[:, kept]]), (*names, *(f"file's {said[i]}" for i in kept))
-    return two_sample(features, names, inside[chosen])
+    return two_sample(features, names, inside)
 
 
 def _views(plan: Plan, store: Store, member: Member) -> BlindResult | None:
@@ -151,7 +180,7 @@ def _sent(plan: Plan, store: Store) -> SentViews | None:
     Shadows on another data set are asked about other images, and left out.
     """
     encoders = plan.encoders
-    subjects = [encoders.target, encoders.untrained, *(one for one in encoders.shadows if not one.foreign)]
+    subjects = [encoders.target, *encoders.nulls, *(one for one in encoders.shadows if not one.foreign)]
     index, differing, who = tuple(plan.judged_index.tolist()), [], []
     for subject in subjects:
         for request in subject.observations:

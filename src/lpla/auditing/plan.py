@@ -12,10 +12,10 @@ from jaxtyping import Bool, Int
 
 from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
-from lpla.auditing.contenders import contenders
+from lpla.auditing.contenders import contenders, lacking
 from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
-from lpla.auditing.given import GivenTarget, given_target
+from lpla.auditing.given import GivenTarget, given_target, shadows_beside
 from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
@@ -104,6 +104,11 @@ class Plan:
         told = self.knowledge.kind == "few_labels"
         return self.membership.candidates & ~self.labelled if told else self.membership.candidates
 
+    def lacking(self, attack: Attack) -> str:
+        """The clause on what the attack needs and does not have here; empty where it has all."""
+        has_map = any(one.query.positions for one in self.encoders.target.observations)
+        return lacking(attack, self.knowledge, self.queries, has_map)
+
     def taught(self, attack: Attack) -> Attack:
         """The attack as it learns under this knowledge: from the labels of all judged images, fold by fold."""
         return CrossFitted(attack, self.choices["seed"]) if self.knowledge.kind == "labels" else attack
@@ -126,8 +131,9 @@ def plan(told: Settings) -> Plan:
     check_trainer(settings["trainer"], has_our_devices(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
     images = load_images(settings["dataset"])
-    membership = draw(settings, knowledge, images)
-    given = given_target(settings, knowledge, images, membership)
+    own = shadows_beside(settings, knowledge, images)
+    membership = draw(settings, knowledge, images, own)
+    given = given_target(settings, knowledge, images, membership, own)
     epochs = observed_epochs(settings)
     query = full_query(settings, images)
     rivals = contenders(settings, str(told.choices["attack"]))
@@ -136,7 +142,7 @@ def plan(told: Settings) -> Plan:
     theirs = shadow_settings(settings, knowledge, told.alternative)
     released = _released(settings, theirs, knowledge, given)
     found = Plan(
-        choices=_choices(settings, knowledge, told.choices) | (given.choices(images) if given else {}),
+        choices=_choices(settings, knowledge, told.choices, len(own or ())) | (given.choices(images) if given else {}),
         attack=settings["attack"],
         attacks=rivals.attacks,
         left_out=rivals.left_out,
@@ -153,9 +159,7 @@ def plan(told: Settings) -> Plan:
         jury=settings["jury"],
         prior=float(settings["prior"]),
         k=settings["utility"]["k"],
-        encoders=line_up(
-            settings, theirs, knowledge, images, membership, statistics, query, epochs, given and given.source
-        ),
+        encoders=line_up(settings, theirs, knowledge, images, membership, statistics, query, epochs, given),
         epochs=epochs,
     )
     return _able_to_learn(found, attacks)
@@ -165,6 +169,9 @@ def _able_to_learn(plan: Plan, attacks: Mapping[str, Attack]) -> Plan:
     """The plan without those of several attacks that could not learn; raises InputError if none could."""
     able, unable = {}, []
     for name, attack in attacks.items():
+        if plan.refits is not None and (needed := plan.lacking(attack)):
+            unable.append(f"attack={name} left out: {needed}")
+            continue
         try:
             _check_learning(plan, attack)
             able[name] = plan.attacks[name]
@@ -208,7 +215,7 @@ def _check_shadows(shadows: list[Labelled], attack: Attack) -> None:
 def _released(settings: Config, theirs: Config, knowledge: Knowledge, given: GivenTarget | None) -> tuple[str, ...]:
     """The layers that the target has, and the shadows too where there are any."""
     available = given.source.layers if given else get_class(settings["arch"]["_target_"]).layers
-    if not knowledge.has_shadows:
+    if not knowledge.has_shadows or (given and given.shadows):
         return available
     shared = get_class(theirs["arch"]["_target_"]).layers
     return tuple(layer for layer in available if layer in shared)
@@ -225,9 +232,17 @@ def _layers(wanted: str, released: tuple[str, ...], joins: bool) -> tuple[str, .
     return (wanted,)
 
 
-def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None]) -> dict[str, Any]:
-    """The row's choices by the names under which they were chosen (a group's option, an axis' value)."""
+def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str | None], own: int) -> dict[str, Any]:
+    """The row's choices by the names under which they were chosen (a group's option, an axis' value).
+
+    `own` is how many shadows the user trained, of which all are used.
+    """
     told = {name: options.get(name, settings.get(name)) for name in columns("choice")}
-    shadows = {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
-    attackers = {"knowledge": knowledge.describe(), "norms": settings["attack"].get("norms", ""), "shadows": shadows}
+    shadows = own or {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
+    levels = " and shadows" if own and knowledge.of_one_encoder else ""
+    attackers = {
+        "knowledge": knowledge.describe() + levels,
+        "norms": settings["attack"].get("norms", ""),
+        "shadows": shadows,
+    }
     return {name: value for name, value in told.items() if value is not None} | attackers

@@ -78,7 +78,7 @@ def see(
 
 def label(seen: Seen, inside: Bool[np.ndarray, " N"]) -> Labelled:
     """The same with the attacker's knowledge of who was inside."""
-    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels, foreign=seen.foreign)
+    return Labelled(seen.index, seen.values, inside, pixels=seen.pixels, foreign=seen.foreign, beside=seen.beside)
 
 
 def joined(one: Seen, other: Seen) -> Seen:

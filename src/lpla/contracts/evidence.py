@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -69,6 +69,9 @@ class Seen:
     """The images themselves, which an attacker holds: for attacks that say `looks_at_pixels`."""
     foreign: bool = field(default=False, kw_only=True)
     """Whether the images are of another data set than the target's: an equal index is then another image."""
+    beside: tuple[Labelled, ...] = field(default=(), kw_only=True)
+    """The same images seen through shadows, for an attacker who learns from labels: they tell each image's own level
+    (`Attack.takes_levels`), and nothing is fitted to their memberships."""
     by_image: ClassVar[tuple[str, ...]] = ("index", "pixels")
     """Fields that have a row for each image, as every value has."""
 
@@ -85,7 +88,8 @@ class Seen:
         """Some of the images alone."""
         own = {name: getattr(self, name) for name in self.by_image}
         chosen = {name: None if one is None else one[rows] for name, one in own.items()}
-        return replace(self, values={name: value[rows] for name, value in self.values.items()}, **chosen)
+        beside = tuple(one.part(rows) for one in self.beside)
+        return replace(self, values={name: value[rows] for name, value in self.values.items()}, beside=beside, **chosen)
 
     def by_layer(self) -> dict[str, Seen]:
         """What was seen of each layer, statistics by their own names; itself, under "", where it holds one layer."""
@@ -119,6 +123,17 @@ class ShadowScores:
     member: Bool[np.ndarray, " M"]
 
 
+Need = Literal[
+    "shadows",
+    "shadows or known non-members",
+    "shadows or labels",
+    "shadows, labels or known non-members",
+    "several views",
+    "a map of positions",
+]
+"""What an attack cannot do without. `shadows` alone are encoders that were asked about the same images."""
+
+
 class NotFittedError(InputError):
     """An attack was asked for scores before it had learnt anything."""
 
@@ -126,6 +141,9 @@ class NotFittedError(InputError):
 class Attack(ABC):
     """Scores images by how much they look like members; learns from shadows alone, as scikit-learn's estimators do."""
 
+    NEEDS: ClassVar[tuple[Need, ...]] = ()
+    """What it needs by its default settings, what it learns from first, written out: `lpla list attack` reads it from
+    the file, without importing anything."""
     refits_quickly: ClassVar[bool] = True
     """Whether it is fitted so soon, from the audit's own views, that attack=all brings it unasked."""
     threshold_: float
@@ -146,8 +164,16 @@ class Attack(ABC):
     def statistics(self) -> tuple[Statistic, ...]:
         """What it needs of every encoder."""
 
+    def needs(self) -> tuple[Need, ...]:
+        """What it needs as it is configured."""
+        return self.NEEDS
+
     def looks_at_pixels(self) -> bool:
         """Whether `Seen.pixels` must be given."""
+        return False
+
+    def takes_levels(self) -> bool:
+        """Whether shadows `Seen.beside` the target tell it more, where it learns from labels."""
         return False
 
     def joins_layers(self) -> bool:

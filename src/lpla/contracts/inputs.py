@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lpla.contracts.result import InputError as InputError
 from lpla.contracts.result import UndefinedError as UndefinedError
-from lpla.contracts.settings import Dimension, Ends, NonNegative, Share, ShareEnds, checked
+from lpla.contracts.settings import Dimension, Ends, NonNegative, Share, ShareEnds, checked, listed
 
 
 @checked
@@ -53,6 +53,22 @@ ListName = Literal["members", "nonmembers", "unseen"]
 """What a user says of an image: it was trained on, it was not but is judged, or it was not and nobody judges it."""
 
 
+class LeftOut(str):
+    """What a source has beside its images: a kind with its count, and after it the names of files where they are known.
+
+    As text it has the names, which belong on the user's screen; `counted` has none, and may stand in a row.
+    """
+
+    __slots__ = ("counted",)
+    counted: str
+
+    def __new__(cls, counted: str, names: Sequence[str] = (), most: int = 10) -> Self:
+        """The kind with its count, and the names, of which it says `most` at most."""
+        found = super().__new__(cls, f"{counted} ({listed(names, most)})" if names else counted)
+        found.counted = counted
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """A data set in a fixed order (an index IS an identity); labels serve utility alone. Equal to itself alone."""
@@ -64,7 +80,7 @@ class Images:
     """Classes from 0, or -1 for an image without a label."""
     names: Sequence[str] | None = None
     """Each image's file, as a path below `root`, or absolute if it lies elsewhere; None where images are no files."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     """What of the source is not among the images, by kind, with counts."""
     root: Path | None = None
     """The folder of the data set, from which `names` go."""
@@ -89,7 +105,15 @@ class Images:
 
     @property
     def summary(self) -> str:
-        """How many images of how many classes there are, and what was left out of them: one sentence."""
+        """How many images of how many classes there are, and what was left out of them by name: one sentence."""
+        return self._summary([*self.left_out])
+
+    @property
+    def counts(self) -> str:
+        """The same without the names of files, which may be private."""
+        return self._summary([one.counted for one in self.left_out])
+
+    def _summary(self, left_out: Sequence[str]) -> str:
         classes = self.labels.unique()
         found = f"{self.name}: {len(self)} images of {int((classes >= 0).sum())} classes"
         unlabelled = int((self.labels < 0).sum())
@@ -97,7 +121,7 @@ class Images:
         if self.lists is not None:
             counts = (f"{self.lists.count(one)} {one}" for one in get_args(ListName))
             found += f" ({', '.join(counts)})"
-        return found + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+        return found + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
     @cached_property
     def digest(self) -> str:

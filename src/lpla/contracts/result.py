@@ -138,6 +138,12 @@ class AuditResult:
                                                         "encoder's scores.")  # fmt: skip
     null_untrained_exposed_nonmembers: int | None = _found("null", "Non-members so named, of which as many are "
                                                            "expected.")  # fmt: skip
+    null_reference_auc: float | None = _found("null", "AUC on an encoder that cannot have seen the images (target."
+                                              "reference), 0.5 expected.", "ref.")  # fmt: skip
+    excess_auc: float | None = _found("null", "Where the images alone tell the groups apart: the attack's AUC less "
+                                       "that of the classifier of the images (paired).", interval=True)  # fmt: skip
+    excess_auc_low: float | None = _low()
+    excess_auc_high: float | None = _high()
     null_permuted_auc: float | None = _found("null", "AUC under permuted membership, 0.5 expected.", "perm.")
     null_nonmembers_auc: float | None = _found("null", "AUC between the non-members and fresh images outside every "
                                                "training set, 0.5 expected.", "halves")  # fmt: skip

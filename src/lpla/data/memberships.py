@@ -89,6 +89,18 @@ def memberships(path: Path, images: Images) -> dict[str, Bool[np.ndarray, " N"]]
     return found
 
 
+def files_inside(path: Path) -> dict[str, dict[str, str]]:
+    """Read the table without a look at the files: for each encoder the files inside and their SHA-256.
+
+    Raises InputError if the table is none, or lacks one of the columns `file` and `sha256`.
+    """
+    header, rows = _table(path)
+    if not {FILE, HASH} <= {*header}:
+        raise InputError(f"{path} must have the columns {FILE} and {HASH}, got {', '.join(header)}")
+    encoders = [name for name in header if name not in (FILE, HASH)]
+    return {name: {row[FILE]: row[HASH] for row in rows if row[name].strip() == "1"} for name in encoders}
+
+
 def _table(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     try:
         reader = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), restval="")

@@ -35,6 +35,8 @@ class TwoSample:
     feature: str
     """The one that alone separates the groups most."""
     feature_auc: float
+    score: Float[np.ndarray, " N"]
+    """What the classifier says of each image, which it did not learn from; higher = member."""
 
     @property
     def distrust(self) -> bool:
@@ -63,12 +65,14 @@ def two_sample(
     x = (features[:, varies] - features[:, varies].mean(axis=0)) / spread[varies]
     random = stream("two-sample test", 0, len(member))
     labels = np.column_stack([member, *(random.permutation(member) for _ in range(PERMUTATIONS))])
-    found = _areas(_judged_apart(x, labels, random.permutation(len(member)) % FOLDS), labels)
+    said = _judged_apart(x, labels, random.permutation(len(member)) % FOLDS)
+    found = _areas(said, labels)
     z = [separation(column, member) for column in features.T]
     best = int(np.argmax(np.abs(z)))
     # Equal orders of the images are equal areas but for rounding.
     p = float(np.mean(found >= found[0] - 1e-12))
-    return TwoSample(float(found[0]), p, names[best], float(_areas(features[:, best : best + 1], member[:, None])[0]))
+    of_best = float(_areas(features[:, best : best + 1], member[:, None])[0])
+    return TwoSample(float(found[0]), p, names[best], of_best, said[:, 0])
 
 
 def _judged_apart(

@@ -9,13 +9,14 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from lpla.metrics.nulls import FALSE_ALARMS, QUANTILE, BlindResult, Departure, SentViews
-from lpla.metrics.roc import auc, found_in_tail, null_error, tpr_absent, tpr_at
+from lpla.metrics.roc import Estimate, auc, found_in_tail, null_error, tpr_absent, tpr_at
 from lpla.metrics.significance import LeakTest, leak_test
 from lpla.metrics.two_sample import TwoSample
 
-INVALID_BY_CHANCE = 4.5 * 2 * float(norm.sf(QUANTILE)) + 2 * FALSE_ALARMS
-"""Probability, at most, that a sound row is called invalid: by the untrained encoder, permuted membership, the fresh
-images and the shadows on either side, by the scores on one, by the images and the views (`nulls.FALSE_ALARMS` each)."""
+INVALID_BY_CHANCE = 5.5 * 2 * float(norm.sf(QUANTILE)) + 2 * FALSE_ALARMS
+"""Probability, at most, that a sound row is called invalid: by the untrained encoder, the one that cannot have seen the
+images, permuted membership, the fresh images and the shadows on either side, by the scores on one, by the images and
+the views (`nulls.FALSE_ALARMS` each)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Nulls:
     permuted: Departure | None = None
     fresh: Departure | None = None
     shadows: Departure | None = None
+    reference_auc: float | None = None
+    """Of an encoder that cannot have seen the images, which only some audits have."""
+    excess: Estimate | None = None
+    """Of the attack's AUC over that of the images alone, where these tell the groups apart; no null itself."""
 
 
 SAID = {
@@ -53,7 +58,7 @@ def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], null
     test, members, nonmembers = leak_test(score, member), int(member.sum()), int((~member).sum())
     if reasons := _invalid(test, nulls, members, nonmembers):
         return f"invalid: {'; '.join(reasons)}"
-    unseen = [SAID[name] for name, null in vars(nulls).items() if null is None]
+    unseen = [SAID[name] for name, null in vars(nulls).items() if null is None and name in SAID]
     unseen = f"; not checked: {', '.join(unseen)}" if unseen else ""
     if open_question := test.undecided or test.doubtful:
         return f"undecided: {open_question}{unseen}"
@@ -83,8 +88,10 @@ def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], tes
 def _invalid(test: LeakTest, nulls: Nulls, members: int, nonmembers: int) -> list[str]:
     reasons = [*_on_images(nulls), *_on_scores(nulls)]
     limit = QUANTILE * null_error(members, nonmembers)
-    if nulls.untrained_auc is not None and abs(nulls.untrained_auc - 0.5) > limit:
-        reasons.append(f"an untrained encoder is told apart (AUC {nulls.untrained_auc:.3f}, not 0.5 +- {limit:.3f})")
+    said = {"an untrained encoder": nulls.untrained_auc, "an encoder that never saw the images": nulls.reference_auc}
+    for which, found in said.items():
+        if found is not None and abs(found - 0.5) > limit:
+            reasons.append(f"{which} is told apart (AUC {found:.3f}, not 0.5 +- {limit:.3f})")
     if test.backwards:
         reasons.append(
             f"the scores separate the groups the wrong way ({-test.separation:.1f} standard errors below 0.5)"
@@ -96,9 +103,10 @@ def _on_images(nulls: Nulls) -> list[str]:
     reasons = []
     if (images := nulls.images) is not None and images.distrust:
         how = f"AUC {images.auc:.3f} of a classifier that sees no encoder, p = {images.p:.2g}"
-        reasons.append(
-            f"the images differ between the groups ({how}; most in {images.feature}, AUC {images.feature_auc:.3f})"
-        )
+        over = nulls.excess
+        over = over and f"; the attack's AUC less that is {over.value:+.3f} [{over.low:+.3f} {over.high:+.3f}]"
+        most = f"most in {images.feature}, AUC {images.feature_auc:.3f}"
+        reasons.append(f"the images differ between the groups ({how}; {most}{over or ''})")
     if (sent := nulls.sent) is not None and sent.distrust:
         counts = f"{sent.views} views of {sent.images} of {sent.judged} images"
         reasons.append(f"what was sent is not what was asked for ({counts}; {', '.join(sent.encoders)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from lpla.contracts.encoder import Encoder, Target
 from lpla.contracts.inputs import InputError
 from lpla.encoders.given_checks import check_given
+from lpla.encoders.recognition import misread
 from lpla.extraction.extraction import Extraction
 from lpla.store.artifacts import Store
 from lpla.work import keys
@@ -25,6 +27,12 @@ from lpla.work.source import Source
 STAND_IN: Config = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 18}
 """The backbone of the random encoder in place of an architecture that cannot be rebuilt."""
 STAND_IN_WIDTH = 128
+CHECKED = 8
+"""Images, at most, that an encoder is shown one by one when it is checked."""
+
+
+_looked_at: dict[str, Encoder] = {}
+"""Encoders that were built to be looked at, by what identifies them, until they are made; the process's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +81,12 @@ class Given(Source):
         return plug_in(self.target)
 
     def build(self) -> Encoder:
-        """The encoder, or the random one, on the CPU; raises InputError with the remedy."""
+        """The encoder, or the random one, on the CPU; raises InputError with the remedy.
+
+        The one that this process looked at before is taken, once, if it is still the same file.
+        """
+        if found := _looked_at.pop(json.dumps(self.parts()), None):
+            return found
         if not self.random:
             return self._target.build()
         return self._target.blank() or _StandIn(self.layers, self.channels)
@@ -108,12 +121,16 @@ class Given(Source):
         return self.build(), False
 
 
-def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str, int], bool, tuple[str, ...]]:
+def look_at(
+    target: Config, images: Float[Tensor, "B C H W"], keep: bool = False
+) -> tuple[dict[str, int], bool, tuple[str, ...]]:
     """Build a target once and check it before it is attacked.
 
     Args:
         target: the plug-in.
-        images: at least 3 different ones in [0, 1] of those that it will be asked about.
+        images: at least 3 different ones in [0, 1] of those that it will be asked about; a few are asked about in turn,
+            and all of them where it is kept, to see whether they are fed as in training.
+        keep: whether the encoder and its random twin wait for `Given.build`; those of the last target do.
 
     Returns:
         Its layers with their widths, whether it can be rebuilt, and sentences on how it was found in its file.
@@ -125,7 +142,7 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
     encoder = made.build()
     try:
         twin = made.blank()
-        check_given(encoder, images, twin)
+        check_given(encoder, images[:CHECKED], twin)
         with torch.inference_mode():
             found = encoder.encode(images[:1])
     except (RuntimeError, TypeError, IndexError) as failed:
@@ -135,8 +152,16 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"]) -> tuple[dict[str,
         message = " ".join(str(failed).split())
         remedy = "set target.side, or dataset.size"
         raise InputError(f"the encoder cannot answer to images of {size} values: {message}; {remedy}") from failed
+    notes = tuple(getattr(encoder, "notes", ()))
+    if keep:
+        notes += tuple(filter(None, [misread(encoder, images)]))
+        _looked_at.clear()
+        parts = made.parts()
+        _looked_at[json.dumps({"target": parts})] = encoder
+        if twin is not None:
+            _looked_at[json.dumps({"random_twin": parts})] = twin
     widths = {layer: found[layer].shape[1] for layer in encoder.layers}
-    return widths, twin is not None, tuple(getattr(encoder, "notes", ()))
+    return widths, twin is not None, notes
 
 
 class _StandIn(Encoder):

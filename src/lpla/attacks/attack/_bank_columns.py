@@ -12,6 +12,7 @@ from jaxtyping import Float
 from lpla.attacks.attack import _pairs
 from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
 from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.levels import explained
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.contracts.evidence import Labelled, Seen, Statistic
@@ -59,9 +60,15 @@ class BankColumns:
         return (self._norms.statistic, *([Cosine()] if self._angles else []), self._whitened)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """The columns, each on the one scale of `standardise`; 0 where an image has no value."""
-        found = [np.nan_to_num(standardise(one[:, None])) for one in self.columns(seen).values()]
-        return np.concatenate(found, axis=1)
+        """The columns, each on the one scale of `standardise`; 0 where an image has no value.
+
+        Where shadows beside them tell each image's level, it is taken out.
+        """
+        found = np.column_stack([np.nan_to_num(standardise(one[:, None])) for one in self.columns(seen).values()])
+        if not seen.beside:
+            return found
+        others = np.stack([self.features(one) for one in seen.beside])
+        return found - explained(found, others, np.stack([one.member for one in seen.beside]))
 
     def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name, of several layers with the layer's before it; not finite where an image has none."""

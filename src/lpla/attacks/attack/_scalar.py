@@ -12,14 +12,17 @@ from jaxtyping import Float
 
 from lpla.attacks.attack._no_shadow import NoShadow
 from lpla.attacks.likelihood.calibrated import CALIBRATED, Calibrated
+from lpla.attacks.likelihood.levels import explained
 from lpla.attacks.likelihood.nonmembers import check_known
-from lpla.contracts.evidence import Attack, Labelled, Seen
+from lpla.attacks.likelihood.standardise import mean_of_views, standardise
+from lpla.contracts.evidence import Attack, Labelled, Need, Seen
 from lpla.contracts.streams import stream
 
 
 class ScalarAttack(Attack):
     """An attack is `scalars` (which number) and a calibration (how it is compared with the shadows')."""
 
+    NEEDS = ("shadows or labels",)
     calibrated: Calibrated
     no_shadow: NoShadow | None = None
     """What it does without shadows, if anything."""
@@ -47,7 +50,7 @@ class ScalarAttack(Attack):
         """Learn the likelihoods and the threshold."""
         if shadows:
             self.learn(shadows)
-        self.learnt_ = self.calibrated.fit(shadows, [self.scalars(shadow) for shadow in shadows])
+        self.learnt_ = self.calibrated.fit(shadows, [self._judged(shadow) for shadow in shadows])
         self.threshold_, self.shadow_scores_ = self.calibrated.threshold_, self.calibrated.shadow_scores_
         return self
 
@@ -61,7 +64,30 @@ class ScalarAttack(Attack):
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """The target's scalars, judged by what the shadows or the known non-members taught."""
-        return self.learnt_.score(target, self.scalars(target))
+        return self.learnt_.score(target, self._judged(target))
+
+    def needs(self) -> tuple[Need, ...]:
+        """By default settings `NEEDS`; what it learns from is as the likelihood has it, which may need shadows."""
+        learnt, *more = self.NEEDS
+        if self.calibrated.compares_images():
+            learnt = "shadows" if self.no_shadow is None else "shadows or known non-members"
+        elif learnt == "shadows":
+            learnt = "shadows or labels"
+        return (learnt, *more)
+
+    def takes_levels(self) -> bool:
+        """All that ask an encoder do."""
+        return bool(self.statistics())
+
+    def _judged(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
+        """The scalars, less each image's level where shadows beside them tell it; those on one scale are so already."""
+        raw = self.scalars(seen)
+        if not seen.beside or not self.takes_levels() or self.calibrated.on_one_scale:
+            return raw
+        u, others = standardise(raw), [standardise(self.scalars(one)) for one in seen.beside]
+        means = np.stack([mean_of_views(one)[:, None] for one in others])
+        inside = np.stack([one.member for one in seen.beside])
+        return u - explained(mean_of_views(u)[:, None], means, inside)
 
     def scores_log_ratio(self) -> bool:
         """What the calibration says; an attacker without shadows has no such ratio."""

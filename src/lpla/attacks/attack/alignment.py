@@ -19,6 +19,8 @@ from lpla.contracts.settings import checked
 class Alignment(PairAttack):
     """Mean distance of the views' unit vectors to the clean image's."""
 
+    NEEDS = ("shadows", "several views")
+
     def __init__(self, *, likelihood: Likelihood = "offline", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 

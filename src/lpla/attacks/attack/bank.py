@@ -29,6 +29,8 @@ class Bank(ScalarAttack):
     for how many of its neighbours were inside, as `Collective` infers it. Fitted: `weighed_`, unless collective.
     """
 
+    NEEDS = ("shadows or labels",)
+
     def __init__(
         self,
         *,

@@ -23,6 +23,8 @@ from lpla.data.pixels import summaries
 class Blind(ScalarAttack):
     """Norms, mean, deviation, entropy and compressed size become one number, which is pooled over images."""
 
+    NEEDS = ("shadows or labels",)
+
     def __init__(self) -> None:
         self.calibrated = Calibrated(likelihood="class_conditional", tie_variance=True)
         self._last: tuple[object, Float[np.ndarray, "N F"]] = (None, np.empty((0, 0)))

@@ -33,6 +33,8 @@ class DeepSets(nn.Module):
 class EncoderMIS(NetworkAttack):
     """DeepSets of `hidden` neurons; undefined for a single query, which has no pair."""
 
+    NEEDS = ("shadows or labels", "several views")
+
     def __init__(self, *, hidden: Dimension = 32, training: Training = Training()) -> None:
         self.hidden, self.training = hidden, training
 

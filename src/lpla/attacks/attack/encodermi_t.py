@@ -19,6 +19,8 @@ from lpla.contracts.settings import checked
 class EncoderMIT(PairAttack):
     """The mean cosine of an image's views."""
 
+    NEEDS = ("shadows or labels", "several views")
+
     def __init__(self, *, likelihood: Likelihood = "class_conditional", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 

@@ -17,6 +17,8 @@ from lpla.extraction.statistic.cosine import Cosine
 class EncoderMIV(NetworkAttack):
     """Two hidden layers of `hidden` neurons; undefined for a single query, which has no pair."""
 
+    NEEDS = ("shadows or labels", "several views")
+
     def __init__(self, *, hidden: Dimension = 64, training: Training = Training()) -> None:
         self.hidden, self.training = hidden, training
 

@@ -44,6 +44,7 @@ class GMM(Attack):
     shadows agree, 1 = up to a linear map).
     """
 
+    NEEDS = ("shadows",)
     refits_quickly = False
 
     def __init__(self, *, dimensions: Dimension = 32, components: Count = 4) -> None:

@@ -19,6 +19,8 @@ from lpla.contracts.settings import checked
 class LogAngle(PairAttack):
     """Mean of log(1 - cosine + 1e-6) over an image's pairs of views."""
 
+    NEEDS = ("shadows or labels", "several views")
+
     def __init__(self, *, likelihood: Likelihood = "combined", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 

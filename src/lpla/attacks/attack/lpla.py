@@ -35,6 +35,8 @@ class LpLA(ScalarAttack):
     Without shadows `no_shadow` and `tail` as in `NoShadow`, and p alone.
     """
 
+    NEEDS = ("shadows, labels or known non-members",)
+
     def __init__(
         self,
         *,

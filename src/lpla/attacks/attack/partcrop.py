@@ -28,6 +28,8 @@ class PartCrop(NetworkAttack):
     map of more than one position.
     """
 
+    NEEDS = ("shadows or labels", "a map of positions")
+
     def __init__(self, *, parts: Parts = 128, seed: Seed = 0, training: Training = Training(epochs=100)) -> None:
         self.training = training
         self._statistic = PartEnergy(parts, seed)

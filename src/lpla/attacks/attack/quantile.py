@@ -35,6 +35,7 @@ class Quantile(Attack):
     fold), `member_gap_` (whose sign says whether members lie above or below).
     """
 
+    NEEDS = ("shadows",)
     refits_quickly = False
 
     def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, dimensions: Dimension = 32) -> None:

@@ -24,6 +24,8 @@ from lpla.extraction.statistic.log_norm import LogNorm
 class RMIA(ScalarAttack):
     """The log-norm for p, judged by the likelihood `Rmia` with `a` and `gamma`."""
 
+    NEEDS = ("shadows",)
+
     def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, a: Share = 0.3, gamma: Positive = 1.0) -> None:
         self.p, self._norms = p, LogNorms([*ps, p])
         models = {**PER_SAMPLE, "rmia": lambda: Rmia(a, gamma)}

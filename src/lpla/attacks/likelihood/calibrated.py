@@ -47,8 +47,12 @@ class Calibrated:
         models: Mapping[str, Callable[[], PerSample]] = PER_SAMPLE,
         on_one_scale: bool = False,
     ) -> None:
-        self.likelihood, self._models, self._on_one_scale = likelihood, models, on_one_scale
+        self.likelihood, self._models, self.on_one_scale = likelihood, models, on_one_scale
         self._pooled = ClassConditional(tie_variance, density)
+
+    def compares_images(self) -> bool:
+        """Whether the likelihood compares an image with itself under shadows, and can do nothing else."""
+        return self.likelihood in self._models and self.likelihood != "combined"
 
     def chosen(self, shadows: Sequence[Labelled]) -> str:
         """The likelihood that `fit` will use, what `auto` comes to; refuses shadows that it cannot be fitted to."""
@@ -117,7 +121,7 @@ class Calibrated:
         return _or_neutral(self.model_.score(mean_of_views(u)), u, self.neutral_)
 
     def _scaled(self, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N Q"]:
-        return raw if self._on_one_scale else standardise(raw)
+        return raw if self.on_one_scale else standardise(raw)
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.inputs import InputError, LeftOut
 from lpla.contracts.settings import listed
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
@@ -36,7 +36,7 @@ class Named:
     """Absolute path -> the path below the list's own folder, which may say a class."""
     unusable: dict[Path, str] = field(default_factory=dict)
     """What a folder has that cannot be read -> why."""
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     """What the list has beside these images, by kind, with counts."""
 
 
@@ -114,7 +114,7 @@ def _folder(place: Path, setting: str) -> Named:
     return Named(
         {place / name: name for name in found.names},
         {place / name: why for name, why in found.unusable.items()},
-        [f"{kind} in {setting}: {count}" for kind, count in sorted(found.others.items())],
+        [LeftOut(f"{kind} in {setting}: {count}") for kind, count in sorted(found.others.items())],
     )
 
 
@@ -131,8 +131,8 @@ def _list(file: Path, setting: str, below: Below) -> Named:
         raise InputError(f"{setting}={file}: {counts}: {listed(unmatched, FEW)}; {remedy}")
     times = Counter(names[0] for names in found if names)
     again = [name for name, count in times.items() if count > 1]
-    said = [f"unmatched in {setting}: {len(unmatched)} ({listed(unmatched, FEW)})"] if unmatched else []
-    said += [f"named again in {setting}: {len(again)} ({listed(again, FEW)})"] if again else []
+    said = [LeftOut(f"unmatched in {setting}: {len(unmatched)}", unmatched, FEW)] if unmatched else []
+    said += [LeftOut(f"named again in {setting}: {len(again)}", again, FEW)] if again else []
     return Named({below.root / name: "" if Path(name).is_absolute() else name for name in times}, left_out=said)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Int
 
-from lpla.contracts.inputs import Dataset, Images, InputError, ListName
-from lpla.contracts.settings import Count, Dimension, checked, listed
+from lpla.contracts.inputs import Dataset, Images, InputError, LeftOut, ListName
+from lpla.contracts.settings import Count, Dimension, checked
 from lpla.data.dataset._files import decoded_files
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import stamps
@@ -78,14 +78,14 @@ class Given(Dataset):
             "given",
             _labels([folder_of[path_of[name]] for name in names], self.class_level),
             names=tuple(kept),
-            left_out=(*([f"unreadable: {len(bad)} ({listed(bad)})"] if bad else ()), *said),
+            left_out=(*([LeftOut(f"unreadable: {len(bad)}", bad)] if bad else ()), *said),
             root=below.root,
             lists=tuple(side[path_of[name]] for name in kept),
             file_hashes=tuple(hashes[name] for name in kept),
         )
 
 
-def _sides(named: Mapping[ListName, Named], below: Below) -> tuple[dict[Path, ListName], list[str]]:
+def _sides(named: Mapping[ListName, Named], below: Below) -> tuple[dict[Path, ListName], list[LeftOut]]:
     """The one list in which each image stands, and what was left out, by kind, with counts.
 
     Raises InputError where a side has nothing left.
@@ -99,10 +99,10 @@ def _sides(named: Mapping[ListName, Named], below: Below) -> tuple[dict[Path, Li
             raise InputError(f"{problem}: an image is a member or not, so the lists must have images of their own")
     said = [sentence for one in named.values() for sentence in one.left_out]
     if several := sorted(name_below(path, below.root) for path, count in times.items() if count > 1):
-        said.append(f"in more than one list: {len(several)} ({listed(several, FEW)})")
+        said.append(LeftOut(f"in more than one list: {len(several)}", several, FEW))
     if "listing" in vars(below):  # Nobody has looked there where lists are folders.
         elsewhere = {*below.listing.names} - {name_below(path, below.root) for path in times}
-        said += [f"below data.root and in no list: {len(elsewhere)}"] if elsewhere else []
+        said += [LeftOut(f"below data.root and in no list: {len(elsewhere)}")] if elsewhere else []
     return side, said
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from lpla.contracts.inputs import Dataset, Images, InputError
-from lpla.contracts.settings import listed
+from lpla.contracts.inputs import Dataset, Images, InputError, LeftOut
 from lpla.data.dataset._cache import Decoded
 from lpla.data.dataset._files import decoded_files
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
@@ -95,8 +94,8 @@ def _skipped(names: Sequence[str], decoded: Decoded) -> list[str]:
     return [name for position, name in enumerate(names) if position not in kept]
 
 
-def _left_out(found: Listing, skipped: Sequence[str]) -> tuple[str, ...]:
+def _left_out(found: Listing, skipped: Sequence[str]) -> tuple[LeftOut, ...]:
     """What of a folder is not among its images, each kind with its count; unreadable images and folders by name."""
     bad = [*found.unusable, *skipped]
-    unreadable = [f"unreadable: {len(bad)} ({listed(bad)})"] if bad else []
-    return (*unreadable, *(f"{kind}: {count}" for kind, count in sorted(found.others.items())))
+    unreadable = [LeftOut(f"unreadable: {len(bad)}", bad)] if bad else []
+    return (*unreadable, *(LeftOut(f"{kind}: {count}") for kind, count in sorted(found.others.items())))

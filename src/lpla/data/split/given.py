@@ -64,6 +64,24 @@ class Given(Split):
         )
 
 
+def over_all(images: Images, membership: Membership) -> Bool[np.ndarray, "K N"]:
+    """Whether each image of the data set is inside each encoder: near-duplicates of a candidate go where it goes.
+
+    Args:
+        images: with the user's lists.
+        membership: drawn of these by this split. Without a search for near-duplicates there are none.
+    """
+    inside = np.zeros((len(membership.inside), len(images)), dtype=bool)
+    inside[:, membership.index] = membership.inside
+    if membership.duplicate_groups and images.lists is not None:
+        group = duplicate_groups(images)
+        kept = {int(group[one]): int(one) for one in membership.index}
+        for one in membership.aside:
+            if images.lists[one] != "unseen" and int(group[one]) in kept:
+                inside[:, one] = inside[:, kept[int(group[one])]]
+    return inside
+
+
 def _mixed(images: Images, lists: np.ndarray, group: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """The candidates that have a near-duplicate on the other side; the log names the files of groups across lists."""
     members, nonmembers, unseen = (np.isin(group, group[lists == one]) for one in ("members", "nonmembers", "unseen"))

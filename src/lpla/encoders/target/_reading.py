@@ -10,6 +10,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -190,6 +191,12 @@ def digest(paths: Iterable[Path]) -> str:
     """SHA-256 of files by their content: of one file as `sha256sum` has it, of several of the list of theirs."""
     found = []
     for path in paths:
-        with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        state = path.stat()
+        found.append(_digest(path, state.st_mtime_ns, state.st_size))
     return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, modified: int, size: int) -> str:  # a file in another state is read again
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,17 @@
 """A file of weights, by torch.save or safetensors, as training code leaves it: MoCo's, DINO's, lightly's, others'."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
+from lpla.encoders.target._input import of_open_clip
 from lpla.encoders.target._weights import WeightsTarget
+
+OPEN_CLIP = "open_clip_config.json"
+"""The file in which OpenCLIP keeps the input rule, beside the weights."""
 
 
 @checked
@@ -15,6 +21,19 @@ class Checkpoint(WeightsTarget):
 
     name: ClassVar[str] = "checkpoint"
     arch: str | None = None
+
+    def own_rule(self) -> Mapping[str, Any]:
+        """What OpenCLIP's configuration beside the file says, where there is one; weights alone say nothing."""
+        config = self.weights().parent / OPEN_CLIP
+        if not config.is_file():
+            return {}
+        try:
+            said = json.loads(config.read_text())
+            side = said.get("model_cfg", {}).get("vision_cfg", {}).get("image_size", 224)
+            return of_open_clip({"size": side} | said["preprocess_cfg"])
+        except (ValueError, KeyError, TypeError, AttributeError) as unreadable:
+            problem = f"must be OpenCLIP's configuration with preprocess_cfg, but cannot be read: {unreadable!r}"
+            raise InputError(f"{config} {problem}; move it away, or set target.normalize") from unreadable
 
     def architecture(self) -> str:
         """The setting."""
