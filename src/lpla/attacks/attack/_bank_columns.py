@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from lpla.attacks.attack import _pairs
 from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
@@ -59,9 +59,8 @@ class BankColumns:
         return (self._norms.statistic, *([Cosine()] if self._angles else []), self._whitened)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """The columns, each on the one scale of `standardise`; 0 where an image has no value."""
-        found = [np.nan_to_num(standardise(one[:, None])) for one in self.columns(seen).values()]
-        return np.concatenate(found, axis=1)
+        """The columns, each on the one scale of `standardise`; nan where an image has no value."""
+        return np.concatenate([standardise(one[:, None]) for one in self.columns(seen).values()], axis=1)
 
     def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name, of several layers with the layer's before it; not finite where an image has none."""
@@ -94,22 +93,58 @@ class BankColumns:
         return self._norms.set_aside([part for shadow in shadows for part in shadow.by_layer().values()])
 
 
-class WeighedBank:
-    """One number per image: the columns, weighed by `LinearRatio` on the shadows. Fitted: `ratio_`."""
+class CompletedColumns:
+    """The columns of encoders, in which a statistic that an image lacks is its mean over the shadows that have it.
+
+    Its own level, not the middle of all images, from which a value of the image would be far. It is 0 where no shadow
+    has it, and where the encoders were asked about other images. Fitted: `levels_`.
+    """
 
     def __init__(self, columns: BankColumns) -> None:
         self._columns = columns
 
+    def fit(
+        self, shadows: Sequence[Labelled], own_levels: bool
+    ) -> tuple[Float[np.ndarray, "K N F"], Bool[np.ndarray, "K N"]]:
+        """Learn the levels of the images, unless the shadows hold others than the target; returns all of `of`."""
+        found = np.stack([self._columns.features(one) for one in shadows])
+        self._index, self.levels_ = shadows[0].index, np.zeros(found.shape[1:])
+        if own_levels:
+            known = np.isfinite(found)
+            self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        completed, silent = zip(*map(self._completed, found, [one.index for one in shadows]), strict=True)
+        return np.stack(completed), np.stack(silent)
+
+    def of(self, seen: Seen) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
+        """The columns of one encoder, completed, and the images of which no statistic says anything."""
+        return self._completed(self._columns.features(seen), seen.index)
+
+    def _completed(
+        self, x: Float[np.ndarray, "N F"], index: Int[np.ndarray, " N"]
+    ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
+        known = np.isfinite(x)
+        levels = self.levels_ if np.array_equal(index, self._index) else 0.0
+        return np.where(known, x, levels), ~known.any(axis=1)
+
+
+class WeighedBank:
+    """One number per image: the columns, weighed by `LinearRatio` on the shadows. Fitted: `ratio_`."""
+
+    def __init__(self, columns: BankColumns) -> None:
+        self._completed = CompletedColumns(columns)
+
     def fit(self, shadows: Sequence[Labelled], likelihood: str) -> Self:
         """Learn the weights that suit a calibration by `likelihood`."""
-        x = np.stack([self._columns.features(one) for one in shadows])
+        x, silent = self._completed.fit(shadows, likelihood in PER_SAMPLE)
+        x[silent] = np.nan
         inside = np.stack([one.member for one in shadows])
         self.ratio_ = LinearRatio(likelihood in PER_SAMPLE and len(shadows) >= MANY_SHADOWS).fit(x, inside)
         return self
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """The weighted sum, the same for every encoder and so on one scale."""
-        return self.ratio_.project(self._columns.features(seen))[:, None]
+        """The weighted sum, the same for every encoder and so on one scale; nan for an image that says nothing."""
+        x, silent = self._completed.of(seen)
+        return np.where(silent, np.nan, self.ratio_.project(x))[:, None]
 
 
 def _log_deviation(x: Float[np.ndarray, "N Q"], usable: np.ndarray) -> Float[np.ndarray, " N"]:
