@@ -27,7 +27,7 @@ from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.signals import Stopped, stoppable
-from lpla.work.launcher import Launch, repeat
+from lpla.work.launcher import Launch, _wait_for_hosts, repeat
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
@@ -290,6 +290,23 @@ def test_an_audit_whose_other_hosts_do_not_come_says_so(
     unit = tiny("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=3", "train.batch_size=9").units[0]
     with pytest.raises(InputError, match=r"needs `python -m lpla.work.launcher .*` on every other host.*0 of 2 came"):
         make(unit, Store(tmp_path), Silent())
+
+
+def test_what_an_audit_waits_for_is_said_before_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For ten minutes nothing was said."""
+    said: list[str] = []
+
+    def no_more() -> None:
+        said.extend(one.getMessage() for one in caplog.records)
+        raise Stopped(2)
+
+    monkeypatch.setattr("lpla.work.launcher.signals.check", no_more)
+    with caplog.at_level("INFO", logger="lpla"), pytest.raises(Stopped):
+        _wait_for_hosts(tmp_path, tmp_path / "store", 2)
+    where = f"`python -m lpla.work.launcher {tmp_path / 'store'}` on every other host, within 600 s"
+    assert said == [f"trainer.num_nodes=2: waiting for 1 more host; this needs {where}"]
 
 
 def test_two_hosts_make_one_unit(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:

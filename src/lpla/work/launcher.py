@@ -154,10 +154,13 @@ def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any
 
 def _wait_for_hosts(folder: Path, store: Path, nodes: int) -> None:
     end = time.monotonic() + JOIN_SECONDS
+    wanted = f"`python -m lpla.work.launcher {store}` on every other host, within {JOIN_SECONDS} s"
+    log.info(
+        "trainer.num_nodes=%d: waiting for %d more host%s; this needs %s", nodes, nodes - 1, "s" * (nodes > 2), wanted
+    )
     while (came := len(list(folder.glob("host-*")))) < nodes - 1:
         signals.check()
         if time.monotonic() > end:
-            wanted = f"`python -m lpla.work.launcher {store}` on every other host, within {JOIN_SECONDS} s"
             raise InputError(f"trainer.num_nodes={nodes} needs {wanted}, but {came} of {nodes - 1} came")
         time.sleep(LOOK_SECONDS)
 
