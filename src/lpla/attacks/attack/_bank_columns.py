@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from lpla.attacks.attack import _pairs
 from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
-from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.combine import COLLINEAR, LinearRatio
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.contracts.evidence import Labelled, Seen, Statistic
@@ -24,6 +24,8 @@ COMPANIONS = (0.5, math.inf)
 """Orders of the norms that stand beside the one of order p: how evenly a vector's length is spread over its axes."""
 MANY_SHADOWS = 4
 """From which on weights are learnt within images, where images are judged so."""
+BETWEEN_VIEWS = ("spread", "log angle", "whitened log angle")
+"""How the names of columns begin that compare an image's views with each other."""
 TINY = 1e-9
 """Added to a spread before its logarithm: equal views have one."""
 
@@ -59,8 +61,18 @@ class BankColumns:
         return (self._norms.statistic, *([Cosine()] if self._angles else []), self._whitened)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """The columns, each on the one scale of `standardise`; nan where an image has no value."""
-        return np.concatenate([standardise(one[:, None]) for one in self.columns(seen).values()], axis=1)
+        """The columns, each on the one scale of `standardise`; nan where an image has no value that compares.
+
+        Of fewer views than the others have, what lies between views is noisier, and a spread is lower: it is unknown.
+        """
+        found = []
+        for part in seen.by_layer().values():
+            usable = np.isfinite(self._norms.all(part)).all(axis=2)
+            fewer = usable.any(axis=1) & ~usable.all(axis=1)
+            for name, one in self._of_one(part).items():
+                comparable = np.where(fewer & name.startswith(BETWEEN_VIEWS), np.nan, one)
+                found.append(standardise(comparable[:, None]))
+        return np.concatenate(found, axis=1)
 
     def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
         """By name, of several layers with the layer's before it; not finite where an image has none."""
@@ -94,10 +106,11 @@ class BankColumns:
 
 
 class CompletedColumns:
-    """The columns of encoders, in which a statistic that an image lacks is its mean over the shadows that have it.
+    """The columns of encoders, in which a statistic that an image lacks is what the others of the image let expect.
 
-    Its own level, not the middle of all images, from which a value of the image would be far. It is 0 where no shadow
-    has it, and where the encoders were asked about other images. Fitted: `levels_`.
+    That is the image's own level, its mean over the shadows, and what the other statistics' distances from theirs add
+    by least squares: at the middle of all images it would be far from the image's. The level is 0 where no shadow has
+    it, and where the encoders were asked about other images. Fitted: `levels_`, `covariance_` (about them).
     """
 
     def __init__(self, columns: BankColumns) -> None:
@@ -108,10 +121,12 @@ class CompletedColumns:
     ) -> tuple[Float[np.ndarray, "K N F"], Bool[np.ndarray, "K N"]]:
         """Learn the levels of the images, unless the shadows hold others than the target; returns all of `of`."""
         found = np.stack([self._columns.features(one) for one in shadows])
+        known = np.isfinite(found)
         self._index, self.levels_ = shadows[0].index, np.zeros(found.shape[1:])
         if own_levels:
-            known = np.isfinite(found)
             self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        whole = (found - self.levels_)[known.all(axis=2)]
+        self.covariance_ = whole.T @ whole / max(len(whole), 1)
         completed, silent = zip(*map(self._completed, found, [one.index for one in shadows]), strict=True)
         return np.stack(completed), np.stack(silent)
 
@@ -123,8 +138,14 @@ class CompletedColumns:
         self, x: Float[np.ndarray, "N F"], index: Int[np.ndarray, " N"]
     ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         known = np.isfinite(x)
-        levels = self.levels_ if np.array_equal(index, self._index) else 0.0
-        return np.where(known, x, levels), ~known.any(axis=1)
+        levels = self.levels_ if np.array_equal(index, self._index) else np.zeros(x.shape)
+        found = np.where(known, x, levels)
+        for there in np.unique(known[~known.all(axis=1)], axis=0):
+            alike = (known == there).all(axis=1)
+            slopes = np.linalg.pinv(self.covariance_[np.ix_(there, there)], rcond=COLLINEAR, hermitian=True)
+            added = (found - levels)[alike][:, there] @ slopes @ self.covariance_[np.ix_(there, ~there)]
+            found[np.ix_(alike, ~there)] += added
+        return found, ~known.any(axis=1)
 
 
 class WeighedBank:
