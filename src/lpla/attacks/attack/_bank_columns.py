@@ -67,7 +67,7 @@ class BankColumns:
         """
         found = []
         for part in seen.by_layer().values():
-            usable = np.isfinite(self._norms.all(part)).all(axis=2)
+            usable = np.asarray(np.isfinite(self._norms.all(part)).all(axis=2))
             fewer = usable.any(axis=1) & ~usable.all(axis=1)
             for name, one in self._of_one(part).items():
                 comparable = np.where(fewer & name.startswith(BETWEEN_VIEWS), np.nan, one)
@@ -127,8 +127,8 @@ class CompletedColumns:
             self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         whole = (found - self.levels_)[known.all(axis=2)]
         self.covariance_ = whole.T @ whole / max(len(whole), 1)
-        completed, silent = zip(*map(self._completed, found, [one.index for one in shadows]), strict=True)
-        return np.stack(completed), np.stack(silent)
+        both = [self._completed(one, shadow.index) for one, shadow in zip(found, shadows, strict=True)]
+        return np.stack([completed for completed, _ in both]), np.stack([silent for _, silent in both])
 
     def of(self, seen: Seen) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         """The columns of one encoder, completed, and the images of which no statistic says anything."""
@@ -145,7 +145,7 @@ class CompletedColumns:
             slopes = np.linalg.pinv(self.covariance_[np.ix_(there, there)], rcond=COLLINEAR, hermitian=True)
             added = (found - levels)[alike][:, there] @ slopes @ self.covariance_[np.ix_(there, ~there)]
             found[np.ix_(alike, ~there)] += added
-        return found, ~known.any(axis=1)
+        return found, np.logical_not(known.any(axis=1))
 
 
 class WeighedBank:
