@@ -199,6 +199,18 @@ def test_of_several_failures_the_cause_is_named(rank: int, tmp_path: Path) -> No
     assert str(start._error(tmp_path, "no such port")).endswith("without a word of its ranks: no such port")
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_sentence_survives_a_rank_that_was_ended_while_it_wrote_its_own(rank: int, tmp_path: Path) -> None:
+    """Ranks fail by a mistake within the same moment; the first to end makes torch's launcher end the other."""
+    for one, text in ((rank, json.dumps({"message": {"message": "InputError: p must be > 0"}})), (1 - rank, "")):
+        (tmp_path / str(one)).mkdir()
+        (tmp_path / str(one) / "error.json").write_text(text)
+    found = Launch(2, 1, "here", 0)._error(tmp_path, "")
+    assert isinstance(found, InputError) and str(found) == "p must be > 0"
+    (tmp_path / str(rank) / "error.json").unlink()
+    assert str(Launch(2, 1, "here", 0)._error(tmp_path, "noise")).endswith("without a word of its ranks: noise")
+
+
 def test_a_signal_ends_the_ranks_before_this_process_stops(tiny: Callable[..., Plan], tmp_path: Path) -> None:
     unit, store = tiny(*DDP, "epochs=100000").units[0], Store(tmp_path)
     handler, seen = signal.getsignal(signal.SIGTERM), []
