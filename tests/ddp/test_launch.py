@@ -27,7 +27,7 @@ from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.training.signals import Stopped, stoppable
-from lpla.work.launcher import Launch, repeat
+from lpla.work.launcher import Launch, _wait_for_hosts, repeat
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
@@ -199,6 +199,18 @@ def test_of_several_failures_the_cause_is_named(rank: int, tmp_path: Path) -> No
     assert str(start._error(tmp_path, "no such port")).endswith("without a word of its ranks: no such port")
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_sentence_survives_a_rank_that_was_ended_while_it_wrote_its_own(rank: int, tmp_path: Path) -> None:
+    """Ranks fail by a mistake within the same moment; the first to end makes torch's launcher end the other."""
+    for one, text in ((rank, json.dumps({"message": {"message": "InputError: p must be > 0"}})), (1 - rank, "")):
+        (tmp_path / str(one)).mkdir()
+        (tmp_path / str(one) / "error.json").write_text(text)
+    found = Launch(2, 1, "here", 0)._error(tmp_path, "")
+    assert isinstance(found, InputError) and str(found) == "p must be > 0"
+    (tmp_path / str(rank) / "error.json").unlink()
+    assert str(Launch(2, 1, "here", 0)._error(tmp_path, "noise")).endswith("without a word of its ranks: noise")
+
+
 def test_a_signal_ends_the_ranks_before_this_process_stops(tiny: Callable[..., Plan], tmp_path: Path) -> None:
     unit, store = tiny(*DDP, "epochs=100000").units[0], Store(tmp_path)
     handler, seen = signal.getsignal(signal.SIGTERM), []
@@ -290,6 +302,23 @@ def test_an_audit_whose_other_hosts_do_not_come_says_so(
     unit = tiny("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=3", "train.batch_size=9").units[0]
     with pytest.raises(InputError, match=r"needs `python -m lpla.work.launcher .*` on every other host.*0 of 2 came"):
         make(unit, Store(tmp_path), Silent())
+
+
+def test_what_an_audit_waits_for_is_said_before_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For ten minutes nothing was said."""
+    said: list[str] = []
+
+    def no_more() -> None:
+        said.extend(one.getMessage() for one in caplog.records)
+        raise Stopped(2)
+
+    monkeypatch.setattr("lpla.work.launcher.signals.check", no_more)
+    with caplog.at_level("INFO", logger="lpla"), pytest.raises(Stopped):
+        _wait_for_hosts(tmp_path, tmp_path / "store", 2)
+    where = f"`python -m lpla.work.launcher {tmp_path / 'store'}` on every other host, within 600 s"
+    assert said == [f"trainer.num_nodes=2: waiting for 1 more host; this needs {where}"]
 
 
 def test_two_hosts_make_one_unit(tiny: Callable[..., Plan], tmp_path: Path, silent: Silent) -> None:

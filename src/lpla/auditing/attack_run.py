@@ -12,7 +12,7 @@ from lpla.auditing.named import left_out_scores
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, label, see, usable_images
 from lpla.contracts.evidence import Attack, Seen, ShadowScores
-from lpla.contracts.inputs import UndefinedError
+from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import listed
 from lpla.contracts.streams import stream_seed
 from lpla.metrics.nulls import permuted
@@ -23,7 +23,11 @@ Scores = Float[np.ndarray, " n"]
 
 
 class AttackRun:
-    """Raises UndefinedError, at its beginning or in `fit`, where the attack does not exist under these settings."""
+    """Raises UndefinedError, at its beginning or in `fit`, where the attack does not exist under these settings.
+
+    So it does where an attack refuses to learn from what it sees: what follows from counts was checked before anything
+    was trained, so that what is left is said of answers of which too few are usable.
+    """
 
     def __init__(
         self, plan: Plan, store: Store, layer: str, epoch: int | None = None, subject: QueriedEncoder | None = None
@@ -62,6 +66,12 @@ class AttackRun:
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
+        try:
+            return self._learnt(permutation)
+        except InputError as refused:
+            raise UndefinedError(str(refused)) from refused
+
+    def _learnt(self, permutation: int | None) -> Attack:
         attack = deepcopy(self.configured)
         if self.known:
             return attack.fit_nonmembers(self.known)

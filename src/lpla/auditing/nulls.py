@@ -14,7 +14,7 @@ from lpla.auditing.drawn import FEWEST_FRESH
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, joined
 from lpla.contracts.evidence import Attack
-from lpla.contracts.inputs import Images, InputError
+from lpla.contracts.inputs import Images, InputError, UndefinedError
 from lpla.contracts.streams import stream
 from lpla.data.image_features import image_features
 from lpla.extraction.sent import expected, here
@@ -114,18 +114,19 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
     untrained, *more = (_without_the_images(plan, store, trial, attack, one) for one in plan.encoders.nulls)
     reference = more[0] if more else None
     fresh, absent = _fresh(plan, trial)
+    permuted, refused = _permuted(trial, plan, member)
     found = Nulls(
         untrained_auc=evaluate.auc(untrained, member).value,
         reference_auc=None if reference is None else evaluate.auc(reference, member).value,
         images=data.images,
         views=data.views,
         sent=data.sent,
-        permuted=_permuted(trial, plan, member),
+        permuted=permuted,
         fresh=fresh,
         shadows=_shadows(trial, attack, member),
         excess=_excess(data, trial, attack, member),
     )
-    return NullsOfRow(found, untrained, (f"{trial.layer}: {absent}",) if absent else ())
+    return NullsOfRow(found, untrained, tuple(f"{trial.layer}: {why}" for why in (absent, refused) if why))
 
 
 def _without_the_images(plan: Plan, store: Store, trial: AttackRun, attack: Attack, subject: QueriedEncoder) -> Scores:
@@ -199,13 +200,17 @@ def _sent(plan: Plan, store: Store) -> SentViews | None:
     return SentViews(views, images, len(index), tuple(dict.fromkeys(who)))
 
 
-def _permuted(trial: AttackRun, plan: Plan, member: Member) -> Departure:
-    """AUCs of attacks that learnt from, and are judged by, memberships without truth."""
+def _permuted(trial: AttackRun, plan: Plan, member: Member) -> tuple[Departure | None, str]:
+    """AUCs of attacks that learnt from, and are judged by, memberships without truth; why there is none."""
     found = []
     for one in range(plan.permutations):
         check()
-        found.append(evaluate.auc(trial.score(trial.fit(one)), trial.member(one)).value)
-    return permuted_membership(found, int(member.sum()), int((~member).sum()))
+        try:
+            score = trial.score(trial.fit(one))
+        except UndefinedError as refused:
+            return None, f"permuted membership: {refused}"
+        found.append(evaluate.auc(score, trial.member(one)).value)
+    return permuted_membership(found, int(member.sum()), int((~member).sum())), ""
 
 
 def _shadows(trial: AttackRun, attack: Attack, member: Member) -> Departure | None:

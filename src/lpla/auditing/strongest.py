@@ -10,6 +10,7 @@ import numpy as np
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.judge import Judgement
 from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import UndefinedError
 from lpla.metrics.significance import holm, separation
 from lpla.store.artifacts import Store
 from lpla.training.signals import check
@@ -78,5 +79,14 @@ def _max_over_refits(plan: Plan, store: Store, rows: Sequence[Judgement]) -> flo
     chance = []
     for one in range(plan.refits or 0):
         check()
-        chance.append(max(separation(run.score(run.fit(one)), run.member(one)) for run in runs))
+        chance.append(max(_refitted(run, one) for run in runs))
     return (1 + sum(one >= truth for one in chance)) / (1 + len(chance))
+
+
+def _refitted(run: AttackRun, permutation: int) -> float:
+    """The standardised AUC under a permuted membership; one that cannot be learnt from counts as the largest of all."""
+    try:
+        score = run.score(run.fit(permutation))
+    except UndefinedError:
+        return np.inf
+    return separation(score, run.member(permutation))

@@ -133,8 +133,8 @@ class Launch:
         soon = min(failed)[0] + timedelta(seconds=2)
         _, rank, code, file = min(failed, key=lambda one: (one[0] > soon, one[2] == -signal.SIGTERM, one[2] > 0))
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        said = f": {_message(file)}" if file.exists() else ""
-        return RuntimeError(f"rank {rank} of {self.devices * self.nodes} ended ({how}){said}")
+        said = _message(file)
+        return RuntimeError(f"rank {rank} of {self.devices * self.nodes} ended ({how}){said and f': {said}'}")
 
 
 def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any]:
@@ -154,10 +154,13 @@ def launch(unit: Unit, store: Path, folder: Path, begin: Begin) -> dict[str, Any
 
 def _wait_for_hosts(folder: Path, store: Path, nodes: int) -> None:
     end = time.monotonic() + JOIN_SECONDS
+    wanted = f"`python -m lpla.work.launcher {store}` on every other host, within {JOIN_SECONDS} s"
+    log.info(
+        "trainer.num_nodes=%d: waiting for %d more host%s; this needs %s", nodes, nodes - 1, "s" * (nodes > 2), wanted
+    )
     while (came := len(list(folder.glob("host-*")))) < nodes - 1:
         signals.check()
         if time.monotonic() > end:
-            wanted = f"`python -m lpla.work.launcher {store}` on every other host, within {JOIN_SECONDS} s"
             raise InputError(f"trainer.num_nodes={nodes} needs {wanted}, but {came} of {nodes - 1} came")
         time.sleep(LOOK_SECONDS)
 
@@ -181,8 +184,11 @@ def repeat(lines: Iterable[str], begin: Begin, made: dict[str, Any]) -> None:
 
 
 def _message(error_file: Path) -> str:
-    """What a rank raised: the error's kind and its sentence."""
-    return json.loads(error_file.read_text())["message"]["message"]
+    """What a rank raised, the error's kind and its sentence; "" where it was ended before it had written all of it."""
+    try:
+        return json.loads(error_file.read_text())["message"]["message"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return ""
 
 
 def _loopback() -> str:

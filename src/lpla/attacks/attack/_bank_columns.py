@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from lpla.attacks.attack import _pairs
 from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
-from lpla.attacks.likelihood.combine import LinearRatio
+from lpla.attacks.likelihood.combine import COLLINEAR, LinearRatio
 from lpla.attacks.likelihood.levels import explained
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.standardise import standardise
@@ -25,6 +25,8 @@ COMPANIONS = (0.5, math.inf)
 """Orders of the norms that stand beside the one of order p: how evenly a vector's length is spread over its axes."""
 MANY_SHADOWS = 4
 """From which on weights are learnt within images, where images are judged so."""
+BETWEEN_VIEWS = ("spread", "log angle", "whitened log angle")
+"""How the names of columns begin that compare an image's views with each other."""
 TINY = 1e-9
 """Added to a spread before its logarithm: equal views have one."""
 
@@ -60,11 +62,19 @@ class BankColumns:
         return (self._norms.statistic, *([Cosine()] if self._angles else []), self._whitened)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """The columns, each on the one scale of `standardise`; 0 where an image has no value.
+        """The columns, each on the one scale of `standardise`; nan where an image has no value that compares.
 
+        Of fewer views than the others have, what lies between views is noisier, and a spread is lower: it is unknown.
         Where shadows beside them tell each image's level, it is taken out.
         """
-        found = np.column_stack([np.nan_to_num(standardise(one[:, None])) for one in self.columns(seen).values()])
+        columns = []
+        for part in seen.by_layer().values():
+            usable = np.asarray(np.isfinite(self._norms.all(part)).all(axis=2))
+            fewer = usable.any(axis=1) & ~usable.all(axis=1)
+            for name, one in self._of_one(part).items():
+                comparable = np.where(fewer & name.startswith(BETWEEN_VIEWS), np.nan, one)
+                columns.append(standardise(comparable[:, None]))
+        found = np.concatenate(columns, axis=1)
         if not seen.beside:
             return found
         others = np.stack([self.features(one) for one in seen.beside])
@@ -101,22 +111,67 @@ class BankColumns:
         return self._norms.set_aside([part for shadow in shadows for part in shadow.by_layer().values()])
 
 
-class WeighedBank:
-    """One number per image: the columns, weighed by `LinearRatio` on the shadows. Fitted: `ratio_`."""
+class CompletedColumns:
+    """The columns of encoders, in which a statistic that an image lacks is what the others of the image let expect.
+
+    That is the image's own level, its mean over the shadows, and what the other statistics' distances from theirs add
+    by least squares: at the middle of all images it would be far from the image's. The level is 0 where no shadow has
+    it, and where the encoders were asked about other images. Fitted: `levels_`, `covariance_` (about them).
+    """
 
     def __init__(self, columns: BankColumns) -> None:
         self._columns = columns
 
+    def fit(
+        self, shadows: Sequence[Labelled], own_levels: bool
+    ) -> tuple[Float[np.ndarray, "K N F"], Bool[np.ndarray, "K N"]]:
+        """Learn the levels of the images, unless the shadows hold others than the target; returns all of `of`."""
+        found = np.stack([self._columns.features(one) for one in shadows])
+        known = np.isfinite(found)
+        self._index, self.levels_ = shadows[0].index, np.zeros(found.shape[1:])
+        if own_levels:
+            self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        whole = (found - self.levels_)[known.all(axis=2)]
+        self.covariance_ = whole.T @ whole / max(len(whole), 1)
+        both = [self._completed(one, shadow.index) for one, shadow in zip(found, shadows, strict=True)]
+        return np.stack([completed for completed, _ in both]), np.stack([silent for _, silent in both])
+
+    def of(self, seen: Seen) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
+        """The columns of one encoder, completed, and the images of which no statistic says anything."""
+        return self._completed(self._columns.features(seen), seen.index)
+
+    def _completed(
+        self, x: Float[np.ndarray, "N F"], index: Int[np.ndarray, " N"]
+    ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
+        known = np.isfinite(x)
+        levels = self.levels_ if np.array_equal(index, self._index) else np.zeros(x.shape)
+        found = np.where(known, x, levels)
+        for there in np.unique(known[~known.all(axis=1)], axis=0):
+            alike = (known == there).all(axis=1)
+            slopes = np.linalg.pinv(self.covariance_[np.ix_(there, there)], rcond=COLLINEAR, hermitian=True)
+            added = (found - levels)[alike][:, there] @ slopes @ self.covariance_[np.ix_(there, ~there)]
+            found[np.ix_(alike, ~there)] += added
+        return found, np.logical_not(known.any(axis=1))
+
+
+class WeighedBank:
+    """One number per image: the columns, weighed by `LinearRatio` on the shadows. Fitted: `ratio_`."""
+
+    def __init__(self, columns: BankColumns) -> None:
+        self._completed = CompletedColumns(columns)
+
     def fit(self, shadows: Sequence[Labelled], likelihood: str) -> Self:
         """Learn the weights that suit a calibration by `likelihood`."""
-        x = np.stack([self._columns.features(one) for one in shadows])
+        x, silent = self._completed.fit(shadows, likelihood in PER_SAMPLE)
+        x[silent] = np.nan
         inside = np.stack([one.member for one in shadows])
         self.ratio_ = LinearRatio(likelihood in PER_SAMPLE and len(shadows) >= MANY_SHADOWS).fit(x, inside)
         return self
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """The weighted sum, the same for every encoder and so on one scale."""
-        return self.ratio_.project(self._columns.features(seen))[:, None]
+        """The weighted sum, the same for every encoder and so on one scale; nan for an image that says nothing."""
+        x, silent = self._completed.of(seen)
+        return np.where(silent, np.nan, self.ratio_.project(x))[:, None]
 
 
 def _log_deviation(x: Float[np.ndarray, "N Q"], usable: np.ndarray) -> Float[np.ndarray, " N"]:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._bank_columns import BankColumns, WeighedBank
+from lpla.attacks.attack._bank_columns import BankColumns, CompletedColumns, WeighedBank
 from lpla.attacks.attack._log_norms import PS
 from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.attack._together import JudgedTogether
@@ -67,7 +67,8 @@ class Bank(ScalarAttack):
         if self.together is None:
             return super().fit(shadows)
         self.calibrated.chosen(shadows)  # refuses to learn from no shadow
-        features = np.stack([self._columns.features(one) for one in shadows])
+        self._completed = CompletedColumns(self._columns)
+        features, _ = self._completed.fit(shadows, own_levels=True)
         self.together.fit(shadows, features, [one.values[Direction.name] for one in shadows])
         self.threshold_, self.shadow_scores_ = self.together.threshold_, self.together.shadow_scores_
         return self
@@ -77,11 +78,10 @@ class Bank(ScalarAttack):
 
         An image of which no statistic says anything gets the score that favours neither side.
         """
-        silent = ~np.isfinite(np.stack(list(self._columns.columns(target).values()))).any(axis=0)
         if self.together is None:
-            return np.where(silent, self.calibrated.neutral_, super().score(target))
-        score = self.together.score(target, self._columns.features(target), target.values[Direction.name])
-        return np.where(silent, 0.0, score)
+            return super().score(target)
+        features, silent = self._completed.of(target)
+        return np.where(silent, 0.0, self.together.score(target, features, target.values[Direction.name]))
 
     def scores_log_ratio(self) -> bool:
         """Collective scores are log ratios; else the calibration says."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.attacks.likelihood.per_sample import PerSample
+from lpla.contracts.inputs import InputError
 
 
 def leave_one_out(
@@ -46,7 +47,13 @@ def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
 
 
 def balanced_cut(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
-    """Lowest score called a member at the largest balanced accuracy; of equally good cuts the highest."""
+    """Lowest score called a member at the largest balanced accuracy; of equally good cuts the highest.
+
+    Raises InputError where the scores are of one side alone.
+    """
+    if member.all() or not member.any():
+        counts = f"{member.sum()} and {(~member).sum()}"
+        raise InputError(f"a threshold needs usable members and non-members in the shadows, got {counts}")
     values, group = np.unique(score, return_inverse=True)
     inside = np.bincount(group[member], minlength=len(values))
     outside = np.bincount(group[~member], minlength=len(values))

@@ -1,0 +1,104 @@
+"""What a bank makes of images that lack a statistic: no extremes, and no evidence that nobody gave."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from lpla.attacks.attack._bank_columns import CompletedColumns, WeighedBank
+from lpla.attacks.attack.bank import Bank
+from lpla.attacks.planted import answers, given, layout
+from lpla.contracts.evidence import Labelled, Seen
+from lpla.extraction.statistic.whitened import Whitened
+
+IMAGES, SHADOWS = 400, 8
+MAKE: dict[str, Callable[[], Bank]] = {
+    "each alone": lambda: Bank(queries=4),
+    "collective": lambda: Bank(queries=4, collective=True),
+}
+ONLY_THIS_OFTEN = 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+"""Of 5 audits with 40 such images each: 5 %, and three standard errors."""
+
+
+def audit(attack: Bank, seed: int, views: slice | None = None) -> tuple[Seen, list[Labelled], np.ndarray]:
+    """Answers without a leak, and 40 images whose `views` the target answers with nan."""
+    inside = layout(seed, SHADOWS, IMAGES)
+    some = np.random.default_rng(seed).permutation(IMAGES)[:40]
+    embedded = answers(seed + 50, inside)
+    if views is not None:
+        embedded[0][some, views] = math.nan
+    target, shadows, _ = given(attack, embedded, inside)
+    values = {one.name: one.prefix(target.values[one.name], 4) for one in attack.statistics()}
+    known = [
+        replace(shadow, values={one.name: one.prefix(shadow.values[one.name], 4) for one in attack.statistics()})
+        for shadow in shadows
+    ]
+    return replace(target, values=values), known, some
+
+
+def in_top(score: np.ndarray, some: np.ndarray) -> float:
+    """Part of some images among the highest 5 % of the others."""
+    assert np.isfinite(score).all()
+    return float(np.mean(score[some] > np.quantile(np.delete(score, some), 0.95)))
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_statistic_that_an_image_lacks_is_at_the_images_own_level(name: str) -> None:
+    """It was 0, the middle of all images, which is far from the image's own level."""
+    top = []
+    for seed in range(5):
+        attack = MAKE[name]()
+        target, shadows, some = audit(attack, seed)
+        white = target.values[Whitened.name].copy()
+        white[some] = np.nan
+        score = attack.fit(shadows).score(replace(target, values=target.values | {Whitened.name: white}))
+        top.append(in_top(score, some))
+    assert np.mean(top) <= ONLY_THIS_OFTEN
+
+
+@pytest.mark.parametrize("views", [slice(2, None), slice(1, None), slice(1)])
+def test_an_image_with_fewer_usable_views_is_no_extreme(views: slice) -> None:
+    """With half of the views 13 % of such images were in the top 5 %, as their spread was taken for all views'."""
+    top = []
+    for seed in range(5):
+        attack = Bank(queries=4)
+        target, shadows, some = audit(attack, seed, views)
+        top.append(in_top(attack.fit(shadows).score(target), some))
+    assert np.mean(top) <= ONLY_THIS_OFTEN
+
+
+def test_a_shadow_that_says_nothing_of_an_image_is_left_out_of_it() -> None:
+    """Its statistics were 0, the middle of all images, and were taken for what the shadow said."""
+    attack = Bank(queries=4)
+    _, shadows, _ = audit(attack, 0)
+    silent = {name: value.copy() for name, value in shadows[0].values.items()}
+    for value in silent.values():
+        value[5] = np.nan
+    shadows[0] = replace(shadows[0], values=silent)
+    weighed = WeighedBank(attack._columns).fit(shadows, "hier")
+    said = np.isfinite(np.concatenate([weighed.scalars(one) for one in shadows], axis=1))
+    assert not said[5, 0] and said.sum() == said.size - 1
+
+
+def test_what_is_completed_is_the_regression_on_what_is_there() -> None:
+    """Against scikit-learn's least squares on the shadows' complete rows, less each image's level."""
+    attack = Bank(queries=4)
+    target, shadows, _ = audit(attack, 0)
+    columns = CompletedColumns(attack._columns)
+    x, silent = columns.fit(shadows, own_levels=True)
+    assert not silent.any() and np.array_equal(x, np.stack([attack._columns.features(one) for one in shadows]))
+    level, norms = x.mean(axis=0), target.values["log_norm"].copy()
+    norms[7] = np.nan
+    lacking = replace(target, values=target.values | {"log_norm": norms})
+    own = attack._columns.features(lacking)[7]
+    there = np.isfinite(own)
+    assert 0 < there.sum() < len(there)
+    about = (x - level).reshape(-1, len(there))
+    fitted = LinearRegression(fit_intercept=False).fit(about[:, there], about[:, ~there])
+    expected = level[7, ~there] + fitted.predict((own - level[7])[None, there])[0]
+    found, _ = columns.of(lacking)
+    np.testing.assert_allclose(found[7, ~there], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[7, there], own[there])
