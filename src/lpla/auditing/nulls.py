@@ -81,7 +81,7 @@ class NullsOfRow:
     def fields(self) -> dict[str, Any]:
         """Of `AuditResult`."""
         found = self.nulls
-        images, views = found.images, found.views
+        images, views, excess = found.images, found.views, found.excess
         return {
             "null_untrained_auc": found.untrained_auc,
             "null_reference_auc": found.reference_auc,
@@ -91,9 +91,7 @@ class NullsOfRow:
             "blind_auc": images and images.auc,
             "blind_p": images and images.p,
             "blind_feature": images.feature if images else "",
-            "excess_auc": found.excess and found.excess.value,
-            "excess_auc_low": found.excess and found.excess.low,
-            "excess_auc_high": found.excess and found.excess.high,
+            **{f"excess_auc{end}": excess and getattr(excess, end[1:] or "value") for end in ("", "_low", "_high")},
             "null_parity_auc": views and views.auc,
             "null_parity_feature": views.feature if views else "",
             "null_sent_views": found.sent and found.sent.views,
