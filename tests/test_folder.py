@@ -61,7 +61,7 @@ def test_permutations_in_pieces_are_as_good_as_all_at_once(monkeypatch: pytest.M
     sizes = []
     real = folder._difference
 
-    def watched(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    def watched(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray | np.floating:
         sizes.append(one.size + other.size)
         return real(one, other, axis=axis)
 

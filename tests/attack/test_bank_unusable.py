@@ -54,7 +54,7 @@ def test_a_statistic_that_an_image_lacks_is_at_the_images_own_level(name: str) -
         target, shadows, some = audit(attack, seed)
         white = target.values[Whitened.name].copy()
         white[some] = np.nan
-        score = attack.fit(shadows).score(replace(target, values=target.values | {Whitened.name: white}))
+        score = attack.fit(shadows).score(replace(target, values={**target.values, Whitened.name: white}))
         top.append(in_top(score, some))
     assert np.mean(top) <= ONLY_THIS_OFTEN
 
@@ -92,7 +92,7 @@ def test_what_is_completed_is_the_regression_on_what_is_there() -> None:
     assert not silent.any() and np.array_equal(x, np.stack([attack._columns.features(one) for one in shadows]))
     level, norms = x.mean(axis=0), target.values["log_norm"].copy()
     norms[7] = np.nan
-    lacking = replace(target, values=target.values | {"log_norm": norms})
+    lacking = replace(target, values={**target.values, "log_norm": norms})
     own = attack._columns.features(lacking)[7]
     there = np.isfinite(own)
     assert 0 < there.sum() < len(there)

@@ -32,6 +32,8 @@ class DINO(Arch):
     example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.
     """
 
+    projector: DINOProjectionHead
+
     def __init__(
         self,
         backbone: Backbone,
