@@ -32,7 +32,7 @@ class DINO(Arch):
     example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.
     """
 
-    projector: DINOProjectionHead
+    projector: DINOProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # it is never replaced
 
     def __init__(
         self,
