@@ -23,8 +23,9 @@ class NetworkAttack(Attack):
 
     A part of the images, the same in every shadow, is held out: it stops the training, and its scores give the
     threshold. (They also chose the epoch, so they flatter the attack a little; the target's scores do not.) Features
-    are standardised by the mean and deviation of the images learnt from; an image with a feature that is not finite is
-    taken as that mean. Fitted: `net_`, `epoch_`, `threshold_`, `shadow_scores_`.
+    are standardised by the mean and deviation of the images learnt from. An image with a feature that is not finite is
+    left out; of a target it gets `neutral_`, the middle of the scores held out, as a network's own answer to no feature
+    may be any. Fitted: `net_`, `epoch_`, `threshold_`, `shadow_scores_`, `neutral_`.
     """
 
     refits_quickly = False
@@ -46,8 +47,11 @@ class NetworkAttack(Attack):
         """Train on the shadows' images and learn the threshold on those held out."""
         member, held = self._held_out(shadows)
         values = np.concatenate([self.features(shadow) for shadow in shadows])
-        self.unusable_ = int((~_usable(values)).sum())
+        usable = _usable(values)
+        self.unusable_ = int((~usable).sum())
         self._learn_scale(values[~held])
+        values, member, held = values[usable], member[usable], held[usable]
+        _check(member, held)
         rows, labels = self._rows(values), torch.from_numpy(member).to(self.training.on(), torch.float32)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the accelerators too.
@@ -57,11 +61,16 @@ class NetworkAttack(Attack):
         self.epoch_ = train_network(self.net_, (rows[~out], labels[~out]), (rows[out], labels[out]), self.training)
         self.shadow_scores_ = ShadowScores(_numbers(logits(self.net_, rows[out])), member[held])
         self.threshold_ = balanced_cut(self.shadow_scores_.score, self.shadow_scores_.member)
+        self.neutral_ = float(np.median(self.shadow_scores_.score))
         return self
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """The network's logits."""
-        return _numbers(logits(self.net_, self._rows(self.features(target))))
+        values = self.features(target)
+        usable, found = _usable(values), np.full(len(values), self.neutral_)
+        if usable.any():
+            found[usable] = _numbers(logits(self.net_, self._rows(values[usable])))
+        return found
 
     def fit_summary(self) -> dict[str, str | int | float]:
         """The epoch whose weights were kept, the threshold and its origin."""
@@ -72,7 +81,7 @@ class NetworkAttack(Attack):
         """Images of the shadows that were set aside."""
         if not self.unusable_:
             return []
-        return [f"{self.unusable_} images of the shadows with features that are not finite, taken as uninformative"]
+        return [f"{self.unusable_} images of the shadows with features that are not finite, left out"]
 
     def _held_out(self, shadows: Sequence[Labelled]) -> tuple[Bool[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
         """Which of the shadows' images are members, and which are held out."""
@@ -92,9 +101,7 @@ class NetworkAttack(Attack):
         self.mean_, self.deviation_ = flat.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
     def _rows(self, values: Float[np.ndarray, "N *T F"]) -> Tensor:
-        usable = _usable(values)
-        rows = np.zeros(values.shape, np.float32)
-        rows[usable] = (values[usable] - self.mean_) / self.deviation_
+        rows = ((values - self.mean_) / self.deviation_).astype(np.float32)
         return torch.from_numpy(rows).to(self.training.on())
 
 

@@ -1,17 +1,22 @@
-"""What a bank makes of images that lack a statistic: no extremes, and no evidence that nobody gave."""
+"""What a bank and a network make of images that lack a statistic: no extremes, no evidence that nobody gave."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from lpla.attacks.attack import _network
 from lpla.attacks.attack._bank_columns import CompletedColumns, WeighedBank
+from lpla.attacks.attack._training import Training
 from lpla.attacks.attack.bank import Bank
+from lpla.attacks.attack.encodermi_s import EncoderMIS
+from lpla.attacks.attack.encodermi_v import EncoderMIV
 from lpla.attacks.planted import answers, given, layout
-from lpla.contracts.evidence import Labelled, Seen
+from lpla.contracts.evidence import Attack, Labelled, Seen
 from lpla.extraction.statistic.whitened import Whitened
 
 IMAGES, SHADOWS = 400, 8
@@ -23,7 +28,9 @@ ONLY_THIS_OFTEN = 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
 """Of 5 audits with 40 such images each: 5 %, and three standard errors."""
 
 
-def audit(attack: Bank, seed: int, views: slice | None = None) -> tuple[Seen, list[Labelled], np.ndarray]:
+def audit(
+    attack: Attack, seed: int, views: slice | None = None, leak: float = 0.0
+) -> tuple[Seen, list[Labelled], np.ndarray]:
     """Answers without a leak, and 40 images whose `views` the target answers with nan."""
     inside = layout(seed, SHADOWS, IMAGES)
     some = np.random.default_rng(seed).permutation(IMAGES)[:40]
@@ -102,3 +109,35 @@ def test_what_is_completed_is_the_regression_on_what_is_there() -> None:
     found, _ = columns.of(lacking)
     np.testing.assert_allclose(found[7, ~there], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found[7, there], own[there])
+
+
+NETWORKS = {"vector": EncoderMIV, "set": EncoderMIS}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_learns_nothing_of_an_image_without_features(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was given the mean of all features where an unusable image was, as a member or as none."""
+    attack, shown = NETWORKS[kind](training=Training(epochs=1, device="cpu")), []
+    _, shadows, some = audit(attack, 0)
+    spoilt = {name: value.copy() for name, value in shadows[0].values.items()}
+    for value in spoilt.values():
+        value[some] = np.nan
+
+    def look(net: Any, learnt: Any, held: Any, training: Any) -> int:
+        shown.extend(len(part) for part in (*learnt, *held))
+        return 0
+
+    monkeypatch.setattr(_network, "train_network", look)
+    attack.fit([replace(shadows[0], values=spoilt), *shadows[1:]])
+    assert shown[0] == shown[1] and shown[2] == shown[3] and shown[0] + shown[2] == SHADOWS * IMAGES - len(some)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_scores_an_image_without_features_in_the_middle(kind: str) -> None:
+    """The network's own answer to mean features stood among its highest 8 %."""
+    attack = NETWORKS[kind](training=Training(epochs=3, device="cpu"))
+    target, shadows, some = audit(attack, 0, slice(None))
+    score = attack.fit(shadows).score(target)
+    above = np.mean(np.delete(score, some) > score[some[0]])
+    assert len(set(score[some])) == 1 and 0.3 < above < 0.7
+    assert np.array_equal(attack.score(target.part(some)), score[some])
