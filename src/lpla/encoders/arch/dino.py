@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from math import cos, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -31,8 +31,6 @@ class DINO(Arch):
     `batch_norm`: `joint` (default, the paper's code: one pass over all views of one size) or `per_view` (Lightly's
     example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.
     """
-
-    projector: DINOProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # it is never replaced
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class DINO(Arch):
         m = self.final_momentum - (self.final_momentum - self.momentum) * (cos(pi * progress) + 1) / 2
         update_momentum(student, teacher, m)
         # Without a gradient the optimiser passes it by, as after Lightly's cancel_last_layer_gradients.
-        self.projector.last_layer.weight_v.requires_grad_(progress >= self.frozen_last_layer)
+        self._head.last_layer.weight_v.requires_grad_(progress >= self.frozen_last_layer)
         seen = forward(student, views, self.batch_norm)
         with torch.no_grad():
             taught = forward(teacher, views[:2], self.batch_norm)
@@ -95,7 +93,11 @@ class DINO(Arch):
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """Student's backbone feature h and its head's bottleneck z, before it is brought to unit length."""
         h = self.backbone(x)
-        return {"backbone": h, "projector": self.projector.layers(self.neck(h))}
+        return {"backbone": h, "projector": self._head.layers(self.neck(h))}
+
+    @property
+    def _head(self) -> DINOProjectionHead:
+        return cast("DINOProjectionHead", self.projector)
 
     def _teacher_temp(self, progress: float) -> float:
         start, end = self.temps
