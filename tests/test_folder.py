@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 from tiny_audit import ROOT
 
@@ -52,6 +53,33 @@ def test_sentence_and_refusal() -> None:
     assert "no sign" in str(folder_test(random.normal(size=20), random.normal(size=30)))
     with pytest.raises(InputError, match="needs scores of the folder and of non-members, got 0, 30"):
         folder_test(np.array([]), random.normal(size=30))
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("score", "fair", "said"),
+    [
+        ([NAN] + [0.0] * 50, [5.0] * 50, "score must hold a number for every image, got 1 NaN of 51"),
+        ([5.0] * 50, [NAN, 0.0, 1.0], "fair must hold a number for every image, got 1 NaN of 3"),
+        ([INF, 1.0, 2.0], [0.0, 1.0], "score must hold finite numbers"),
+        ([0.0, 1.0], [-INF, 1.0, INF], "fair must hold finite numbers, .* got 2 infinite ones"),
+        ([1, 2], [1], "a folder test needs scores .*, got 2, 1: two of each at least"),
+        ([[1.0, 2.0]], [1.0, 2.0], r"score must be a list of numbers, .* shape \(1, 2\)"),
+        (5.0, [1.0, 2.0], r"score must be a list of numbers, .* shape \(\)"),
+        (None, [1.0, 2.0], "score must "),
+        ("scores", [1.0, 2.0], "score must be an array of numbers, got str"),
+        ([1.0, 2.0], ["1", "2"], "fair must be an array of numbers, got list"),
+        ([1.0, 2.0], [1j, 2.0], "fair must be an array of numbers, got list of complex128"),
+        ([[1.0], [1.0, 2.0]], [1.0, 2.0], "score must be an array of numbers, got list"),
+        (torch.zeros(4, requires_grad=True), [1.0, 2.0], "score must be an array of numbers, got Tensor"),
+    ],
+)
+def test_scores_of_which_no_mean_can_be_taken_are_refused(score: object, fair: object, said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        folder_test(score, fair)
+    assert "\n" not in str(refused.value)
 
 
 def test_permutations_in_pieces_are_as_good_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,10 @@ def evaluate(score: Any, member: Any) -> Evaluation:
         was looked at: no untrained encoder, no pixels and no views.
 
     Raises:
-        InputError: If the arrays are not one number and one label per image, or one of the groups is empty.
+        InputError: If the arrays are not one real number (infinite ones stand above or below all others) and one label
+            per image, or one of the groups is empty.
     """
-    scores, inside = _numbers(score), _labels(member)
+    scores, inside = numbers(score, "score"), _labels(member)
     if scores.shape != inside.shape or scores.ndim != 1:
         got = f"{scores.shape} and {inside.shape}"
         raise InputError(f"score and member must be arrays of one length, an element per image, got shapes {got}")
@@ -68,18 +69,33 @@ def evaluate(score: Any, member: Any) -> Evaluation:
     return Evaluation(area, rates, None if test.undecided else test.p, members, nonmembers, said)
 
 
-def _numbers(score: Any) -> Float[np.ndarray, "..."]:
+def numbers(value: Any, name: str) -> Float[np.ndarray, "..."]:
+    """An array of real numbers from what a user gave as `name`; raises InputError for anything else and for NaN."""
+    found = _array(value, name, "numbers")
+    if found.dtype.kind not in "biufO":
+        raise InputError(f"{name} must be an array of numbers, got {type(value).__name__} of {found.dtype.name}")
     try:
-        found = np.asarray(score, dtype=np.float64)
-    except (TypeError, ValueError) as unreadable:
-        raise InputError(f"score must be an array of numbers, got {type(score).__name__}") from unreadable
+        found = found.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as unreadable:
+        raise InputError(f"{name} must be an array of numbers, got {type(value).__name__}") from unreadable
     if unknown := int(np.isnan(found).sum()):
-        raise InputError(f"score must hold a number for every image, got {unknown} NaN of {found.size}")
+        raise InputError(f"{name} must hold a number for every image, got {unknown} NaN of {found.size}")
     return found
 
 
 def _labels(member: Any) -> Bool[np.ndarray, "..."]:
-    found = np.asarray(member)
-    if found.dtype != bool and not np.isin(found, (0, 1)).all():
-        raise InputError(f"member must be true or false (1 or 0) for every image, got {np.unique(found)[:5].tolist()}")
+    found = _array(member, "member", "booleans")
+    held = [] if found.dtype == bool else found.ravel().tolist()
+    if any(one not in (0, 1) for one in held):
+        got = ", ".join(list(dict.fromkeys(map(repr, held)))[:5])
+        raise InputError(f"member must be true or false (1 or 0) for every image, got [{got}]")
     return found.astype(bool)
+
+
+def _array(value: Any, name: str, kind: str) -> np.ndarray:
+    """Whatever numpy can read, of a tensor its refusal (one that is on a GPU or has a gradient) in a sentence."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as refused:
+        why = " ".join(str(refused).split())
+        raise InputError(f"{name} must be an array of {kind}, got {type(value).__name__} ({why})") from refused

@@ -11,6 +11,7 @@ from scipy.stats import permutation_test
 
 from lpla.contracts.result import InputError
 from lpla.contracts.streams import stream
+from lpla.metrics.evaluation import numbers
 
 PERMUTATIONS = 9_999
 AT_ONCE = 2**22
@@ -44,11 +45,12 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
         seed: Of the permutations; where there are fewer than 9,999 in all, each is taken once and the test is exact.
 
     Raises:
-        InputError: If one of the two is empty, or they hold no more than two scores together.
+        InputError: If one of the two holds less than two scores, or is no list of finite numbers.
     """
-    score, fair = (np.asarray(part, dtype=np.float64) for part in (score, fair))
-    if min(len(score), len(fair)) < 1 or len(score) + len(fair) < 3:
-        raise InputError(f"a folder test needs scores of the folder and of non-members, got {len(score)}, {len(fair)}")
+    score, fair = _scores(score, "score"), _scores(fair, "fair")
+    if min(len(score), len(fair)) < 2:
+        counts = f"{len(score)}, {len(fair)}: two of each at least"
+        raise InputError(f"a folder test needs scores of the folder and of non-members, got {counts}")
     drawn = stream("folder permutations", seed)
     batch = max(1, AT_ONCE // (len(score) + len(fair)))
     found = permutation_test(
@@ -61,6 +63,16 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
         rng=drawn,
     )
     return FolderTest(float(found.statistic), float(found.pvalue), len(score), len(fair))
+
+
+def _scores(given: Any, name: str) -> Float[np.ndarray, " n"]:
+    """One finite number for each image: a mean knows no infinite ones."""
+    found = numbers(given, name)
+    if found.ndim != 1:
+        raise InputError(f"{name} must be a list of numbers, one for each image, got an array of shape {found.shape}")
+    if infinite := int(np.isinf(found).sum()):
+        raise InputError(f"{name} must hold finite numbers, of which a mean is taken, got {infinite} infinite ones")
+    return found
 
 
 def folder_power(
