@@ -20,7 +20,7 @@ from lpla.contracts.inputs import InputError
 from lpla.store import artifacts as module
 from lpla.store import provenance
 from lpla.store.__main__ import main
-from lpla.store.artifacts import Store, key_of
+from lpla.store.artifacts import HELD, Store, key_of
 
 PARTS = {"train": {"epochs": 20, "seed": 1}, "p": [1.0, math.inf]}
 
@@ -200,6 +200,60 @@ def test_prune_deletes_nothing_outside_the_store_and_no_stray_file(tmp_path: Pat
     assert (store.root / "encoders" / "stray.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["damaged", "unfinished", "locks", ".lpla-store"])
+def test_a_store_whose_own_folders_are_links_is_refused_and_nothing_behind_them_touched(
+    name: str, tmp_path: Path
+) -> None:
+    store, elsewhere = Store(tmp_path / "store"), tmp_path / "elsewhere"
+    place = store.put("encoders", PARTS, write)
+    (elsewhere / "sub").mkdir(parents=True)
+    (elsewhere / "sub" / "letter.txt").write_text("dear reader")
+    if (own := store.root / name).exists():
+        own.rename(tmp_path / "was")
+    own.symlink_to(elsewhere / "sub" / "letter.txt" if name.startswith(".") else elsewhere)
+    os.utime(elsewhere / "sub", (0, 0))
+    with pytest.raises(SystemExit, match=f"without links within it, but .*{name} is one"):
+        main(["--store", str(store.root), "prune", "0"])
+    with pytest.raises(InputError, match=f"store must be a folder without links within it, but .*{name} is one"):
+        Store(store.root)
+    assert (elsewhere / "sub" / "letter.txt").read_text() == "dear reader" and place.exists()
+    assert [one.name for one in elsewhere.iterdir()] == ["sub"]
+
+
+@pytest.mark.parametrize("kind", ["checkpoints", "utility"])
+@pytest.mark.parametrize("level", ["kind", "artifact"])
+def test_no_artifact_is_looked_for_behind_a_link(kind: str, level: str, tmp_path: Path) -> None:
+    store, elsewhere = Store(tmp_path / "store"), tmp_path / "elsewhere"
+    place = store.put(kind, PARTS, write)
+    behind = place.parent if level == "kind" else place
+    shutil.move(behind, elsewhere)
+    behind.symlink_to(elsewhere)
+    before = sorted((path, path.stat().st_mtime_ns) for path in elsewhere.rglob("*"))
+    for use in (store.find, store.has, store.delete, lambda kind, parts: store.put(kind, parts, write)):
+        with pytest.raises(InputError, match=f"without links within it, but {behind} is one"):
+            use(kind, PARTS)
+    main(["--store", str(store.root), "prune", "0"])
+    assert sorted((path, path.stat().st_mtime_ns) for path in elsewhere.rglob("*")) == before and before
+
+
+def test_a_draft_whose_lock_is_a_link_and_an_artifact_with_a_linked_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, letter = Store(tmp_path / "store"), tmp_path / "letter.txt"
+    letter.write_text("dear reader")
+    draft, place = store.root / "unfinished" / "draft", store.put("encoders", PARTS, write)
+    draft.mkdir()
+    (draft / HELD).symlink_to(letter)
+    os.utime(draft, (0, 0))
+    file = next(one for one in place.iterdir() if one.name != "checksums.json")
+    file.rename(tmp_path / "moved")
+    file.symlink_to(tmp_path / "moved")
+    assert store.find("encoders", PARTS) is None and f"{file} is a link" in caplog.text
+    main(["--store", str(store.root), "prune", "0"])
+    assert not draft.exists() and not list((store.root / "damaged").iterdir())
+    assert letter.read_text() == "dear reader" and (tmp_path / "moved").exists()
+
+
 @pytest.mark.parametrize("days", ["-1", "nan", "inf", "soon"])
 def test_prune_takes_days_from_zero_on(days: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     place = Store(tmp_path).put("encoders", PARTS, write)
@@ -308,6 +362,15 @@ def test_a_mixture_of_provenances_is_a_sentence_that_names_the_differences() -> 
 
 def test_a_checkout_without_git_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    assert provenance.git_revision.__wrapped__() == ""
+
+
+@pytest.mark.parametrize("content", ["no program", None], ids=["file", "folder"])
+def test_a_git_that_cannot_be_executed_is_no_failure(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text(content) if content else (tmp_path / "git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.git_revision.__wrapped__() == ""
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from lpla.contracts.inputs import InputError
-from lpla.store.artifacts import HELD, Store, last_use
+from lpla.store.artifacts import HELD, Store, is_folder, last_use
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -101,12 +101,11 @@ def _delete(store: Store, place: Path) -> None:
 
 def _inside(folder: Path) -> list[Path]:
     """Folders alone: a link could lead out of the store, and no file is one of ours."""
-    places = folder.iterdir() if folder.is_dir() else ()
-    return [place for place in places if place.is_dir() and not place.is_symlink()]
+    return [place for place in folder.iterdir() if is_folder(place)] if is_folder(folder) else []
 
 
 def _held(draft: Path) -> bool:
-    if not (draft / HELD).exists():
+    if (draft / HELD).is_symlink() or not (draft / HELD).exists():
         return False
     try:
         with FileLock(draft / HELD, timeout=0):

@@ -55,9 +55,12 @@ class Store:
             setting: Named in messages.
 
         Raises:
-            InputError: The folder cannot be written or, without `create`, is no store.
+            InputError: The folder cannot be written, has links where its own folders stand or, without `create`, is no
+                store.
         """
         self.root, self.setting = Path(root).expanduser().absolute(), setting
+        for name in (*NO_KIND, MARKER):
+            self._not_linked(self.root / name)
         if not create:
             if not (self.root / MARKER).is_file():
                 raise InputError(f"{setting} must be a store of lpla (a folder with a file {MARKER}), got {self.root}")
@@ -74,8 +77,15 @@ class Store:
             raise InputError(f"{setting} must be a folder this user can write, but {self.root} {problem}") from refused
 
     def path(self, kind: str, key: str) -> Path:
-        """Where the artifact stands, or would stand."""
-        return self.root / kind / key
+        """Where the artifact stands, or would stand; raises InputError for a link, which could lead elsewhere."""
+        place = self.root / kind / key
+        for part in (place.parent, place):
+            self._not_linked(part)
+        return place
+
+    def _not_linked(self, place: Path) -> None:
+        if place.is_symlink():
+            raise InputError(f"{self.setting} must be a folder without links within it, but {place} is one")
 
     def find(self, kind: str, parts: Mapping[str, Any]) -> Path | None:
         """The artifact's folder if it is there and whole; a damaged one is named, set aside and reported absent."""
@@ -187,8 +197,8 @@ class Store:
         Links and stray files are none.
         """
         kinds = self.root.iterdir() if only is None else [self.root / only]
-        for kind in sorted(place for place in kinds if _is_folder(place) and place.name not in NO_KIND):
-            for place in sorted(filter(_is_folder, kind.iterdir()), key=last_use):
+        for kind in sorted(place for place in kinds if is_folder(place) and place.name not in NO_KIND):
+            for place in sorted(filter(is_folder, kind.iterdir()), key=last_use):
                 try:
                     parts = json.loads((place / RECIPE).read_text())
                 except FileNotFoundError:
@@ -226,5 +236,6 @@ def last_use(place: Path) -> float:
         return math.inf
 
 
-def _is_folder(place: Path) -> bool:
+def is_folder(place: Path) -> bool:
+    """Return whether it is a folder itself: a link could lead out of the store."""
     return place.is_dir() and not place.is_symlink()

@@ -35,8 +35,8 @@ def verify(place: Path) -> None:
         raise DamagedError(f"{place / CHECKSUMS} cannot be read") from unreadable
     for name, expected in sums.items():
         file = place / name
-        if not file.is_file():
-            raise DamagedError(f"{file} is missing")
+        if file.is_symlink() or not file.is_file():
+            raise DamagedError(f"{file} is {'a link' if file.is_symlink() else 'missing'}")
         if _checksum(file) != expected:
             raise DamagedError(f"{file} does not match its checksum")
 

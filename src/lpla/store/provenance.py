@@ -41,8 +41,8 @@ def git_revision() -> str:
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except FileNotFoundError:
-        return ""  # A checkout that was copied to a machine without git.
+    except OSError:
+        return ""  # A checkout that was copied to a machine without git, or with one that cannot be executed.
 
 
 def device_name(device: torch.device) -> str:
