@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import norm, rankdata
 
+from lpla.metrics.permuted_sums import DRAWS, doubled_ranks, in_errors
 from lpla.metrics.roc import auc, null_error
 from lpla.metrics.significance import separation
 
@@ -79,7 +80,7 @@ def permuted(
 def fresh_images(nonmembers: Float[np.ndarray, " n"], fresh: Float[np.ndarray, " f"]) -> Departure:
     """AUC between the scores of the non-members and those of images outside every training set: nothing can leak."""
     score, first = np.concatenate([nonmembers, fresh]), np.arange(len(nonmembers) + len(fresh)) < len(nonmembers)
-    return Departure(auc(score, first).value, separation(score, first))
+    return Departure(auc(score, first).value, _in_errors(score, first))
 
 
 def permuted_membership(found: Sequence[float], members: int, nonmembers: int) -> Departure:
@@ -102,12 +103,22 @@ def shadows_rows(score: Float[np.ndarray, "K N"], member: Bool[np.ndarray, " N"]
     """
     ranks = np.stack([rankdata(one) for one in score])
     looked_at = [*ranks, ranks.mean(axis=0)] if len(ranks) > 1 else [*ranks]
-    z = np.array([_rank_separation(one, member) for one in looked_at])
+    # Sums of doubled mid-ranks are integers; where ties are heavy, enough memberships are drawn for so many looks.
+    whole = [np.rint(2 * len(ranks) * one).astype(np.int64) for one in looked_at]
+    draws = DRAWS * len(looked_at)
+    z = np.array(
+        [in_errors(_rank_separation(a, member), b, member, draws) for a, b in zip(looked_at, whole, strict=True)]
+    )
     best = int(np.argmax(np.abs(z)))
     n, m = len(member), int(member.sum())
     area = (looked_at[best][member].sum() - m * (m + 1) / 2) / (m * (n - m))
     limit = float(norm.isf(norm.sf(QUANTILE) / len(looked_at)))
     return Departure(float(area), float(z[best]) * QUANTILE / limit)
+
+
+def _in_errors(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+    """AUC less 0.5 in standard errors, such that the normal law holds with ties too."""
+    return in_errors(separation(score, member), doubled_ranks(score), member)
 
 
 def _rank_separation(ranks: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
@@ -148,7 +159,7 @@ def sent_as_asked(
 def farthest(features: Float[np.ndarray, "N F"], names: Sequence[str], member: Bool[np.ndarray, " N"]) -> BlindResult:
     """The summary farthest from 0.5 on either side, in standard errors of an AUC without signal."""
     found = [auc(column, member).value for column in features.T]
-    z = [abs(separation(column, member)) for column in features.T]
+    z = [abs(_in_errors(column, member)) for column in features.T]
     best = int(np.argmax(z))
     limit = norm.isf(FALSE_ALARMS / len(names) / 2)
     return BlindResult(found[best], names[best], bool(z[best] > limit))

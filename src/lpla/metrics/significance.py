@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
+from lpla.metrics.permuted_sums import doubled_ranks, heavily_tied, sum_p_value
 from lpla.metrics.roc import leak_p_value, lowest_fpr, sides
 
 LEVEL = 0.0125
 """Of each of the two tests, so that a row without a leak is called leaking with probability 2.5 % at most."""
 EXACT_BELOW = 40
-"""Images, members and non-members together, below which the rank test counts all memberships; above it is normal."""
+"""Images, members and non-members together, below which the rank test counts all memberships; above it is normal, but
+for scores with heavy ties."""
 BACKWARDS = 0.0005
 """Probability, at most, that scores without a leak are called separating the wrong way (3.29 standard errors)."""
 FALLBACK_FPR = 0.05
@@ -119,23 +121,13 @@ def auc_and_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
 def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
     """One-sided p-value of "no leak" from all ranks: the probability of an AUC as high, all orders being equal.
 
-    Exact by counting memberships below `EXACT_BELOW` images, else by the normal law of the rank sum.
+    Of all memberships (`sum_p_value`) below `EXACT_BELOW` images and where ties are heavy, else by the normal law.
     """
-    if len(score) >= EXACT_BELOW:
-        return float(ndtr(-separation(score, member)))
     sides(score, member)
-    doubled = np.rint(2 * rankdata(score)).astype(int)
-    ways = _rank_sums(doubled, int(member.sum()))
-    return float(ways[doubled[member].sum() :].sum() / ways.sum())
-
-
-def _rank_sums(doubled: Int[np.ndarray, " N"], members: int) -> Int[np.ndarray, " S"]:
-    """In how many ways `members` of these images have each sum of (doubled mid-) ranks."""
-    ways = np.zeros((members + 1, int(doubled.sum()) + 1), dtype=np.int64)
-    ways[0, 0] = 1
-    for rank in doubled:
-        ways[1:, rank:] += ways[:-1, :-rank].copy()
-    return ways[members]
+    doubled = doubled_ranks(score)
+    if len(score) < EXACT_BELOW or heavily_tied(doubled, int(member.sum())):
+        return sum_p_value(doubled, member)
+    return float(ndtr(-separation(score, member)))
 
 
 def holm(p: Sequence[float]) -> Float[np.ndarray, " R"]:
