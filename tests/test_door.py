@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from inspect import unwrap
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tiny_audit import TINY, Ran, scores_of, tiny_settings
 import lpla
 from lpla.attacks.attack.lpla import LpLA
 from lpla.attacks.planted import answers, given, layout
-from lpla.contracts.result import InputError, from_json
+from lpla.contracts.result import InputError, from_json, to_json
 from lpla.report.outputs import read
 from lpla.report.rows import read_rows
 
@@ -135,6 +136,24 @@ def test_a_mistake_is_one_sentence(mistake: str, empty: Path) -> None:
     assert "\n" not in str(said.value)
 
 
+@pytest.mark.parametrize("override", [5, None, ["p=1"]])
+def test_a_setting_that_is_no_text_is_refused(override: object) -> None:
+    with pytest.raises(lpla.InputError, match='settings must be texts such as "p=1", or keywords, got '):
+        unwrap(lpla.audit)(override)  # without the type check of the tests, as users call it
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", "/dev/null", "a\0b", 5])
+def test_a_folder_that_cannot_be_written_is_refused(folder: object) -> None:
+    with pytest.raises(lpla.InputError, match="folder must be a ") as refused:
+        unwrap(lpla.audit)(*TINY, folder=folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_infinite_and_missing_numbers_within_a_column_are_json_too() -> None:
+    text = to_json([{"p": float("inf"), "parts": [1.0, float("-inf"), (float("nan"),)], "more": {"eps": float("inf")}}])
+    assert json.loads(text) == [{"p": "inf", "parts": [1.0, "-inf", [None]], "more": {"eps": "inf"}}]
+
+
 def test_keywords_are_settings_as_they_are() -> None:
     from lpla.auditing.door import _flat
 
@@ -198,11 +217,19 @@ def test_an_attack_by_its_name_learns_and_scores() -> None:
         ("lpla", {"likelyhood": "hier"}, r"attack=lpla has no setting likelyhood \(the nearest is likelihood\)"),
         ("lpla", {"likelihood": "best"}, "attack.likelihood must be one of"),
         ("lpla", {"p": -1}, "p must be a number > 0 or inf, got -1"),
+        (
+            "lpla",
+            {"ps": []},
+            r"ps must be a list .* a number > 0 or inf and which is not empty, got \[\]",
+        ),
+        ("rmia", {"ps": []}, "ps must be a list .* which is not empty"),
+        (None, {}, "attack must be one of .*, got None"),
+        (["lpla"], {}, r"attack must be one of .*, got \['lpla'\]"),
     ],
 )
-def test_an_attack_that_there_is_not_is_refused(name: str, keywords: dict, said: str) -> None:
+def test_an_attack_that_there_is_not_is_refused(name: object, keywords: dict, said: str) -> None:
     with pytest.raises(lpla.InputError, match=said):
-        lpla.attack(name, **keywords)
+        unwrap(lpla.attack)(name, **keywords)
 
 
 def test_results_are_json_for_every_reader(empty: Path) -> None:

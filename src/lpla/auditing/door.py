@@ -15,6 +15,7 @@ from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.settings import Settings, composed
 from lpla.contracts.evidence import Attack
 from lpla.contracts.result import InputError
+from lpla.contracts.settings import shown
 from lpla.report.table import Results
 from lpla.work.plug_in import plug_in
 
@@ -38,16 +39,13 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
         InputError: If a setting cannot be used; the sentence says which, what was expected and what was got. `folder`
             then holds it in `result.json`, as after a command.
     """
+    for one in overrides:
+        if not isinstance(one, str):
+            raise InputError(f'settings must be texts such as "p=1", or keywords, got {shown(one)}')
     told = composed([*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())])
     if folder is None:
         return job.audit(_without_files(told), None)
-    place = Path(folder)
-    if (place / "result.json").exists():
-        raise InputError(f"folder must not hold the files of another audit, got {place}, which has a result.json")
-    # As Hydra leaves it: the report says from there how to repeat the job.
-    (place / ".hydra").mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(told.config, place / ".hydra" / "config.yaml")
-    OmegaConf.save(OmegaConf.create(list(told.overrides)), place / ".hydra" / "overrides.yaml")
+    place = _prepared(folder, told)
     try:
         rows = job.audit(told, place)
     except InputError as mistake:
@@ -55,6 +53,27 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
         raise
     page = job.write_page(place)
     return Results(rows, page.read_text(encoding="utf-8") if page else "")
+
+
+def _prepared(folder: Any, told: Settings) -> Path:
+    """The job's folder, as Hydra leaves it: the report says from there how to repeat the job."""
+    if not isinstance(folder, str | Path):
+        raise InputError(f"folder must be a path, got {shown(folder)}")
+    place = Path(folder)
+    try:
+        if (place / "result.json").exists():
+            raise InputError(f"folder must not hold the files of another audit, got {place}, which has a result.json")
+        (place / ".hydra").mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(told.config, place / ".hydra" / "config.yaml")
+        OmegaConf.save(OmegaConf.create(list(told.overrides)), place / ".hydra" / "overrides.yaml")
+    except (OSError, ValueError) as refused:
+        if isinstance(refused, InputError):
+            raise
+        why = getattr(refused, "strerror", None) or refused
+        raise InputError(
+            f"folder must be a folder this user can write, but {place} cannot be used ({why})"
+        ) from refused
+    return place
 
 
 def attack(name: str, /, **settings: Any) -> Attack:
@@ -71,8 +90,9 @@ def attack(name: str, /, **settings: Any) -> Attack:
         InputError: If there is no such attack or keyword, with the nearest one, or if a value cannot be used.
     """
     known = options("attack")
-    if name not in known:
-        raise InputError(f"attack must be one of {', '.join(known)}, got {name}{_nearest(name, known)}")
+    if not isinstance(name, str) or name not in known:
+        nearest = _nearest(name, known) if isinstance(name, str) else ""
+        raise InputError(f"attack must be one of {', '.join(known)}, got {name}{nearest}")
     whole = OmegaConf.load(CONF / "config.yaml")
     own = OmegaConf.load(CONF / "attack" / f"{name}.yaml")
     keywords = [str(key) for key in own if not str(key).startswith("_")]

@@ -60,6 +60,10 @@ def _sized(value: Any, fits: bool, size: str) -> Any:
     return value
 
 
+def _filled(values: Sequence[Any]) -> Sequence[Any]:
+    return _sized(values, len(values) > 0, "and which is not empty")
+
+
 MOST = 2**31 - 1
 """Of anything that is counted."""
 SMALLEST, LARGEST = 1e-30, 1e6
@@ -79,6 +83,7 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 """What an average or a momentum keeps at every step; at 1 nothing would ever move."""
 Order = Annotated[float, Gt(0), AllowInfNan(True), AfterValidator(_computable)]
 """Of a norm."""
+Orders = Annotated[Sequence[Order], AfterValidator(_filled)]
 # A yaml's pair is a list.
 Ends = Annotated[tuple[Positive, Positive], Strict(False), AfterValidator(_ascending)]
 ShareEnds = Annotated[

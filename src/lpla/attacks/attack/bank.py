@@ -17,7 +17,7 @@ from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.attack._together import JudgedTogether
 from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
 from lpla.contracts.evidence import Labelled, Seen, Statistic
-from lpla.contracts.settings import Count, Order, checked
+from lpla.contracts.settings import Count, Order, Orders, checked
 from lpla.extraction.statistic.whitened import Direction
 
 
@@ -35,7 +35,7 @@ class Bank(ScalarAttack):
         self,
         *,
         p: Order = 2.0,
-        ps: Sequence[Order] = PS,
+        ps: Orders = PS,
         queries: Count = 10,
         collective: bool = False,
         likelihood: Likelihood = "combined",

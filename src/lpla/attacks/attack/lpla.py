@@ -20,7 +20,7 @@ from lpla.attacks.likelihood.nonmembers import Tail
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.contracts.evidence import Labelled, Seen, Statistic
 from lpla.contracts.inputs import InputError
-from lpla.contracts.settings import Count, Order, checked
+from lpla.contracts.settings import Count, Order, Orders, checked
 
 Norms = Literal["single", "select", "joint", "contrast", "whitened"]
 
@@ -41,7 +41,7 @@ class LpLA(ScalarAttack):
         self,
         *,
         p: Order = 2.0,
-        ps: Sequence[Order] = PS,
+        ps: Orders = PS,
         norms: Norms = "single",
         likelihood: Likelihood = "auto",
         density: DensityName = "gaussian",

@@ -18,7 +18,7 @@ from lpla.attacks.likelihood.leave_one_out import balanced_cut
 from lpla.attacks.likelihood.standardise import standardise
 from lpla.contracts.evidence import Attack, Labelled, Seen, ShadowScores
 from lpla.contracts.inputs import InputError, UndefinedError
-from lpla.contracts.settings import Dimension, Order, checked
+from lpla.contracts.settings import Dimension, Order, Orders, checked
 from lpla.data.pixels import thumbnails
 from lpla.extraction.statistic.log_norm import LogNorm
 
@@ -38,7 +38,7 @@ class Quantile(Attack):
     NEEDS = ("shadows",)
     refits_quickly = False
 
-    def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, dimensions: Dimension = 32) -> None:
+    def __init__(self, *, p: Order = 2.0, ps: Orders = PS, dimensions: Dimension = 32) -> None:
         self.p, self.dimensions = p, dimensions
         self._norms = LogNorms([*ps, p])
 

@@ -16,7 +16,7 @@ from lpla.attacks.likelihood.calibrated import Calibrated
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.attacks.likelihood.rmia import Rmia
 from lpla.contracts.evidence import Labelled, Seen
-from lpla.contracts.settings import Order, Positive, Share, checked
+from lpla.contracts.settings import Order, Orders, Positive, Share, checked
 from lpla.extraction.statistic.log_norm import LogNorm
 
 
@@ -26,7 +26,7 @@ class RMIA(ScalarAttack):
 
     NEEDS = ("shadows",)
 
-    def __init__(self, *, p: Order = 2.0, ps: Sequence[Order] = PS, a: Share = 0.3, gamma: Positive = 1.0) -> None:
+    def __init__(self, *, p: Order = 2.0, ps: Orders = PS, a: Share = 0.3, gamma: Positive = 1.0) -> None:
         self.p, self._norms = p, LogNorms([*ps, p])
         models = {**PER_SAMPLE, "rmia": lambda: Rmia(a, gamma)}
         self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models=models)
