@@ -1,0 +1,47 @@
+"""95 % intervals in closed form, of rates by their counts and of an area under a curve by the sizes of its groups."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import brentq
+from scipy.special import betaincinv
+
+ALPHA = 0.05
+NORMAL_QUANTILE = 1.959963984540054
+
+
+def clopper_pearson(found: int, trials: int) -> tuple[float, float]:
+    """The exact interval of a rate of which `found` in `trials` were seen."""
+    low = betaincinv(found, trials - found + 1, ALPHA / 2) if found else 0.0
+    high = betaincinv(found + 1, trials - found, 1 - ALPHA / 2) if found < trials else 1.0
+    return float(low), float(high)
+
+
+def wilson(
+    rate: Float[np.ndarray, " 2"], trials: Int[np.ndarray, " 2"]
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
+    """Lower and upper ends of the score intervals of two rates."""
+    z2 = NORMAL_QUANTILE**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = NORMAL_QUANTILE * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    return centre - half, centre + half
+
+
+def newcombe(area: float, members: int, nonmembers: int) -> tuple[float, float]:
+    """The score interval of an area under the ROC curve by the sizes of the groups (Newcombe 2006, method 5).
+
+    Its ends are the areas that lie as many standard errors from the one seen as the normal law allows, each by its own
+    standard error: Hanley and McNeil's, of exponential scores and of groups of the mean size.
+    """
+
+    def error(true: float) -> float:
+        further = (members + nonmembers) / 2 - 1
+        spread = 1 + further * (1 - true) / (2 - true) + further * true / (1 + true)
+        return math.sqrt(true * (1 - true) * spread / (members * nonmembers))
+
+    low = brentq(lambda true: area - true - NORMAL_QUANTILE * error(true), 0.0, area)
+    high = brentq(lambda true: true - area - NORMAL_QUANTILE * error(true), area, 1.0)
+    return float(low), float(high)
