@@ -63,7 +63,8 @@ class AuditResult:
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
     auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
-                               "logit interval).", "AUC", interval=True, over_seeds=True)  # fmt: skip
+                               "logit interval, wider for unequal groups).", "AUC", interval=True,
+                               over_seeds=True)  # fmt: skip
     auc_low: float | None = _low()
     auc_high: float | None = _high()
     tpr_at_5pct: float | None = _found("figure", "Part of the members found at 5 % false positives (bootstrap).",
