@@ -61,6 +61,8 @@ REFUSED = {
     "+trainer.profiler=3": "trainer.profiler must be simple or advanced or null, got 3",
     "+trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be an integer >= 1, got 0",
     "+trainer.detect_anomaly=maybe": "trainer.detect_anomaly must be true or false, got 'maybe'",
+    "dataset=imagefolder dataset.size=1000000": "dataset.size=1000000 makes this job .* need 13,038.5 GiB of memory .*",
+    "dataset=imagefolder limits.memory_gb=0.01 dataset.size=2000": ".*, of which limits.memory_gb allows 10.2 MiB; .*",
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 

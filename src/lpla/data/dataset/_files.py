@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 RULE = 2
 """Raise it when a change here changes the pixels."""
+BYTES_PER_PIXEL = 14
+"""Of a square at the peak of its decoding, as measured: twice Pillow's four, twice three."""
 BITS = (8, 10, 12, 14, 16)
 """Of the values that cameras and scanners put into 16-bit files."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
@@ -115,7 +117,7 @@ def decoded_files(
         "unusable": dict(unusable),
     }
     fill = filler(dataset, root, [name for name, _, _ in files], size, on_bad_image, unusable, bits)
-    return mapped(cache, dataset, source, (3, size, size), fill)
+    return mapped(cache, dataset, source, (len(files), 3, size, size), fill)
 
 
 def filler(
@@ -152,6 +154,9 @@ def filler(
                 kept.append(position)
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
+            except MemoryError as full:
+                what = f"dataset={dataset}: {root / name} at {size} x {size} pixels"
+                raise InputError(f"{what} needs more memory than this process may take; lower dataset.size") from full
         _report_bad(dataset, root, bad, len({*names, *bad}), on_bad)
         return kept
 
