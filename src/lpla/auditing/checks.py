@@ -20,6 +20,7 @@ from lpla.contracts.settings import (
     Settings,
     Whole,
     check_arguments,
+    check_names,
     read,
 )
 from lpla.contracts.settings import shown as written
@@ -27,6 +28,8 @@ from lpla.data.augment import apply as augmentation
 from lpla.work.plug_in import Config, plug_in
 
 PlugIn = dict[str, Any]
+VIEWS_BESIDE = ("train_views", "query_views")
+"""They stand among a data set's settings, and are none of its constructor's."""
 LABELS = ("p", "queries")
 """Settings of an attack by which its rows are labelled: they follow the audit's own."""
 
@@ -147,10 +150,11 @@ def typed(config: DictConfig) -> Config:
     if views := settings.pop("views", None):
         # In place of those that suit the data set's images.
         settings["dataset"] |= {"train_views": views, "query_views": views}
-    for name in ("train_views", "query_views"):
+    for name in VIEWS_BESIDE:
         plug_in(settings["dataset"].get(name) or {}, setting=f"dataset.{name}")
-    for group in ("arch", "backbone", "executor", *(["target"] if settings["target"] else [])):
-        _check_plug_in(settings[group])
+    for group in (*plug_ins, "logger", "target"):
+        if group != "trainer" and settings.get(group):
+            _check_plug_in(group, {name: one for name, one in settings[group].items() if name not in VIEWS_BESIDE})
     _check_labels(settings)
     _check_lists(settings)
     return settings
@@ -188,9 +192,13 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
             raise InputError(f"{setting}.{impossible}") from impossible
 
 
-def _check_plug_in(config: Config) -> None:
+def _check_plug_in(group: str, config: Config) -> None:
     """Hold the constructor to its settings without calling it."""
     made = plug_in(config, partial=True)
+    try:
+        check_names(made.func, made.keywords)
+    except SettingError as unknown:
+        raise unknown.below(group) from None
     check_arguments(made.func, made.keywords)
 
 
