@@ -82,6 +82,16 @@ REFUSED = {
     "+split.foo=1": "split.foo is no setting; there are near_duplicates",
     "+dataset.foo=1": "dataset.foo is no setting; .*",
     "+attack.foo=1": "attack.foo is no setting; .*",
+    "store=": "store must be the path of a file or folder, got ''",
+    "data.root=": "data.root must be the path of a file or folder, got ''",
+    "data.cache=": "data.cache must be the path of a file or folder, got ''",
+    "dataset=given data.members=": "data.members must be the path of a file or folder, got ''",
+    "target=checkpoint target.file=": "target.file must be the path of a file or folder, got ''",
+    "target=checkpoint target.shadows=": "target.shadows must be the path of a file or folder, got ''",
+    "logger.folder=": "logger.folder must be the path of a file or folder, got ''",
+    "executor=slurm executor.folder=": "executor.folder must be the path of a file or folder, got ''",
+    "+data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
+    "dataset=imagefolder data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 

@@ -213,3 +213,15 @@ def test_memory_that_ends_while_an_image_is_decoded_is_one_sentence(
     monkeypatch.setattr(_files.ImageOps, "fit", full)
     with pytest.raises(InputError, match=r"a/1.png at 9 x 9 pixels needs more memory .*; lower dataset.size$"):
         load(root, size=9)
+
+
+@pytest.mark.parametrize("inside", [".", "decoded", "a/../b"])
+def test_decoded_pixels_are_not_written_among_the_images(root: Path, inside: str) -> None:
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InputError, match=r"data.cache must be a folder outside data.root=.*, got "):
+        ImageFolder(root=str(root), cache=str(root / inside), size=8).load()
+    link = root.with_name("link")
+    link.symlink_to(root)
+    with pytest.raises(InputError, match=r"data.cache must be a folder outside data.root=.*, got "):
+        ImageFolder(root=str(root), cache=str(link / inside), size=8).load()
+    assert sorted(root.rglob("*")) == before

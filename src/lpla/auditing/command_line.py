@@ -25,6 +25,8 @@ WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 SWEEP = ("-m", "--multirun")
 SUCCESSORS = {("attack", "ensemble"): "bank"}
 """What an option that has gone became."""
+MISPLACED = {"data.bits": "dataset.bits"}
+"""A key that stands where it is no setting, and where it is one."""
 
 _set_here: list[str] = []
 """The variable, while it was not the user who set it; the environment is the process's, and so is this."""
@@ -157,7 +159,8 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", said):
         return f"{_quoted(found[1])}; several values to sweep need -m"
     if found := re.search(r"Could not override '([^']+)'", said):
-        hint = _of_another_option(found[1]) or nearest(found[1], sorted(_known(arguments)))
+        hint = f"; did you mean {MISPLACED[found[1]]}?" if found[1] in MISPLACED else _of_another_option(found[1])
+        hint = hint or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
         options = _options(found[1])

@@ -41,6 +41,8 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
     told = composed([*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())])
     if folder is None:
         return job.audit(_without_files(told), None)
+    if not str(folder).strip():
+        raise InputError("folder must be the path of a folder or None, got an empty text")
     place = Path(folder)
     if (place / "result.json").exists():
         raise InputError(f"folder must not hold the files of another audit, got {place}, which has a result.json")

@@ -55,8 +55,10 @@ class Store:
             setting: Named in messages.
 
         Raises:
-            InputError: The folder cannot be written or, without `create`, is no store.
+            InputError: The path is empty, or the folder cannot be written or, without `create`, is no store.
         """
+        if not str(root).strip():
+            raise InputError(f"{setting} must be the path of a folder, got an empty text")
         self.root, self.setting = Path(root).expanduser().absolute(), setting
         if not create:
             if not (self.root / MARKER).is_file():

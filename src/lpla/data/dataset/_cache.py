@@ -89,3 +89,10 @@ def _check_disk(cache: Path, name: str, shape: tuple[int, int, int, int]) -> Non
         raise InputError(
             f"{job} need {room}; lower dataset.size where there is one, or set data.cache=FOLDER on another disk"
         )
+
+
+def check_outside(cache: str, images: Path, setting: str) -> None:
+    """Raise InputError where the folder of decoded pixels is a user's folder of images or lies in it."""
+    if Path(cache).expanduser().resolve().is_relative_to(images.resolve()):
+        wanted = f"outside {setting}={images}, so that nothing is written among its images"
+        raise InputError(f"data.cache must be a folder {wanted}, got {cache}")

@@ -47,6 +47,7 @@ def decode(path: Path, size: int, resize: bool, bits: int = 16) -> UInt8[np.ndar
         bits: of the values in files of 16 bits per pixel.
 
     Raises:
+        InputError: `bits` are too few for a value of it.
         UNREADABLE: one of them, if it is damaged, or has another size and must not be resized.
     """
     with warnings.catch_warnings(record=True) as said:
@@ -54,7 +55,11 @@ def decode(path: Path, size: int, resize: bool, bits: int = 16) -> UInt8[np.ndar
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):
-                image = Image.fromarray(np.minimum(np.asarray(image) >> (bits - 8), 255).astype(np.uint8))
+                values = np.asarray(image)
+                if (most := int(values.max())) >= 2**bits:
+                    wanted = f"at least {most.bit_length()}, as {path} has the value {most}"
+                    raise InputError(f"dataset.bits must be null or {wanted}, got {bits}")
+                image = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
             elif image.mode in ("I", "F"):
                 raise ValueError("it has 32 bits per pixel")
             if image.size != (size, size):
@@ -152,6 +157,8 @@ def filler(
             try:
                 out.write(decode(root / name, size, on_bad != "refuse", depth).tobytes())
                 kept.append(position)
+            except InputError:
+                raise  # of a setting, not of the file
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
             except MemoryError as full:
