@@ -92,6 +92,12 @@ REFUSED = {
     "executor=slurm executor.folder=": "executor.folder must be the path of a file or folder, got ''",
     "+data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
     "dataset=imagefolder data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
+    "p=???": r"p must have a value, got \?\?\?, which is none",
+    "p=${p}": r"attack.p must be a value or refer to one, but \${p} leads back to itself",
+    "observe.queries=${nothing}": r"observe.queries must be a value .* \${nothing} leads to no value \(Interp.*\)",
+    "ps=[1,${nothing}]": r"ps\[1\] must be a value or refer to one, but \${nothing} leads to no value \(.*\)",
+    "arch=simclr/foo": "arch must be one of barlowtwins, .*, vicreg, got simclr/foo.*",
+    "dataset=given data.members=/dev/zero data.nonmembers=/dev/zero": "data.members .*/dev/zero is neither of them",
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 

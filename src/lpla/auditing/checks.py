@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig
 
-from lpla.auditing.command_line import MISPLACED
+from lpla.auditing.resolved import check_paths, check_places, resolved
 from lpla.auditing.targets_named import check_named
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import (
@@ -29,9 +28,6 @@ from lpla.data.augment import apply as augmentation
 from lpla.work.plug_in import Config, plug_in
 
 PlugIn = dict[str, Any]
-PATHS = {"store", "root", "cache", "members", "nonmembers", "unseen", "file", "folder", "save_dir", "default_root_dir"}
-PATHS |= {"shadows", "reference", "tls_ca_file", "tls_cert", "tls_key"}
-"""Settings that are paths, whatever they stand below."""
 VIEWS_BESIDE = ("train_views", "query_views")
 """They stand among a data set's settings, and are none of its constructor's."""
 LABELS = ("p", "queries")
@@ -137,15 +133,10 @@ def typed(config: DictConfig) -> Config:
     Raises InputError, one sentence, for an unknown setting, for one of another type or beyond its bounds, for plug-ins
     that do not take theirs, and for settings that do not go together.
     """
-    try:
-        settings: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as missing:
-        raise InputError(f"{missing.full_key} must have a value, got ???, which is none") from missing
-    except OmegaConfBaseException as unresolved:
-        raise InputError(" ".join(str(unresolved).split())) from unresolved
-    _check_places(settings)
+    settings = resolved(config)
+    check_places(settings)
     read(AuditSettings, settings)
-    _check_paths({"data": settings["data"]} | settings)  # which the data set's own refer to
+    check_paths({"data": settings["data"]} | settings)  # which the data set's own refer to
     settings.setdefault("target", None)
     plug_ins = ["arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"]
     for name in (*plug_ins, *(["target"] if settings["target"] else [])):
@@ -164,22 +155,6 @@ def typed(config: DictConfig) -> Config:
     _check_labels(settings)
     _check_lists(settings)
     return settings
-
-
-def _check_places(settings: Config) -> None:
-    for key, meant in MISPLACED.items():
-        group, name = key.split(".")
-        if isinstance(settings.get(group), dict) and name in settings[group]:
-            raise SettingError((group, name), f"is no setting; did you mean {meant}?")
-
-
-def _check_paths(part: Config, above: tuple[str, ...] = ()) -> None:
-    """Raise SettingError for an empty path, which would be the folder that the user happens to stand in."""
-    for name, value in part.items():
-        if isinstance(value, dict):
-            _check_paths(value, (*above, name))
-        elif name in PATHS and isinstance(value, str) and not value.strip():
-            raise SettingError((*above, name), f"must be the path of a file or folder, got {written(value)}")
 
 
 def _take_beside_target(settings: Config) -> Config:

@@ -25,8 +25,6 @@ WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 SWEEP = ("-m", "--multirun")
 SUCCESSORS = {("attack", "ensemble"): "bank"}
 """What an option that has gone became."""
-MISPLACED = {"data.bits": "dataset.bits"}
-"""A key that stands where it is no setting, and where it is one."""
 
 _set_here: list[str] = []
 """The variable, while it was not the user who set it; the environment is the process's, and so is this."""
@@ -151,7 +149,7 @@ def job_begins() -> None:
 
 def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     """The sentence on a command line of these arguments that Hydra refused."""
-    from lpla.contracts.result import nearest  # of mistakes alone, not of every start
+    from lpla.contracts.result import MISPLACED, nearest  # of mistakes alone, not of every start
 
     said = " ".join(str(mistake).split())
     if isinstance(mistake, OverrideParseException):
@@ -162,11 +160,15 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         hint = f"; did you mean {MISPLACED[found[1]]}?" if found[1] in MISPLACED else _of_another_option(found[1])
         hint = hint or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
-    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
-        options = _options(found[1])
-        became = SUCCESSORS.get((found[1], found[2]))
-        hint = f"; it became {became}" if became else nearest(found[2], options)
-        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
+    if found := re.search(r"Could not find '([\w/]+/[^'/]+)'", said):
+        group, _, option = found[1].rpartition("/")
+        while not (CONF / group).is_dir():  # as of arch=simclr/foo
+            group, _, above = group.rpartition("/")
+            option = f"{above}/{option}"
+        options = _options(group)
+        became = SUCCESSORS.get((group, option))
+        hint = f"; it became {became}" if became else nearest(option, options)
+        return f"{group} must be one of {', '.join(options)}, got {option}{hint}"
     return said
 
 

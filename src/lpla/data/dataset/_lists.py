@@ -100,7 +100,7 @@ def named_images(given: str, setting: str, below: Below) -> Named:
         return _folder(place.resolve(), setting)
     if not place.is_file():
         meant = below.root / given
-        hint = f"; did you mean {meant}?" if meant.exists() else ""
+        hint = f"; did you mean {meant}?" if meant.exists() and meant != place else ""
         problem = "is neither of them" if place.exists() else "does not exist"
         raise InputError(f"{setting} must be a folder of images or a list of them, but {place} {problem}{hint}")
     return _list(place, setting, below)
