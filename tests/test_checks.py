@@ -40,7 +40,7 @@ REFUSED = {
     "attack.likelihood=hier shadows=2": "attack.likelihood=hier needs at least 4 shadows .* got 2",
     "knowledge.kind=known_nonmembers knowledge.images=5": "knowledge.images must give at least 20 known .* got 5",
     "attack.norms=joint knowledge.kind=known_nonmembers": "attack.norms must be single without shadows, .* got joint",
-    "knowledge.views=simclr": "knowledge.views.saturation must be 0 for images of 1 channel, got 0.8",
+    "knowledge.views=simclr": "knowledge.views=simclr: saturation must be 0 for images of 1 channel, got 0.8",
     "views=simclr": "dataset.train_views.saturation must be 0 for images of 1 channel, got 0.8",
     "dataset.query_views.hue=x": "dataset.query_views.hue must be a number from 0 to 0.5, got 'x'",
     "executor=processes executor.workers=0": "executor.workers must be an integer >= 1 or null, got 0",
@@ -98,6 +98,9 @@ REFUSED = {
     "ps=[1,${nothing}]": r"ps\[1\] must be a value or refer to one, but \${nothing} leads to no value \(.*\)",
     "arch=simclr/foo": "arch must be one of barlowtwins, .*, vicreg, got simclr/foo.*",
     "dataset=given data.members=/dev/zero data.nonmembers=/dev/zero": "data.members .*/dev/zero is neither of them",
+    "observe.statistics=[{_target_:lpla.extraction.statistic.log_norm.LogNorm,ps:[0]}]": (
+        "observe.statistics: p must be a number > 0 or inf, got 0"
+    ),
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 

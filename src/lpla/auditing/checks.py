@@ -186,7 +186,8 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
         try:
             augmentation.check(spec, *images.pixels.shape[1:])
         except InputError as impossible:
-            raise InputError(f"{setting}.{impossible}") from impossible
+            # An option that was chosen has no keys of its own in this audit.
+            raise InputError(f"{setting}{': ' if '=' in setting else '.'}{impossible}") from impossible
 
 
 def _check_plug_in(group: str, config: Config) -> None:
