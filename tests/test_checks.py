@@ -40,7 +40,7 @@ REFUSED = {
     "attack.likelihood=hier shadows=2": "attack.likelihood=hier needs at least 4 shadows .* got 2",
     "knowledge.kind=known_nonmembers knowledge.images=5": "knowledge.images must give at least 20 known .* got 5",
     "attack.norms=joint knowledge.kind=known_nonmembers": "attack.norms must be single without shadows, .* got joint",
-    "knowledge.views=simclr": "knowledge.views.saturation must be 0 for images of 1 channel, got 0.8",
+    "knowledge.views=simclr": "knowledge.views=simclr: saturation must be 0 for images of 1 channel, got 0.8",
     "views=simclr": "dataset.train_views.saturation must be 0 for images of 1 channel, got 0.8",
     "dataset.query_views.hue=x": "dataset.query_views.hue must be a number from 0 to 0.5, got 'x'",
     "executor=processes executor.workers=0": "executor.workers must be an integer >= 1 or null, got 0",
@@ -61,6 +61,46 @@ REFUSED = {
     "+trainer.profiler=3": "trainer.profiler must be simple or advanced or null, got 3",
     "+trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be an integer >= 1, got 0",
     "+trainer.detect_anomaly=maybe": "trainer.detect_anomaly must be true or false, got 'maybe'",
+    "dataset=imagefolder dataset.size=1000000": "dataset.size=1000000 makes this job .* need 13,038.5 GiB of memory .*",
+    "dataset=imagefolder limits.memory_gb=0.01 dataset.size=2000": ".*, of which limits.memory_gb allows 10.2 MiB; .*",
+    "+arch.optimization.optimizer.params=3": "arch.optimization.optimizer.params must be left out: .*weights, got 3",
+    "+arch.optimization.optimizer.maximize=true": "arch.optimization.optimizer.maximize must be left out: .*, got true",
+    "arch.optimization.optimizer._partial_=false": "arch.optimization.optimizer._partial_ must be true, .*, got false",
+    "~arch.optimization.optimizer._partial_": "arch.optimization.optimizer._partial_ must be true, .*, got nothing",
+    "arch.optimization.optimizer._target_=torch.optim.swa_utils.AveragedModel": (
+        "arch.optimization.optimizer._target_ must name an optimiser, .*, got 'torch.optim.swa_utils.AveragedModel'"
+    ),
+    "arch.optimization.optimizer._target_=torch.optim.Adam": (
+        "arch.optimization.optimizer.momentum is no setting of Adam; ~arch.optimization.optimizer.momentum .* away"
+    ),
+    "+logger.foo=1": "logger.foo is no setting; there are folder",
+    "+logger.foldr=1": r"logger.foldr is no setting; did you mean folder\?",
+    "+executor.foo=1": "executor.foo is no setting; there are none here",
+    "executor=processes +executor.worker=1": r"executor.worker is no setting; did you mean workers\?",
+    "+defense.foo=1": "defense.foo is no setting; there are none here",
+    "defense=norms_only +defense.foo=1": "defense.foo is no setting; there are p",
+    "+split.foo=1": "split.foo is no setting; there are near_duplicates",
+    "+dataset.foo=1": "dataset.foo is no setting; .*",
+    "+attack.foo=1": "attack.foo is no setting; .*",
+    "store=": "store must be the path of a file or folder, got ''",
+    "data.root=": "data.root must be the path of a file or folder, got ''",
+    "data.cache=": "data.cache must be the path of a file or folder, got ''",
+    "dataset=given data.members=": "data.members must be the path of a file or folder, got ''",
+    "target=checkpoint target.file=": "target.file must be the path of a file or folder, got ''",
+    "target=checkpoint target.shadows=": "target.shadows must be the path of a file or folder, got ''",
+    "logger.folder=": "logger.folder must be the path of a file or folder, got ''",
+    "executor=slurm executor.folder=": "executor.folder must be the path of a file or folder, got ''",
+    "+data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
+    "dataset=imagefolder data.bits=8": r"data.bits is no setting; did you mean dataset.bits\?",
+    "p=???": r"p must have a value, got \?\?\?, which is none",
+    "p=${p}": r"attack.p must be a value or refer to one, but \${p} leads back to itself",
+    "observe.queries=${nothing}": r"observe.queries must be a value .* \${nothing} leads to no value \(Interp.*\)",
+    "ps=[1,${nothing}]": r"ps\[1\] must be a value or refer to one, but \${nothing} leads to no value \(.*\)",
+    "arch=simclr/foo": "arch must be one of barlowtwins, .*, vicreg, got simclr/foo.*",
+    "dataset=given data.members=/dev/zero data.nonmembers=/dev/zero": "data.members .*/dev/zero is neither of them",
+    "observe.statistics=[{_target_:lpla.extraction.statistic.log_norm.LogNorm,ps:[0]}]": (
+        "observe.statistics: p must be a number > 0 or inf, got 0"
+    ),
     "shadows=1000000": "shadows must be an integer from 0 to 10000, got 1000000",
 }
 
@@ -127,6 +167,35 @@ def test_networks_are_built_on_no_device_before_any_is_trained(given: str, said:
     with pytest.raises(InputError, match=said):
         count(source_of(plan(bare_settings(*given.split())).units[0]))
     count(source_of(plan(bare_settings("backbone=vit_micro")).units[0]))
+
+
+BARE = "~{0}.momentum ~{0}.weight_decay {0}._target_=torch.optim."
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "+{0}.nesterov=true {0}.momentum=0",
+        "+{0}.nesterov=true +{0}.dampening=0.5",
+        "+{0}.differentiable=true",
+        "+{0}.fused=true +{0}.foreach=true",
+        BARE + "Adam +{0}.capturable=true",
+        BARE + "SparseAdam",
+        BARE + "LBFGS",
+        BARE + "Muon",
+        BARE + "Optimizer",
+    ],
+)
+def test_an_optimiser_that_cannot_take_a_step_is_refused_before_any_training(tiny: Tiny, given: str) -> None:
+    source = source_of(tiny(*given.format("arch.optimization.optimizer").split()).units[0])
+    with pytest.raises(InputError, match=r"^arch.optimization.optimizer must be one that can train .* step: ") as said:
+        count(source)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "RMSprop", "NAdam", "Adafactor"])
+def test_other_optimisers_of_torch_are_accepted(tiny: Tiny, name: str) -> None:
+    count(source_of(tiny(*f"{BARE}{name}".format("arch.optimization.optimizer").split()).units[0]))
 
 
 VALUES: list[Any] = [

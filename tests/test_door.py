@@ -262,3 +262,13 @@ def test_a_refused_audit_leaves_its_reason_in_its_folder(tmp_path: Path) -> None
     (row,) = json.loads((tmp_path / "job" / "result.json").read_text())
     assert row["error"] == str(refused.value) and "members=5000" in row["overrides"]
     assert read(tmp_path / "job").failed
+
+
+@pytest.mark.parametrize("given", ["store", "data.root", "data.cache", "data.members", "folder"])
+def test_an_empty_path_is_refused_instead_of_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^{given} must be the path of a "):
+        lpla.audit(*TINY, **{"store": "s", "dataset": "given"} | {given: ""})
+    assert not list(tmp_path.rglob("*"))

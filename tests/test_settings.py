@@ -137,6 +137,10 @@ NESTED: list[tuple[dict[str, Any], str]] = [
         "attack.training.epochs must be an integer >= 1 up to 2147483647, got 2147483648",
     ),
     (NETWORK | {"training": TRAINING | {"epochs": 0}}, "attack.training.epochs must be an integer >= 1, got 0"),
+    (
+        {"_target_": "lpla.encoders.arch.swav.SwAV", "sinkhorn_epsilon": 1e-20},
+        "arch.sinkhorn_epsilon must be a number from 0.0125 to 1000.0, got 1e-20",
+    ),
     (NETWORK | {"training": TRAINING | {"lr": NAN}}, "attack.training.lr must be a number > 0, got nan"),
     (
         NETWORK | {"training": TRAINING | {"device": "tpu"}},

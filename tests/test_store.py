@@ -387,3 +387,11 @@ def test_prune_says_that_a_dry_run_needs_days_too(tmp_path: Path, capsys: pytest
     with pytest.raises(SystemExit, match="0"):
         main(["prune", "--help"])
     assert "DAYS must be given with --dry-run too" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_empty_path_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for create in (True, False):
+        with pytest.raises(InputError, match=r"^data.cache must be the path of a folder, got an empty text$"):
+            Store("", create=create, setting="data.cache")
+    assert not list(tmp_path.iterdir())

@@ -143,6 +143,7 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
 def test_the_fused_step_is_asked_for_on_cuda_where_it_exists() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert fused(partial(torch.optim.SGD, momentum=0.9), cuda) == fused(torch.optim.AdamW, cuda) == {"fused": True}
+    assert fused(partial(torch.optim.SGD, foreach=True), cuda) == {}
     assert fused(LARS, cuda) == fused(partial(torch.optim.SGD, momentum=0.9), cpu) == {}
 
 

@@ -216,6 +216,7 @@ class Scored:
         self.score = lambda _: score
 
 
+@pytest.mark.wrong_types  # stand-ins
 @pytest.mark.parametrize("leak", [0.0, 3.0])
 def test_the_excess_over_the_images_is_paired_and_by_image(leak: float) -> None:
     """An attack that sees the images alone has no excess; one that sees membership too has one."""

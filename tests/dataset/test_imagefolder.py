@@ -191,3 +191,37 @@ def test_bad_settings(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixtu
         pytest.raises(InputError, match=r"data.cache must be a folder this user can write"),
     ):
         load(root)
+
+
+def test_a_disk_without_room_for_all_decoded_images_is_noticed_before_the_first_is_decoded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files, "decode", lambda *_: pytest.fail("decoded an image for which there is no room"))
+    said = (
+        r"dataset=imagefolder makes this job \(3 images of 1000000 x 1000000 pixels\) need 8,381.9 GiB in data.cache="
+    )
+    with pytest.raises(InputError, match=f"{said}.*GiB are free; lower dataset.size"):
+        load(root, size=1_000_000)
+
+
+def test_memory_that_ends_while_an_image_is_decoded_is_one_sentence(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(_files.ImageOps, "fit", full)
+    with pytest.raises(InputError, match=r"a/1.png at 9 x 9 pixels needs more memory .*; lower dataset.size$"):
+        load(root, size=9)
+
+
+@pytest.mark.parametrize("inside", [".", "decoded", "a/../b"])
+def test_decoded_pixels_are_not_written_among_the_images(root: Path, inside: str) -> None:
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InputError, match=r"data.cache must be a folder outside data.root=.*, got "):
+        ImageFolder(root=str(root), cache=str(root / inside), size=8).load()
+    link = root.with_name("link")
+    link.symlink_to(root)
+    with pytest.raises(InputError, match=r"data.cache must be a folder outside data.root=.*, got "):
+        ImageFolder(root=str(root), cache=str(link / inside), size=8).load()
+    assert sorted(root.rglob("*")) == before

@@ -33,7 +33,7 @@ def test_undecided_and_invalid_rows_are_counted_apart() -> None:
     for verdict in ("undecided", "invalid", "no leak found at this sample size", "leaks", "undefined"):
         assert f"{verdict}: 1 of 5 rows" in counted
     assert holm == "1 of 2 rows leak, Holm 5% (backbone seed=4)"
-    assert invalid == "1 of 4 rows are invalid; where nothing is wrong, chance makes 0.10 of them so, at most"
+    assert invalid == "1 of 4 rows are invalid; where nothing is wrong, chance makes 0.11 of them so, at most"
     assert tally(swept((None, UNDECIDED))) == ["undecided: 1 of 1 rows"]
 
 

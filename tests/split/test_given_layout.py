@@ -104,6 +104,14 @@ def test_near_duplicates_across_the_lists_are_set_aside_and_named(seed: int, cap
     assert named in caplog.text and "2.png (members) ~ 21.png (unseen) ~ 22.png (unseen)" in caplog.text
 
 
+def test_lists_of_the_same_images_are_refused_as_such() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
+    twice = images(["members"] * 10 + ["nonmembers"] * 10, np.concatenate([pixels, pixels]))
+    said = "^members must be null, or .* have 0 members and 0 .*; 20 images stand, alike or nearly, on both sides$"
+    with pytest.raises(InputError, match=said):
+        SPLIT.draw(twice, None, 2, 0)
+
+
 def test_near_duplicates_stay_if_so_wished() -> None:
     drawn = Given(near_duplicates="ignore").draw(alike(), None, 2, 0)
     assert len(drawn.index) == 20 and len(drawn.unseen) == 6 and len(drawn.aside) == 0

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig
 
+from lpla.auditing.resolved import check_paths, check_places, resolved
 from lpla.auditing.targets_named import check_named
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.settings import (
@@ -20,6 +20,7 @@ from lpla.contracts.settings import (
     Settings,
     Whole,
     check_arguments,
+    check_names,
     read,
 )
 from lpla.contracts.settings import shown as written
@@ -27,6 +28,8 @@ from lpla.data.augment import apply as augmentation
 from lpla.work.plug_in import Config, plug_in
 
 PlugIn = dict[str, Any]
+VIEWS_BESIDE = ("train_views", "query_views")
+"""They stand among a data set's settings, and are none of its constructor's."""
 LABELS = ("p", "queries")
 """Settings of an attack by which its rows are labelled: they follow the audit's own."""
 
@@ -130,13 +133,10 @@ def typed(config: DictConfig) -> Config:
     Raises InputError, one sentence, for an unknown setting, for one of another type or beyond its bounds, for plug-ins
     that do not take theirs, and for settings that do not go together.
     """
-    try:
-        settings: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as missing:
-        raise InputError(f"{missing.full_key} must have a value, got ???, which is none") from missing
-    except OmegaConfBaseException as unresolved:
-        raise InputError(" ".join(str(unresolved).split())) from unresolved
+    settings = resolved(config)
+    check_places(settings)
     read(AuditSettings, settings)
+    check_paths({"data": settings["data"]} | settings)  # which the data set's own refer to
     settings.setdefault("target", None)
     plug_ins = ["arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"]
     for name in (*plug_ins, *(["target"] if settings["target"] else [])):
@@ -147,10 +147,11 @@ def typed(config: DictConfig) -> Config:
     if views := settings.pop("views", None):
         # In place of those that suit the data set's images.
         settings["dataset"] |= {"train_views": views, "query_views": views}
-    for name in ("train_views", "query_views"):
+    for name in VIEWS_BESIDE:
         plug_in(settings["dataset"].get(name) or {}, setting=f"dataset.{name}")
-    for group in ("arch", "backbone", "executor", *(["target"] if settings["target"] else [])):
-        _check_plug_in(settings[group])
+    for group in (*plug_ins, "logger", "target"):
+        if group != "trainer" and settings.get(group):
+            _check_plug_in(group, {name: one for name, one in settings[group].items() if name not in VIEWS_BESIDE})
     _check_labels(settings)
     _check_lists(settings)
     return settings
@@ -185,12 +186,17 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
         try:
             augmentation.check(spec, *images.pixels.shape[1:])
         except InputError as impossible:
-            raise InputError(f"{setting}.{impossible}") from impossible
+            # An option that was chosen has no keys of its own in this audit.
+            raise InputError(f"{setting}{': ' if '=' in setting else '.'}{impossible}") from impossible
 
 
-def _check_plug_in(config: Config) -> None:
+def _check_plug_in(group: str, config: Config) -> None:
     """Hold the constructor to its settings without calling it."""
     made = plug_in(config, partial=True)
+    try:
+        check_names(made.func, made.keywords)
+    except SettingError as unknown:
+        raise unknown.below(group) from None
     check_arguments(made.func, made.keywords)
 
 

@@ -149,7 +149,7 @@ def job_begins() -> None:
 
 def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     """The sentence on a command line of these arguments that Hydra refused."""
-    from lpla.contracts.result import nearest  # of mistakes alone, not of every start
+    from lpla.contracts.result import MISPLACED, nearest  # of mistakes alone, not of every start
 
     said = " ".join(str(mistake).split())
     if isinstance(mistake, OverrideParseException):
@@ -157,13 +157,18 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", said):
         return f"{_quoted(found[1])}; several values to sweep need -m"
     if found := re.search(r"Could not override '([^']+)'", said):
-        hint = _of_another_option(found[1]) or nearest(found[1], sorted(_known(arguments)))
+        hint = f"; did you mean {MISPLACED[found[1]]}?" if found[1] in MISPLACED else _of_another_option(found[1])
+        hint = hint or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
-    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", said):
-        options = _options(found[1])
-        became = SUCCESSORS.get((found[1], found[2]))
-        hint = f"; it became {became}" if became else nearest(found[2], options)
-        return f"{found[1]} must be one of {', '.join(options)}, got {found[2]}{hint}"
+    if found := re.search(r"Could not find '([\w/]+/[^'/]+)'", said):
+        group, _, option = found[1].rpartition("/")
+        while not (CONF / group).is_dir():  # as of arch=simclr/foo
+            group, _, above = group.rpartition("/")
+            option = f"{above}/{option}"
+        options = _options(group)
+        became = SUCCESSORS.get((group, option))
+        hint = f"; it became {became}" if became else nearest(option, options)
+        return f"{group} must be one of {', '.join(options)}, got {option}{hint}"
     return said
 
 

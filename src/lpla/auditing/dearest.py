@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import psutil
+
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
+from lpla.data.dataset._files import BYTES_PER_PIXEL
 
+GIB = 2**30
+MIB = 2**20
 DRIVERS = {
+    "decoding": ("dataset",),
     "hours": ("epochs", "members", "shadows", "queries", "observe", "knowledge", "backbone", "arch", "dataset"),
     "training": ("train", "backbone", "arch", "dataset"),
     "extraction": ("queries", "observe", "backbone", "arch", "dataset"),
@@ -30,6 +37,29 @@ def refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -
         raised: The setting that lifts the limit.
     """
     raise InputError(f"{dearest(settings, part)} makes this job ({work}) need {wanted}; lower it, or set {raised}")
+
+
+def check_decoding(settings: Settings) -> None:
+    """Raise InputError where one image of the data set, at the size to which it is decoded, takes too much memory.
+
+    All of them together need none, as they are mapped from the disk.
+    """
+    limit, size = settings.config.limits.memory_gb, settings.config.dataset.get("size")
+    if limit is None or type(size) is not int:
+        return
+    needed = BYTES_PER_PIXEL * size**2
+    auto = limit == "auto"
+    allowed = psutil.virtual_memory().total if auto else int(GIB * limit)
+    whose = "this machine" if auto else "limits.memory_gb"
+    if needed > allowed:
+        wanted = f"{gib(needed)} of memory for decoding an image, of which {whose} allows {gib(allowed)}"
+        raised = f"limits.memory_gb={math.ceil(needed / GIB)}, or null for no limit"
+        refuse(settings, f"images of {size} x {size} pixels", "decoding", wanted, raised)
+
+
+def gib(size: int) -> str:
+    """Bytes in the unit that people use for so many."""
+    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / MIB:,.1f} MiB"
 
 
 def dearest(settings: Settings, part: str) -> str:

@@ -59,6 +59,8 @@ def _prepared(folder: Any, told: Settings) -> Path:
     """The job's folder, as Hydra leaves it: the report says from there how to repeat the job."""
     if not isinstance(folder, str | Path):
         raise InputError(f"folder must be a path, got {shown(folder)}")
+    if not str(folder).strip():
+        raise InputError("folder must be the path of a folder or None, got an empty text")
     place = Path(folder)
     try:
         if (place / "result.json").exists():

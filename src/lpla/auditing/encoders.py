@@ -135,7 +135,7 @@ def _shadows(
 ) -> tuple[QueriedEncoder, ...]:
     images = load_images(theirs["dataset"])
     changed = "views" if knowledge.views != "same" else "dataset"
-    check_views({f"knowledge.{changed}": plug_in(theirs["train_views"])}, images)
+    check_views({f"knowledge.{changed}={getattr(knowledge, changed)}": plug_in(theirs["train_views"])}, images)
     foreign = theirs["dataset"] != settings["dataset"]
     if foreign:
         membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
@@ -152,7 +152,7 @@ def _shadows(
 def wanted_statistics(settings: Config, attacks: Iterable[Attack]) -> list[Statistic]:
     """What the attacks need, and the kinds that `observe.statistics` keeps beside them for other attacks."""
     needed = list(dict.fromkeys(one for attack in attacks for one in attack.statistics()))
-    also = [plug_in(one) for one in settings["observe"]["statistics"]]
+    also = [plug_in(one, setting="observe.statistics") for one in settings["observe"]["statistics"]]
     return needed + [one for one in also if type(one) not in {type(statistic) for statistic in needed}]
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
 from lpla.auditing.contenders import contenders, lacking
+from lpla.auditing.dearest import check_decoding
 from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target, shadows_beside
@@ -130,6 +131,7 @@ def plan(told: Settings) -> Plan:
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], has_our_devices(settings["executor"]))
     knowledge = Knowledge(**settings["knowledge"])
+    check_decoding(told)
     images = load_images(settings["dataset"])
     own = shadows_beside(settings, knowledge, images)
     membership = draw(settings, knowledge, images, own)

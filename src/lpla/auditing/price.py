@@ -18,7 +18,7 @@ from functools import partial
 
 import psutil
 
-from lpla.auditing.dearest import refuse
+from lpla.auditing.dearest import GIB, gib, refuse
 from lpla.auditing.plan import Plan
 from lpla.auditing.refits import refits, seconds_of_judging
 from lpla.auditing.settings import Settings
@@ -50,8 +50,6 @@ COPIES = 3
 """Of a chunk of views or of what the judge reads: as it comes, on its way, as it is worked on."""
 DOUBLE = 8
 """Bytes of a number of a statistic, at most."""
-GIB = 2**30
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,7 @@ def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Set
     _check_hours(too_dear, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
     _check_memory(too_dear, settings, price, work, here)
     if price.disk > (free := shutil.disk_usage(store.root).free):
-        too_dear(
-            "disk", f"{_gib(price.disk)} in the store, where {_gib(free)} are free", "store=FOLDER on another disk"
-        )
+        too_dear("disk", f"{gib(price.disk)} in the store, where {gib(free)} are free", "store=FOLDER on another disk")
     weights = networks[_kind(ahead[0])].weights if ahead else 0
     if seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here):
         _check_hours(too_dear, settings, (judging + seconds) / 3600, "by a few timed steps")
@@ -139,7 +135,7 @@ def _check_memory(too_dear: Callable[..., None], settings: Settings, price: Pric
     for part, needed in parts.items():
         if needed > allowed:
             raised = f"limits.memory_gb={math.ceil(needed / GIB)}, or null for no limit"
-            too_dear(part, f"{_gib(needed)} of memory for {part}, of which {whose} allows {_gib(allowed)}", raised)
+            too_dear(part, f"{gib(needed)} of memory for {part}, of which {whose} allows {gib(allowed)}", raised)
 
 
 def _seconds(source: Trained, network: Network, here: bool) -> float:
@@ -214,7 +210,7 @@ def _timed(
     from lpla.work.rehearsal import seconds_per_epoch, views_per_second
 
     if weights > LARGE:
-        log.info("a few steps of a network of %s are timed", _gib(weights))
+        log.info("a few steps of a network of %s are timed", gib(weights))
     try:
         seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
         if views:
@@ -234,10 +230,6 @@ def _kind(source: Source) -> str:
     """What networks have in common that cost the same."""
     assert isinstance(source, Trained)
     return str((source.arch, source.backbone, source.dataset, source.regime.batch_size))
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / MIB:,.1f} MiB"
 
 
 def duration(seconds: float) -> str:

@@ -99,6 +99,7 @@ def plan(folder: Path, told: Sequence[str]) -> list[str]:
 def _drawn(told: Sequence[str]) -> tuple[int, Any, Any, int]:
     """How many shadows there are, the images, who is in which, and the audit's seed."""
     from lpla.auditing.checks import typed
+    from lpla.auditing.dearest import check_decoding
     from lpla.auditing.knowledge import separate_views
     from lpla.auditing.settings import composed
     from lpla.work.plug_in import load_images, plug_in
@@ -110,7 +111,9 @@ def _drawn(told: Sequence[str]) -> tuple[int, Any, Any, int]:
     others = [one for one in told if not one.startswith("k=")]
     usual = [] if any(one.startswith(("target=", "dataset=")) for one in others) else ["dataset=given"]
     usual += [] if any(one.startswith("members=") for one in others) else ["members=null"]
-    settings = separate_views(typed(composed([*usual, *others]).config))
+    given = composed([*usual, *others])
+    settings = separate_views(typed(given.config))
+    check_decoding(given)
     images = load_images(settings["dataset"])
     if images.lists is None:
         raise InputError(f"shadows are planned on lists of members and non-members, got dataset={images.name}")

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from hydra._internal.utils import _locate
+from torch.optim import Optimizer
 
 from lpla.attacks.attack.all import All
 from lpla.contracts.encoder import Arch, Backbone, Defense, Target
@@ -36,6 +37,8 @@ WITHIN = ("lpla.contracts.", "lpla.encoders.arch.", "lpla.attacks.attack.", "tor
 """Modules of what else an option may be made of: views, optimisation, crops, an attack's training, an optimiser."""
 OF_HYDRA = ("_args_", "_convert_", "_recursive_", "_mode_")
 """Keys at which Hydra looks, and which are no settings of ours."""
+OPTIMIZER = ("optimization", "optimizer")
+"""The last keys that lead to an optimiser."""
 FORMS = ("attack", "forms")
 """Settings in which a form of an attack differs from its default: what it is built of is not among them."""
 
@@ -50,6 +53,9 @@ def check_named(settings: Mapping[str, Any]) -> None:
         for key in (*OF_HYDRA, *(["_target_"] if path == FORMS else [])):
             if key in config:
                 raise SettingError((*path, key), "is no setting")
+        if path[-2:] == OPTIMIZER and config.get("_partial_") is not True:
+            got = shown(config["_partial_"]) if "_partial_" in config else "nothing"
+            raise SettingError((*path, "_partial_"), f"must be true, as its weights come with the network, got {got}")
         try:
             found = _locate(str(config["_target_"])) if "_target_" in config else None
         except (ImportError, ValueError):
@@ -75,6 +81,10 @@ def _wanted(path: tuple[str, ...], kind: type | None) -> tuple[str, bool]:
     """What a class must be that stands at `path`, and whether this one is it."""
     if bases := GROUPS.get(".".join(path)):
         return f"a class derived from {bases[0].__module__}.{bases[0].__name__}", bool(kind and issubclass(kind, bases))
+    if path[-2:] == OPTIMIZER:
+        return "an optimiser, a class derived from torch.optim.Optimizer", bool(
+            kind and issubclass(kind, Optimizer) and f"{kind.__module__}.".startswith(WITHIN)
+        )
     modules = LOGGERS if path == ("logger",) else WITHIN
     # Its own module too, as a name can lead out of another by what that imports.
     found = bool(kind and f"{kind.__module__}.".startswith(modules))

@@ -49,6 +49,12 @@ class _OptimizerSettings(Settings):
     trust_coefficient: Positive = 1e-3
 
 
+UNUSABLE = {
+    "lr": "base_lr is it",
+    "params": "they are the network's weights",
+    "maximize": "a loss is only ever minimised",
+}
+"""Arguments of optimisers that are no settings, and why."""
 SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4)
 
 
@@ -70,14 +76,31 @@ class Optimization:
             return
         given, known = self.optimizer.keywords, list(signature(self.optimizer.func).parameters)
         for name in given:
-            if name == "lr":
-                raise SettingError(("optimizer", name), f"must be left out: base_lr is it, got {shown(given[name])}")
+            if name in UNUSABLE:
+                raise SettingError(("optimizer", name), f"must be left out: {UNUSABLE[name]}, got {shown(given[name])}")
             if name not in known:
-                raise SettingError(("optimizer", name), f"is no setting{nearest(name, known)}")
+                kind, where = self.optimizer.func.__name__, f"arch.optimization.optimizer.{name}"
+                problem = nearest(name, known) or f" of {kind}; ~{where} takes it away"
+                raise SettingError(("optimizer", name), f"is no setting{problem}")
         try:
             read(_OptimizerSettings, given)
         except SettingError as wrong:
             raise wrong.below("optimizer") from None
+
+    def check_step(self) -> None:
+        """Raise SettingError where the optimiser cannot take a step on weights of the shapes that networks have.
+
+        Optimisers check some of their arguments in their first step alone, and what goes together.
+        """
+        weights = [nn.Parameter(torch.ones(shape)) for shape in ((2,), (2, 3), (2, 3, 1, 1))]
+        for one in weights:
+            one.grad = torch.ones_like(one)
+        try:
+            self.optimizer(weights, lr=self.base_lr).step()
+        except Exception as refused:  # whatever it is, training would end in it
+            said = " ".join(str(refused).split()) or "it says nothing more"
+            problem = f"must be one that can train a network, got {type(refused).__name__} in its first step: {said}"
+            raise SettingError(("optimizer",), problem) from refused
 
 
 class Backbone(nn.Module, ABC):

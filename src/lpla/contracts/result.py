@@ -25,6 +25,10 @@ JOINT = "joint"
 """The layer of a row on all released layers at once, their statistics side by side."""
 
 
+MISPLACED = {"data.bits": "dataset.bits"}
+"""A key that stands where it is no setting, and where it is one."""
+
+
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence: the setting, what was expected, what was got."""
 

@@ -126,6 +126,17 @@ def check_arguments(kind: type, settings: Mapping[str, Any]) -> None:
         _check(owner, settings, kind.__module__)
 
 
+def check_names(kind: type, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError where the constructor of any class has no keyword of such a name."""
+    parameters = inspect.signature(kind).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    for name in settings:
+        if name not in known:
+            raise SettingError((name,), f"is no setting{nearest(name, known) or _all_known(known)}")
+
+
 def read(model: type[Model], settings: Mapping[str, Any]) -> Model:
     """The settings as the model has them; raises SettingError for the first that is none of it."""
     try:

@@ -55,9 +55,11 @@ class Store:
             setting: Named in messages.
 
         Raises:
-            InputError: The folder cannot be written, has links where its own folders stand or, without `create`, is no
-                store.
+            InputError: The path is empty, or the folder cannot be written, has links where its own folders stand or, without
+                `create`, is no store.
         """
+        if not str(root).strip():
+            raise InputError(f"{setting} must be the path of a folder, got an empty text")
         self.root, self.setting = Path(root).expanduser().absolute(), setting
         for name in (*NO_KIND, MARKER):
             self._not_linked(self.root / name)

@@ -88,7 +88,8 @@ class Pretraining(pl.LightningModule):
             rate = self.arch.optimization.base_lr
             raise InputError(
                 f"{what} in epoch {self.current_epoch + 1} of {self.regime.epochs}: it must "
-                f"stay finite; lower arch.optimization.base_lr (now {rate}); no artifact was written for this encoder"
+                f"stay finite; lower arch.optimization.base_lr (now {rate}), or take back what else "
+                "of arch is far from its default; no artifact was written for this encoder"
             )
         self.epoch_loss.append(loss)
 
@@ -113,8 +114,10 @@ class Pretraining(pl.LightningModule):
 
 
 def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
-    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one."""
-    return {"fused": True} if device.type == "cuda" and "fused" in inspect.signature(optimizer).parameters else {}
+    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one and no other way is set."""
+    ways = {name for name in ("fused", "foreach", "differentiable") if getattr(optimizer, "keywords", {}).get(name)}
+    has_one = "fused" in inspect.signature(optimizer).parameters
+    return {"fused": True} if device.type == "cuda" and has_one and not ways else {}
 
 
 def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import plug_in
 from lpla.work.trained import Trained
 
@@ -41,7 +42,7 @@ def count(source: Trained) -> Network:
     """Build the network of `source` on no device and show it an image and a batch.
 
     Raises:
-        InputError: If it cannot be built from its settings.
+        InputError: If it cannot be built from its settings, or its optimiser cannot take a step.
     """
     channels, height, width = source.images.pixels.shape[1:]
     try:
@@ -56,6 +57,10 @@ def count(source: Trained) -> Network:
     except (RuntimeError, TypeError, ArithmeticError) as impossible:
         message = " ".join(str(impossible).split())
         raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
+    try:
+        arch.optimization.check_step()
+    except SettingError as wrong:
+        raise wrong.below("arch", "optimization") from wrong
     weights = sum(4 * w.numel() for w in arch.state_dict().values() if isinstance(w, Tensor))
     averages = 2 if "betas" in signature(arch.optimization.optimizer).parameters else 1
     widths = {layer: embedding.shape[-1] for layer, embedding in answers.items()}

@@ -42,7 +42,7 @@ def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
             group = setting or plug_in_group(str(config["_target_"]).rpartition(".")[0]) or ""
             raise cause.below(*filter(None, (group, *keys.split(".")))) from failed
         if isinstance(cause, InputError):
-            raise cause from failed
+            raise (InputError(f"{setting}: {cause}") if setting else cause) from failed
         if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
             message = " ".join(str(cause or failed).split())
             raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from failed

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 RULE = 2
 """Raise it when a change here changes the pixels."""
+BYTES_PER_PIXEL = 14
+"""Of a square at the peak of its decoding, as measured: twice Pillow's four, twice three."""
 BITS = (8, 10, 12, 14, 16)
 """Of the values that cameras and scanners put into 16-bit files."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
@@ -45,6 +47,7 @@ def decode(path: Path, size: int, resize: bool, bits: int = 16) -> UInt8[np.ndar
         bits: of the values in files of 16 bits per pixel.
 
     Raises:
+        InputError: `bits` are too few for a value of it.
         UNREADABLE: one of them, if it is damaged, or has another size and must not be resized.
     """
     with warnings.catch_warnings(record=True) as said:
@@ -52,7 +55,11 @@ def decode(path: Path, size: int, resize: bool, bits: int = 16) -> UInt8[np.ndar
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):
-                image = Image.fromarray(np.minimum(np.asarray(image) >> (bits - 8), 255).astype(np.uint8))
+                values = np.asarray(image)
+                if (most := int(values.max())) >= 2**bits:
+                    wanted = f"at least {most.bit_length()}, as {path} has the value {most}"
+                    raise InputError(f"dataset.bits must be null or {wanted}, got {bits}")
+                image = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
             elif image.mode in ("I", "F"):
                 raise ValueError("it has 32 bits per pixel")
             if image.size != (size, size):
@@ -115,7 +122,7 @@ def decoded_files(
         "unusable": dict(unusable),
     }
     fill = filler(dataset, root, [name for name, _, _ in files], size, on_bad_image, unusable, bits)
-    return mapped(cache, dataset, source, (3, size, size), fill)
+    return mapped(cache, dataset, source, (len(files), 3, size, size), fill)
 
 
 def filler(
@@ -150,8 +157,13 @@ def filler(
             try:
                 out.write(decode(root / name, size, on_bad != "refuse", depth).tobytes())
                 kept.append(position)
+            except InputError:
+                raise  # of a setting, not of the file
             except UNREADABLE as problem:
                 bad[name] = str(problem).replace(f" {str(root / name)!r}", "")
+            except MemoryError as full:
+                what = f"dataset={dataset}: {root / name} at {size} x {size} pixels"
+                raise InputError(f"{what} needs more memory than this process may take; lower dataset.size") from full
         _report_bad(dataset, root, bad, len({*names, *bad}), on_bad)
         return kept
 

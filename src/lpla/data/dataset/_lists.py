@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lpla.contracts.inputs import InputError, LeftOut
 from lpla.contracts.settings import listed
+from lpla.data.dataset._cache import check_outside
 from lpla.data.dataset._hashing import file_hashes
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 from lpla.data.dataset._tables import columns_of
@@ -95,10 +96,11 @@ def named_images(given: str, setting: str, below: Below) -> Named:
     """
     place = Path(given).expanduser()
     if place.is_dir():
+        check_outside(below.cache, place, setting)
         return _folder(place.resolve(), setting)
     if not place.is_file():
         meant = below.root / given
-        hint = f"; did you mean {meant}?" if meant.exists() else ""
+        hint = f"; did you mean {meant}?" if meant.exists() and meant != place else ""
         problem = "is neither of them" if place.exists() else "does not exist"
         raise InputError(f"{setting} must be a folder of images or a list of them, but {place} {problem}{hint}")
     return _list(place, setting, below)

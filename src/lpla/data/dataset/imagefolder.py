@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lpla.contracts.inputs import Dataset, Images, InputError, LeftOut
-from lpla.data.dataset._cache import Decoded
+from lpla.data.dataset._cache import Decoded, check_outside
 from lpla.data.dataset._files import decoded_files
 from lpla.data.dataset._listing import SUFFIXES, Listing, image_files
 
@@ -49,6 +49,7 @@ class ImageFolder(Dataset):
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise InputError(f"dataset=imagefolder needs a folder of images, but data.root={root} is no folder")
+        check_outside(self.cache, root, "data.root")
         found = image_files(root)
         names = found.names
         if not names:

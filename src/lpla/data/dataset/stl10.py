@@ -51,7 +51,7 @@ class STL10(Dataset):
                     out.write(columns[start : start + PIECE].transpose(0, 1, 3, 2).tobytes())
             return list(range(len(labels)))
 
-        return mapped(self.cache, "stl10", source, (3, SIDE, SIDE), fill).images("stl10", labels)
+        return mapped(self.cache, "stl10", source, (len(labels), 3, SIDE, SIDE), fill).images("stl10", labels)
 
     def _verify(self, root: Path) -> None:
         """torchvision tests the checksums of all files, whichever part it reads (and downloads them if it may)."""

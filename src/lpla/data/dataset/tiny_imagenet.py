@@ -46,7 +46,7 @@ class TinyImageNet(Dataset):
             labels += [label[wnid] for wnid in wnids]
         source = {"rule": RULE, "root": str(root.resolve()), "files": fingerprint(stamps(root, names))}
         fill = filler("tiny_imagenet", root, names, SIDE, "refuse")
-        decoded = mapped(self.cache, "tiny_imagenet", source, (3, SIDE, SIDE), fill)
+        decoded = mapped(self.cache, "tiny_imagenet", source, (len(names), 3, SIDE, SIDE), fill)
         return decoded.images("tiny_imagenet", np.array(labels), names=tuple(names), root=root)
 
 

@@ -44,10 +44,11 @@ class Given(Split):
         sides = [kept[lists[kept] == side] for side in ("members", "nonmembers")]
         limit = min(map(len, sides))
         if limit < 2 or (members is not None and not 2 <= members <= limit):
+            both = f"; {int(mixed.sum())} images stand, alike or nearly, on both sides" if mixed.any() else ""
             counts = f"{len(sides[0])} members and {len(sides[1])} non-members"
             raise InputError(
                 f"members must be null, or at least 2 and at most {limit}: the lists have {counts} "
-                f"that are no near-duplicates of others, got {'null' if members is None else members}"
+                f"that are no near-duplicates of others, got {'null' if members is None else members}{both}"
             )
         chosen = np.concatenate([side[:members] for side in sides])
         index = order[np.isin(order, chosen)]

@@ -42,7 +42,9 @@ class SwAV(Arch):
         frozen_prototypes: Share = 0.0,
         temperature: Positive = 0.1,
         sinkhorn_iterations: Annotated[int, Ge(0), Le(1000)] = 3,
-        sinkhorn_epsilon: Positive = 0.05,
+        sinkhorn_epsilon: Annotated[
+            float, Ge(0.0125), Le(1000.0)
+        ] = 0.05,  # exp(1 / it) must be finite in single precision
         crops: MultiCrop = MultiCrop(local_scale=(0.05, 0.14)),
         batch_norm: BatchNorm = "joint",
         optimization: Optimization = OPTIMIZATION,
