@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import betaincinv
 
 ALPHA = 0.05
@@ -42,6 +42,6 @@ def newcombe(area: float, members: int, nonmembers: int) -> tuple[float, float]:
         spread = 1 + further * (1 - true) / (2 - true) + further * true / (1 + true)
         return math.sqrt(true * (1 - true) * spread / (members * nonmembers))
 
-    low = brentq(lambda true: area - true - NORMAL_QUANTILE * error(true), 0.0, area)
-    high = brentq(lambda true: true - area - NORMAL_QUANTILE * error(true), area, 1.0)
-    return float(low), float(high)
+    low = root_scalar(lambda true: area - true - NORMAL_QUANTILE * error(true), bracket=(0.0, area))
+    high = root_scalar(lambda true: true - area - NORMAL_QUANTILE * error(true), bracket=(area, 1.0))
+    return float(low.root), float(high.root)

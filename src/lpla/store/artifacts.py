@@ -55,8 +55,8 @@ class Store:
             setting: Named in messages.
 
         Raises:
-            InputError: The path is empty, or the folder cannot be written, has links where its own folders stand or, without
-                `create`, is no store.
+            InputError: The path is empty, or the folder cannot be written, has links where its own folders stand or,
+                without `create`, is no store.
         """
         if not str(root).strip():
             raise InputError(f"{setting} must be the path of a folder, got an empty text")
