@@ -10,7 +10,6 @@ import psutil
 
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
-from lpla.data.dataset._files import BYTES_PER_PIXEL
 
 GIB = 2**30
 MIB = 2**20
@@ -47,6 +46,8 @@ def check_decoding(settings: Settings) -> None:
     limit, size = settings.config.limits.memory_gb, settings.config.dataset.get("size")
     if limit is None or type(size) is not int:
         return
+    from lpla.data.dataset._files import BYTES_PER_PIXEL  # which imports Pillow
+
     needed = BYTES_PER_PIXEL * size**2
     auto = limit == "auto"
     allowed = psutil.virtual_memory().total if auto else int(GIB * limit)
