@@ -57,7 +57,7 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
 
 def _prepared(folder: Any, told: Settings) -> Path:
     """The job's folder, as Hydra leaves it: the report says from there how to repeat the job."""
-    if not isinstance(folder, str | Path):
+    if not isinstance(folder, str | Path) or not str(folder).strip():
         raise InputError(f"folder must be a path, got {shown(folder)}")
     if not str(folder).strip():
         raise InputError("folder must be the path of a folder or None, got an empty text")
