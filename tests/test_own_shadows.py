@@ -195,6 +195,8 @@ def test_what_no_training_can_begin_with_is_one_sentence(photos: Path) -> None:
     plan(folder, ["k=2", *settings()])
     with pytest.raises(InputError, match=r"--command must have \{members\} and \{out\} in it, .* without \{out\}"):
         train(folder, "train {members}")
+    with pytest.raises(InputError, match=r"--command must be words as a shell reads them, .* \(No closing quotation\)"):
+        train(folder, "train '{members} {out}")
     with pytest.raises(InputError, match="the training of shadow_1 ended with exit status 127"):
         train(folder, "no_such_program {members} {out}")
     with pytest.raises(InputError, match="the training of shadow_1 left no encoder"):

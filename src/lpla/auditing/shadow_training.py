@@ -42,7 +42,10 @@ def train(folder: Path, command: str) -> None:
     """
     if not (folder / PLAN).is_file():
         raise InputError(f"DIR must be a folder of lpla shadows plan, got {folder}, which has no {PLAN}")
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as unreadable:
+        raise InputError(f"--command must be words as a shell reads them, got {command} ({unreadable})") from None
     if missing := [one for one in NEEDED if not any(one in word for word in words)]:
         raise InputError(f"--command must have {' and '.join(NEEDED)} in it, got {command}, without {missing[0]}")
     plan = json.loads((folder / PLAN).read_text())
