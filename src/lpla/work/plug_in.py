@@ -18,11 +18,11 @@ Config = dict[str, Any]
 """A plug-in as data: `_target_` and its keyword arguments."""
 
 
-def plug_in(config: Config, partial: bool = False, setting: str = "") -> Any:
+def plug_in(config: Any, partial: bool = False, setting: str = "") -> Any:
     """Instantiate a plug-in.
 
     Args:
-        config: `_target_` and keyword arguments.
+        config: `_target_` and keyword arguments; anything else is refused.
         partial: whether the code has further arguments to supply: a callable is returned that takes them.
         setting: the keys that lead to it, where they are not the group that its module belongs to.
 
