@@ -14,6 +14,7 @@ from lpla.contracts.inputs import Images, InputError
 from lpla.data.dataset import _files
 from lpla.data.dataset.imagefolder import ImageFolder
 from lpla.store.__main__ import main as prune
+from lpla.work.plug_in import load_images
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -40,6 +41,17 @@ def root(tmp_path: Path) -> Path:
     (root / "readme.txt").write_text("no image")
     (root / "a" / "._1.png").write_text("a hidden file")
     return root
+
+
+def test_a_relative_path_goes_from_the_folder_in_which_the_process_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"_target_": "lpla.data.dataset.imagefolder.ImageFolder", "root": "pictures", "cache": str(tmp_path / "c")}
+    for count in (2, 3):
+        for i in range(count):
+            save(tmp_path / str(count) / "pictures" / f"{i}.png", noise(8, 8, 3) + np.uint8(i))
+        monkeypatch.chdir(tmp_path / str(count))
+        assert len(load_images(told).pixels) == count
 
 
 def test_the_order_is_that_of_the_paths_and_folders_are_classes(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -53,12 +54,12 @@ def plug_in(config: Any, partial: bool = False, setting: str = "") -> Any:
 
 
 def load_images(dataset: Config) -> Images:
-    """The data set's images, read once per process."""
-    return _load_images(json.dumps(dataset, sort_keys=True))
+    """The data set's images, read once per process and working folder, from which relative paths go."""
+    return _load_images(json.dumps(dataset, sort_keys=True), os.getcwd())
 
 
 @lru_cache(maxsize=4)
-def _load_images(dataset: str) -> Images:
+def _load_images(dataset: str, _folder: str) -> Images:
     return plug_in(json.loads(dataset)).load()
 
 
