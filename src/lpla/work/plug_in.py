@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -55,7 +55,7 @@ def plug_in(config: Any, partial: bool = False, setting: str = "") -> Any:
 
 def load_images(dataset: Config) -> Images:
     """The data set's images, read once per process and working folder, from which relative paths go."""
-    return _load_images(json.dumps(dataset, sort_keys=True), os.getcwd())
+    return _load_images(json.dumps(dataset, sort_keys=True), str(Path.cwd()))
 
 
 @lru_cache(maxsize=4)
