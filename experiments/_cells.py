@@ -12,9 +12,12 @@ from lpla.contracts.result import InputError
 from lpla.contracts.result import columns as known
 from lpla.metrics.rotation import Recipe, Rotation, recipe
 from lpla.metrics.targets import error_of, over_targets
+from lpla.report.outputs import overrides
 from lpla.report.rows import Row, cell, choices, interval, number, target_choices
 
 LABELS = ("attack", "knowledge", "layer")
+CONTENDER = "experiment/contender"
+"""The axis whose options name an attack and its form."""
 COLUMNS = ("dataset", "arch")
 INVALID = "*"
 
@@ -93,9 +96,24 @@ def failed(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.get("error")]
 
 
+def by_contender(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Rows of a sweep's `folder`, each with the option of CONTENDER for its attack where its job was given one."""
+    found = []
+    for row in rows:
+        given = {} if row.get("error") else told(overrides(folder / str(row["job"])))
+        found.append({**row, "attack": given[CONTENDER]} if CONTENDER in given else row)
+    return found
+
+
+def told(given: Sequence[str]) -> dict[str, str]:
+    """Settings of a job by name."""
+    return dict(override.split("=", 1) for override in given if "=" in override)
+
+
 def choices_of(failure: Row) -> dict[str, str]:
     """What a failed job was told to do."""
-    return dict(override.split("=", 1) for override in failure.get("overrides", ()) if "=" in override)
+    choices = told(failure.get("overrides", ()))
+    return choices | ({"attack": choices[CONTENDER]} if CONTENDER in choices else {})
 
 
 def failures(rows: Sequence[Row], column: Column, attack: str, knowledge: str) -> list[str]:
@@ -115,7 +133,7 @@ def undefined(rows: Sequence[Row]) -> list[str]:
 
 def encoder(row: Row) -> tuple[str, ...]:
     """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
-    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.")))
+    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.", CONTENDER)))
     return (*(cell(row.get(name)) for name in target_choices()), *settings)
 
 

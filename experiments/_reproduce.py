@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from experiments._grid import look_ahead
+from experiments._grid import jobs, look_ahead
 from lpla.contracts.inputs import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,7 @@ def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None)
             return _show(render, options.render)
         grid = choose_grid(name, options.overrides)
         overrides = [f"experiment={grid}", *(o for o in options.overrides if not o.startswith("experiment="))]
+        _require_one_axis_of_attacks(overrides)
         _announce(overrides)
         folder = Path("outputs") / f"{grid}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         code = _sweep([*overrides, f"hydra.sweep.dir={folder}"])
@@ -52,6 +53,15 @@ def choose_grid(name: str, overrides: Sequence[str]) -> str:
         return name
     print(f"{name}: no CUDA GPU was found, so the small grid is taken; the full one: experiment={name}")
     return f"{name}_small"
+
+
+def _require_one_axis_of_attacks(overrides: Sequence[str]) -> None:
+    """Raises InputError where a grid whose axis is the form of the attack is told the attack as well."""
+    told = next((one for one in overrides if one.startswith("attack=")), None)
+    if told and any(one.startswith("experiment/contender=") for one in jobs(overrides)[0]):
+        raise InputError(
+            f"experiment/contender must choose the attacks of this grid (its options: python run.py --help), got {told}"
+        )
 
 
 def _announce(overrides: Sequence[str]) -> None:

@@ -82,9 +82,8 @@ def _cells(rows: Sequence[Row], folder: Path) -> Iterator[Cell]:
     """The rows of every cell, in the order of the jobs, with what their encoders say together."""
     groups: dict[tuple[Line, int], list[Row]] = {}
     for row in rows:
-        given = (one.partition("=") for one in overrides(folder / str(row["job"])))
-        told = {name: value for name, _, value in given}
-        contender = told.get("experiment/contender", str(row["attack"]))
+        told = cells.told(overrides(folder / str(row["job"])))
+        contender = told.get(cells.CONTENDER, str(row["attack"]))
         jury = int(told.get("jury") or row["shadows"])
         groups.setdefault(((contender, row["layer"], row["queries"]), jury), []).append(row)
     for (line, jury), some in groups.items():

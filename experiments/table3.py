@@ -112,7 +112,7 @@ def render(folder: Path, published: Path = PUBLISHED) -> list[Path]:
 
     Raises InputError if no job measured anything, or if the published figures cannot be read.
     """
-    rows = read_rows(folder)
+    rows = cells.by_contender(read_rows(folder), folder)
     cells.require_measured(rows, folder)
     # At 1 % where a group was large enough for that, else at 5 %.
     rate = RATE if any(row.get(RATE) is not None for row in rows) else RATE_OF_FEW

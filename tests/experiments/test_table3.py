@@ -78,6 +78,27 @@ def test_the_rate_at_one_percent_is_shown_where_groups_suffice(tmp_path: Path) -
     assert "TPR at 1 % FPR, with the 95 % interval of seed 0" in caption
 
 
+def test_forms_of_one_attack_are_lines_under_their_own_names(tmp_path: Path) -> None:
+    gone = failure("no such folder", dataset="stl10", arch="simclr", **{"experiment/contender": "lpla_whitened"})
+    swept(tmp_path, ROW, ROW | {"auc": 0.875, "norms": "whitened"}, gone)
+    for job, form in enumerate(("lpla_published", "lpla_whitened")):
+        (tmp_path / str(job) / ".hydra").mkdir()
+        (tmp_path / str(job) / ".hydra" / "overrides.yaml").write_text(f"- experiment/contender={form}\n- seed=0\n")
+    render(tmp_path)
+    _, lines, header = table(tmp_path)
+    assert header == ["attack", "knowledge", "layer", "digits simclr", "stl10 simclr"]
+    assert lines["lpla_published shadows backbone"] == [".700 [.600 .800] / .250 [.125 .375]", "-"]
+    assert lines["lpla_whitened shadows backbone"] == [".875 [.600 .800] / .250 [.125 .375]", "(1)"]
+    # One encoder, whoever attacks it.
+    assert lines["utility: kNN / linear  backbone"] == [".875 / .500", "-"]
+
+
+def test_a_grid_of_forms_refuses_an_axis_of_attacks(capsys: pytest.CaptureFixture) -> None:
+    assert reproduce("table3", render, ["experiment=table3_small", "attack=lpla,bank"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("error: experiment/contender must choose the attacks") and "got attack=lpla,bank" in said
+
+
 def test_failed_jobs_leave_numbered_cells_that_say_why(tmp_path: Path) -> None:
     absent = failure("no such folder", dataset="stl10", arch="simclr", attack="lpla", seed=0)
     one_seed = failure("the loss became nan", dataset="digits", arch="simclr", attack="lpla", seed=1)
@@ -165,11 +186,11 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
         *TINY,
         "shadows=2",
         "arch=simclr",
-        "attack=lpla,encodermi_t",
+        "experiment/contender=lpla_published,encodermi_t",
         "experiment=table3_small",
         "data.root=nowhere",
     ]
-    assert reproduce("table3", render, once(*grid, "dataset=digits", "seed=0", "attack=lpla")) == 0
+    assert reproduce("table3", render, once(*grid, "dataset=digits", "seed=0", "experiment/contender=lpla_published")) == 0
     assert "3 of 3 encoders to train" in capfd.readouterr().out
     # Stopped after its first seed, as it were; the data set that is absent is a column with a reason.
     assert reproduce("table3", render, once(*grid, "dataset=digits,cifar100", "seed=0,1")) == 1
@@ -179,7 +200,7 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     folder = max((tmp_path / "outputs").iterdir(), key=lambda one: one.stat().st_mtime_ns)
     caption, lines, header = table(folder)
     assert header[3:] == ["digits simclr", "cifar100 simclr"]
-    for line in ("lpla shadows", "lpla known_nonmembers", "encodermi_t shadows"):
+    for line in ("lpla_published shadows", "lpla_published known_nonmembers", "encodermi_t shadows"):
         for layer in ("backbone", "projector"):
             ours, absent = lines[f"{line} {layer}"]
             # Two seeds are too few for an interval.
@@ -192,6 +213,6 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     assert (folder / "table3.tex").read_text().count(r" \\") == len(lines) + 1
     with (folder / "table3.csv").open() as found:
         tidy = list(csv.DictReader(found))
-    assert {(row["dataset"], row["seeds"], bool(row["why_empty"])) for row in tidy if row["attack"] == "lpla"} == {
+    assert {(row["dataset"], row["seeds"], bool(row["why_empty"])) for row in tidy if row["attack"] == "lpla_published"} == {
         ("digits", "2", False), ("cifar100", "0", True),
     }  # fmt: skip
