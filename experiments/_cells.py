@@ -133,7 +133,9 @@ def undefined(rows: Sequence[Row]) -> list[str]:
 
 def encoder(row: Row) -> tuple[str, ...]:
     """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
-    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.", CONTENDER)))
+    settings = (
+        s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.", CONTENDER))
+    )
     return (*(cell(row.get(name)) for name in target_choices()), *settings)
 
 

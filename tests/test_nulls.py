@@ -72,6 +72,7 @@ def test_the_mean_of_permutations_has_the_error_of_a_mean_and_of_the_columns_the
     assert found.auc == pytest.approx(0.55)
     assert found.z == pytest.approx(0.05 / math.sqrt(error**2 / 4 + COLUMNS * error**2))
     assert not permuted_membership([0.5 + error], 50, 50).distrust and permuted_membership([0.6] * 20, 50, 50).distrust
+    assert permuted_membership([0.5, 0.6, 0.55, 0.55], 50, 50, 1.5).z == pytest.approx(found.z / 1.5)
 
 
 def dependent_scores(seed: int, member: np.ndarray, shadows: int) -> np.ndarray:

@@ -6,8 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logit
 from scipy.stats import norm
 
+from lpla.metrics.intervals import CROSS_FITTED
 from lpla.metrics.nulls import BlindResult, Departure, SentViews
 from lpla.metrics.roc import Estimate, auc, null_error, tpr_at
 from lpla.metrics.significance import leak_test
@@ -219,3 +223,28 @@ def test_audits_without_a_leak_are_rarely_called_leaking(images: int) -> None:
 @pytest.mark.parametrize("images", [20, 100, 1000])
 def test_the_size_of_both_tests_together(images: int) -> None:
     assert 0.01 <= rejected(images, 6000, 0) <= 0.03
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), digits=st.integers(0, 3))
+def test_a_spread_multiplies_every_error_of_the_ranks_and_none_of_the_tail(seed: int, digits: int) -> None:
+    score, member = simulated(seed, 40, 60, 0.5)
+    score = np.round(score, digits) if digits else score
+    plain, wide = leak_test(score, member), leak_test(score, member, 2.0)
+    # Where ties are heavy, the p-values of either side are of sums that can be equal.
+    assert norm.isf(wide.p_rank) == pytest.approx(norm.isf(plain.p_rank) / 2, abs=0.02)
+    assert norm.isf(wide.p_backwards) == pytest.approx(norm.isf(plain.p_backwards) / 2, abs=0.02)
+    assert wide.separation == plain.separation / 2 and wide.p_tail == plain.p_tail
+    (one, other) = auc(score, member), auc(score, member, 2.0)
+    assert one.value == other.value
+    assert logit(other.high) - logit(other.value) >= 1.9 * (logit(one.high) - logit(one.value))
+
+
+def test_the_nulls_of_labels_have_the_spread_of_labels() -> None:
+    """An untrained encoder at 3.5 errors over images is no fault where one AUC spreads 1.5 times as widely."""
+    score, member = simulated(0, 100, 100, 0)
+    nulls = replace(SOUND, untrained_auc=0.5 + 3.5 * null_error(100, 100))
+    assert verdict(score, member, nulls).startswith("invalid: an untrained encoder is told apart")
+    assert verdict(score, member, nulls, CROSS_FITTED).startswith("no leak found")
+    worse = replace(SOUND, untrained_auc=0.5 + 5 * null_error(100, 100))
+    assert verdict(score, member, worse, CROSS_FITTED).startswith("invalid: an untrained encoder is told apart")

@@ -14,7 +14,16 @@ from lpla.work.unit import make
 
 
 def test_the_command_line_replaces_an_experiments_axes() -> None:
-    found = jobs(["experiment=table3_small", "arch=simclr,byol", "dataset=digits", "experiment/contender=bank", "seed=3", "p=1,2"])
+    found = jobs(
+        [
+            "experiment=table3_small",
+            "arch=simclr,byol",
+            "dataset=digits",
+            "experiment/contender=bank",
+            "seed=3",
+            "p=1,2",
+        ]
+    )
     swept = [dict(one.split("=") for one in job) for job in found]
     assert len(swept) == 2 * 2 * 2 and {one["experiment"] for one in swept} == {"table3_small"}
     assert {(one["arch"], one["knowledge.kind"], one["p"]) for one in swept} == {
@@ -47,7 +56,10 @@ def test_shared_and_finished_encoders_are_counted_once_and_failures_said(
     store = [f"store={tmp_path}", f"data.root={tmp_path}"]
     grid = ["experiment=table3_small", *TINY, *store, "arch=simclr", "seed=0,1", "knowledge.kind=shadows"]
     said: list[str] = []
-    ahead = look_ahead([*grid, "dataset=digits,cifar100,cifar10", "experiment/contender=lpla_published,rmia", "queries=1,2"], said.append)
+    ahead = look_ahead(
+        [*grid, "dataset=digits,cifar100,cifar10", "experiment/contender=lpla_published,rmia", "queries=1,2"],
+        said.append,
+    )
     assert (ahead.needed, ahead.missing) == (10, 10) and ahead.seconds > 0
     assert len(said) == 1 and "20 images of Digits" in said[0]
     assert [sentence.partition(" needs")[0] for sentence in ahead.impossible] == ["dataset=cifar100", "dataset=cifar10"]

@@ -190,7 +190,9 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
         "experiment=table3_small",
         "data.root=nowhere",
     ]
-    assert reproduce("table3", render, once(*grid, "dataset=digits", "seed=0", "experiment/contender=lpla_published")) == 0
+    assert (
+        reproduce("table3", render, once(*grid, "dataset=digits", "seed=0", "experiment/contender=lpla_published")) == 0
+    )
     assert "3 of 3 encoders to train" in capfd.readouterr().out
     # Stopped after its first seed, as it were; the data set that is absent is a column with a reason.
     assert reproduce("table3", render, once(*grid, "dataset=digits,cifar100", "seed=0,1")) == 1
@@ -213,6 +215,7 @@ def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     assert (folder / "table3.tex").read_text().count(r" \\") == len(lines) + 1
     with (folder / "table3.csv").open() as found:
         tidy = list(csv.DictReader(found))
-    assert {(row["dataset"], row["seeds"], bool(row["why_empty"])) for row in tidy if row["attack"] == "lpla_published"} == {
+    published = [row for row in tidy if row["attack"] == "lpla_published"]
+    assert {(row["dataset"], row["seeds"], bool(row["why_empty"])) for row in published} == {
         ("digits", "2", False), ("cifar100", "0", True),
     }  # fmt: skip

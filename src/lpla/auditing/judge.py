@@ -75,10 +75,10 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
         row = AuditResult(**fixed, verdict=f"undecided: {why}", notes=(why, *left_over(plan)))
         return Judgement(row, nothing, nothing, log_norm)
     member = plan.member
-    found: dict[str, Any] = _leak(score, member, attack.threshold_)
+    found: dict[str, Any] = _leak(score, plan, attack.threshold_)
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     nulls = nulls_of(plan, store, trial, attack, data)
-    row = _with_verdict(row, score, member, nulls)
+    row = _with_verdict(row, score, plan, nulls)
     row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
     known = trial.known_scores(attack)
     row, rotation = with_recipe(with_statements(row, score, nulls.untrained, known, member), trial)
@@ -103,11 +103,12 @@ def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, A
         score = trial.score(attack)
     except UndefinedError:
         return found
-    return found | _leak(score, plan.member, attack.threshold_)
+    return found | _leak(score, plan, attack.threshold_)
 
 
-def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
-    auc = evaluate.auc(score, member)
+def _leak(score: Scores, plan: Plan, threshold: float) -> dict[str, Any]:
+    member = plan.member
+    auc = evaluate.auc(score, member, plan.knowledge.spread)
     fields: dict[str, Any] = {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
     for name, fpr in RATES.items():
         rate = evaluate.tpr_at(score, member, fpr)
@@ -123,11 +124,12 @@ def _leak(score: Scores, member: Member, threshold: float) -> dict[str, Any]:
     return fields
 
 
-def _with_verdict(row: AuditResult, score: Scores, member: Member, found: NullsOfRow) -> AuditResult:
+def _with_verdict(row: AuditResult, score: Scores, plan: Plan, found: NullsOfRow) -> AuditResult:
     """The row with what must come out at 0.5 where nothing but membership is told, and the verdict of both."""
-    tested = leak_test(score, member)
+    member, spread = plan.member, plan.knowledge.spread
+    tested = leak_test(score, member, spread)
     p_values = {} if tested.undecided else {"leak_p": tested.p, "p_rank": tested.p_rank, "p_tail": tested.p_tail}
-    return replace(row, **p_values, **found.fields, verdict=verdict(score, member, found.nulls))
+    return replace(row, **p_values, **found.fields, verdict=verdict(score, member, found.nulls, spread))
 
 
 def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:

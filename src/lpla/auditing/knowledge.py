@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpla.contracts.inputs import InputError
+from lpla.metrics.intervals import spread_of
 from lpla.work.plug_in import Config
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
@@ -43,6 +44,11 @@ class Knowledge:
     def of_one_encoder(self) -> bool:
         """Whether the attacker learns from the target's own answers to images whose membership it knows."""
         return self.kind in ("few_labels", "labels")
+
+    @property
+    def spread(self) -> float:
+        """Of the AUC of such an attacker without a leak, in standard errors over images."""
+        return spread_of(self.kind)
 
     @property
     def unlike(self) -> bool:

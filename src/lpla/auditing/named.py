@@ -21,6 +21,7 @@ from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION, exposed, exposure_threshold
+from lpla.metrics.intervals import spread_of
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -108,8 +109,8 @@ def _threshold(known: ShadowScores | None, prior: float) -> float | None:
 
 
 def _epsilon(row: AuditResult, score: Scores, untrained: Scores, member: Member) -> dict[str, Any]:
-    """The columns of the bound; none where the members were handed in, as these are no draw."""
-    if row.split == "given" or row.given:
+    """The columns of the bound; none where the members were handed in, as these are no draw, or taught the attack."""
+    if row.split == "given" or row.given or spread_of(row.knowledge) > 1:
         return {}
     bound, blank = (epsilon_bound(one, member, row.seed) for one in (score, untrained))
     return {"eps_low": bound.low, "eps_cap": bound.cap, "null_untrained_eps_low": blank.low}

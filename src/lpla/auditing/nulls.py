@@ -145,7 +145,8 @@ def _excess(data: NullsOfData, trial: AttackRun, attack: Attack, member: Member)
     if data.images is None or not data.images.distrust:
         return None
     score = trial.score(attack)[data.looked_at]
-    return paired_auc(score, data.images.score, member[data.looked_at])[0]
+    spread = trial.plan.knowledge.spread
+    return paired_auc(score, data.images.score, member[data.looked_at], spread=spread)[0]
 
 
 @lru_cache(maxsize=4)
@@ -208,7 +209,7 @@ def _permuted(trial: AttackRun, plan: Plan, member: Member) -> tuple[Departure |
         except UndefinedError as refused:
             return None, f"permuted membership: {refused}"
         found.append(evaluate.auc(score, trial.member(one)).value)
-    return permuted_membership(found, int(member.sum()), int((~member).sum())), ""
+    return permuted_membership(found, int(member.sum()), int((~member).sum()), plan.knowledge.spread), ""
 
 
 def _shadows(trial: AttackRun, attack: Attack, member: Member) -> Departure | None:

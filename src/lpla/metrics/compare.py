@@ -15,6 +15,7 @@ def paired_auc(
     score_b: Float[np.ndarray, " N"],
     member: Bool[np.ndarray, " N"],
     comparisons: int = 1,
+    spread: float = 1.0,
 ) -> tuple[Estimate, float]:
     """AUC of `a` minus AUC of `b` on the same images, and the two-sided p-value of no difference (DeLong 1988).
 
@@ -24,6 +25,7 @@ def paired_auc(
         member: Who was inside the target.
         comparisons: How many such differences the intervals are to hold together with 95 % (Bonferroni); the p-value
             is this comparison's alone.
+        spread: By which the error over images is multiplied (`intervals.CROSS_FITTED`).
 
     Scores that order the images equally differ by exactly 0 with p = 1.
     """
@@ -35,7 +37,7 @@ def paired_auc(
     difference = float(by_member.mean())
     if not by_member.any() and not by_nonmember.any():
         return Estimate(0.0, 0.0, 0.0), 1.0
-    error = delong_error(by_member, by_nonmember)
+    error = spread * delong_error(by_member, by_nonmember)
     if error < 1e-12:
         return _unanimous(difference, min(m, n), ALPHA / comparisons)
     half = float(norm.isf(ALPHA / comparisons / 2)) * error

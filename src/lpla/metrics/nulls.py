@@ -83,14 +83,20 @@ def fresh_images(nonmembers: Float[np.ndarray, " n"], fresh: Float[np.ndarray, "
     return Departure(auc(score, first).value, _in_errors(score, first))
 
 
-def permuted_membership(found: Sequence[float], members: int, nonmembers: int) -> Departure:
+def permuted_membership(found: Sequence[float], members: int, nonmembers: int, spread: float = 1.0) -> Departure:
     """The mean AUC over permutations, each without truth.
+
+    Args:
+        found: The AUC under each permutation.
+        members: Judged images inside.
+        nonmembers: Judged images outside.
+        spread: Of one AUC without truth, in standard errors over images (`intervals.CROSS_FITTED`).
 
     Permutations keep whole columns, and so what membership in the target has in common, by chance, with membership in
     the shadows: the mean over many varies by that. Its squared error is therefore that of one AUC divided by the number
     of permutations, and as much again as `COLUMNS` of one.
     """
-    error = null_error(members, nonmembers) * math.sqrt(1 / len(found) + COLUMNS)
+    error = spread * null_error(members, nonmembers) * math.sqrt(1 / len(found) + COLUMNS)
     return Departure(float(np.mean(found)), (float(np.mean(found)) - 0.5) / error)
 
 

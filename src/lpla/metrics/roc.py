@@ -40,20 +40,20 @@ class Rate:
     realised_fpr: float
 
 
-def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> Estimate:
+def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> Estimate:
     """Area under the ROC curve with the logit interval of DeLong's standard error, widened for unequal groups (9.3).
 
     DeLong's error (1988, by midranks as in Sun & Xu 2014) is symmetric about the area, whose own distribution is not
     near 1: on the scale of log(AUC / (1 - AUC)) the interval covers 95 % at .99 too, and stays within 0 and 1. Of
     unequal groups the smaller one shows too little of its variance near 1 (20 against 5,000: .77 at .99). Each end
     moves towards that of Newcombe's score interval, if that is wider, by 1 - smaller / larger group of the way: not at
-    all in groups of one size.
+    all in groups of one size. All errors are multiplied by `spread` (`intervals.CROSS_FITTED`).
     """
     by_member, by_nonmember = placements(score, member)
     value = float(by_member.mean())
-    if (bound := boundary(value, by_member, by_nonmember)) is not None:
+    if (bound := boundary(value, by_member, by_nonmember, spread)) is not None:
         return bound
-    half = NORMAL_QUANTILE * delong_error(by_member, by_nonmember) / (value * (1 - value))
+    half = NORMAL_QUANTILE * spread * delong_error(by_member, by_nonmember) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
     fewer, more = sorted((len(by_member), len(by_nonmember)))
     if fewer == more:
@@ -84,7 +84,7 @@ def placements(
 
 
 def boundary(
-    value: float, by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"]
+    value: float, by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"], spread: float = 1.0
 ) -> Estimate | None:
     """The interval of an AUC whose sample shows no variance of its own; None for all others."""
     m, n = len(by_member), len(by_nonmember)
@@ -92,10 +92,10 @@ def boundary(
         return _separated(value, min(m, n))
     if np.all(by_member == 0.5) and np.all(by_nonmember == 0.5):
         # All scores are one; what is known is the spread of a rank sum without any signal.
-        return _clipped(value, null_error(m, n))
+        return _clipped(value, spread * null_error(m, n))
     if min(m, n) == 1:
         # One side alone shows no variance; this bounds it for any pair of distributions (Birnbaum & Klose 1957).
-        return _clipped(value, math.sqrt(value * (1 - value)))
+        return _clipped(value, spread * math.sqrt(value * (1 - value)))
     return None
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
-from lpla.metrics.permuted_sums import doubled_ranks, heavily_tied, sum_p_value
+from lpla.metrics.permuted_sums import doubled_ranks, heavily_tied, in_errors, sum_p_value
 from lpla.metrics.roc import leak_p_value, lowest_fpr, sides
 
 LEVEL = 0.0125
@@ -59,38 +59,47 @@ class LeakTest:
         return min(1.0, 2 * min(self.p_rank, self.p_tail))
 
 
-def leak_test(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> LeakTest:
-    """Both tests on the scores (higher = member) of one row, at any number of images."""
+def leak_test(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> LeakTest:
+    """Both tests on the scores (higher = member) of one row, at any number of images.
+
+    Args:
+        score: One per image.
+        member: Whether each image was inside.
+        spread: Of the rank test (`rank_p_value`). The tail test needs none: without a leak, cross-fitted scores reject
+            in no more cases than it allows (a quarter to all of 1.25 %, simulated).
+    """
     inside, outside = sides(score, member)
     fpr = lowest_fpr(len(outside)) or FALLBACK_FPR
-    backwards = rank_p_value(-score, member)
+    backwards = rank_p_value(-score, member, spread)
     return LeakTest(
-        rank_p_value(score, member),
+        rank_p_value(score, member, spread),
         leak_p_value(score, member, fpr),
         fpr,
-        separation(score, member),
+        separation(score, member) / spread,
         backwards,
-        _undecided(score, len(inside), len(outside), fpr),
-        _doubtful(score, member, backwards),
+        _undecided(score, len(inside), len(outside), fpr, spread),
+        _doubtful(score, member, backwards, spread),
     )
 
 
-def _undecided(score: Float[np.ndarray, " N"], members: int, nonmembers: int, fpr: float) -> str | None:
+def _undecided(score: Float[np.ndarray, " N"], members: int, nonmembers: int, fpr: float, spread: float) -> str | None:
     counts = f"{members} members against {nonmembers} non-members"
     if min(members, nonmembers) < 2:
         return f"no test is possible with one image on a side ({counts})"
     if score.min() == score.max():
         return f"no test is possible, as all scores are equal ({counts})"
     best = _members_highest(score, nonmembers)
-    if min(rank_p_value(score, best), leak_p_value(score, best, fpr)) < LEVEL:
+    if min(rank_p_value(score, best, spread), leak_p_value(score, best, fpr)) < LEVEL:
         return None
     return f"no test is possible: scores like these would not be significant in any order ({counts})"
 
 
-def _doubtful(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], backwards: float) -> str | None:
+def _doubtful(
+    score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], backwards: float, spread: float
+) -> str | None:
     """The sentence if this order is unlikely without a fault, and no order of such scores would be unlikely enough."""
     members, nonmembers = int(member.sum()), int((~member).sum())
-    if backwards >= LEVEL or rank_p_value(-score, _members_highest(-score, nonmembers)) < BACKWARDS:
+    if backwards >= LEVEL or rank_p_value(-score, _members_highest(-score, nonmembers), spread) < BACKWARDS:
         return None
     counts = f"{members} members against {nonmembers} non-members"
     return (
@@ -118,13 +127,16 @@ def auc_and_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
     return float(area), math.sqrt(ranks.var() / (m * n * (m + n - 1)))
 
 
-def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
+def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> float:
     """One-sided p-value of "no leak" from all ranks: the probability of an AUC as high, all orders being equal.
 
-    Of all memberships (`sum_p_value`) below `EXACT_BELOW` images and where ties are heavy, else by the normal law.
+    Of all memberships (`sum_p_value`) below `EXACT_BELOW` images and where ties are heavy, else by the normal law. With
+    a `spread` the orders of cross-fitted scores are not equal, and the normal law has that many standard errors.
     """
     sides(score, member)
     doubled = doubled_ranks(score)
+    if spread != 1.0:
+        return float(ndtr(-in_errors(separation(score, member), doubled, member) / spread))
     if len(score) < EXACT_BELOW or heavily_tied(doubled, int(member.sum())):
         return sum_p_value(doubled, member)
     return float(ndtr(-separation(score, member)))

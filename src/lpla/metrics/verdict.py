@@ -48,22 +48,29 @@ SAID = {
 """Names of the nulls, for what was not checked."""
 
 
-def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], nulls: Nulls) -> str:
+def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], nulls: Nulls, spread: float = 1.0) -> str:
     """The verdict on scores (higher = member) beside their nulls, and the numbers from which it is drawn.
+
+    Args:
+        score: One per image.
+        member: Whether each image was inside.
+        nulls: What must not tell the groups apart.
+        spread: Of an AUC without a leak, in standard errors over images: `intervals.CROSS_FITTED` where the attack
+            learnt from labels of the judged images.
 
     A row leaks if one of two tests of "no leak" says so, each at 1.25 %: that of all ranks, and that of the members
     found at the lowest measurable false-positive rate. A verdict of "undecided" says that no test was possible, of a
     leak or of scores that look backwards; it is not a kind of "no leak found".
     """
-    test, members, nonmembers = leak_test(score, member), int(member.sum()), int((~member).sum())
-    if reasons := _invalid(test, nulls, members, nonmembers):
+    test, members, nonmembers = leak_test(score, member, spread), int(member.sum()), int((~member).sum())
+    if reasons := _invalid(test, nulls, spread * null_error(members, nonmembers)):
         return f"invalid: {'; '.join(reasons)}"
     unseen = [SAID[name] for name, null in vars(nulls).items() if null is None and name in SAID]
     unseen = f"; not checked: {', '.join(unseen)}" if unseen else ""
     if open_question := test.undecided or test.doubtful:
         return f"undecided: {open_question}{unseen}"
     counts = f"{members} members against {nonmembers} non-members"
-    return f"{_decision(test)}: {_figures(score, member, test)}, {counts}{unseen}"
+    return f"{_decision(test)}: {_figures(score, member, test, spread)}, {counts}{unseen}"
 
 
 def _decision(test: LeakTest) -> str:
@@ -72,8 +79,8 @@ def _decision(test: LeakTest) -> str:
     return f"leaks: the {'rank' if test.p_rank <= test.p_tail else 'tail'} test decides"
 
 
-def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], test: LeakTest) -> str:
-    area, rate = auc(score, member), tpr_at(score, member, test.tail_fpr)
+def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], test: LeakTest, spread: float) -> str:
+    area, rate = auc(score, member, spread), tpr_at(score, member, test.tail_fpr)
     ranks = f"AUC {area.value:.3f} [{area.low:.3f} {area.high:.3f}] (rank test p = {test.p_rank:.2g})"
     tail = f"tail test p = {test.p_tail:.2g}"
     if test.leaks and test.p_tail < test.p_rank:
@@ -85,9 +92,10 @@ def _figures(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], tes
     return f"{ranks}, TPR {rate.value:.1%} [{rate.low:.1%} {rate.high:.1%}] at {rate.requested_fpr:.1%} FPR ({tail})"
 
 
-def _invalid(test: LeakTest, nulls: Nulls, members: int, nonmembers: int) -> list[str]:
+def _invalid(test: LeakTest, nulls: Nulls, error: float) -> list[str]:
+    """Sentences on what the nulls tell; `error` is the standard error of an AUC without a leak."""
     reasons = [*_on_images(nulls), *_on_scores(nulls)]
-    limit = QUANTILE * null_error(members, nonmembers)
+    limit = QUANTILE * error
     said = {"an untrained encoder": nulls.untrained_auc, "an encoder that never saw the images": nulls.reference_auc}
     for which, found in said.items():
         if found is not None and abs(found - 0.5) > limit:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lpla.metrics.compare import paired_auc
+from lpla.metrics.intervals import spread_of
 from lpla.report.rows import SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
 
 CAPTION = (
@@ -80,7 +81,7 @@ def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list
     for row, _, score in attacks:
         if row is best:
             continue
-        difference, p = paired_auc(best_score, score, member, pairs)
+        difference, p = paired_auc(best_score, score, member, pairs, spread_of(str(best.get("knowledge"))))
         found.append(
             {c: cell(best.get(c)) for c in _target() if c in best}
             | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from lpla.contracts.streams import stream
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.folder import folder_power, folder_test
+from lpla.metrics.intervals import spread_of
 from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import Row, number
 
@@ -79,7 +80,7 @@ def further_sentences(left: Left) -> list[str]:
     found = [*_exposed(row), *_stable(left, row)]
     if judged is not None and not np.isnan(judged.score).any():
         rows = sum(one.get("auc") is not None for one in left.measured)
-        found = [*_epsilon(row, judged, rows), *found, _folder(judged)]
+        found = [*_epsilon(row, judged, rows), *found, _folder(row, judged)]
     return found
 
 
@@ -88,7 +89,10 @@ def _epsilon(row: Row, judged: Judged, rows: int) -> list[str]:
     if "eps_low" not in row:
         return []
     if row["eps_low"] is None:
-        return ["No bound on epsilon: a list of members that was handed in is no random draw."]
+        why = "a list of members that was handed in is no random draw"
+        if spread_of(str(row["knowledge"])) > 1:
+            why = "the attack learnt from the labels of the images that it judges"
+        return [f"No bound on epsilon: {why}."]
     bound = str(epsilon_bound(judged.score, judged.member, row["seed"], rows))
     chosen = f" It allows for this row's being chosen among {rows}." if rows > 1 else ""
     blank = row["null_untrained_eps_low"]
@@ -137,8 +141,10 @@ def _stable(left: Left, row: Row) -> list[str]:
     ]
 
 
-def _folder(judged: Judged) -> str:
+def _folder(row: Row, judged: Judged) -> str:
     """The test of all members together against the non-members, and its power at other sizes."""
+    if spread_of(str(row["knowledge"])) > 1:
+        return "A whole folder: no test, as each image's score was learnt from the labels of the others."
     random = stream("images of the folder test", 0)
     inside, outside = (_some(judged.score[side], random) for side in (judged.member, ~judged.member))
     found = folder_test(inside, outside)
