@@ -66,7 +66,7 @@ for ridge in ("3", "0.3", "0.03"):
 @pytest.mark.parametrize("encoder", [0, 1])
 def test_every_statistic_is_the_references(queries: int, columns: int, encoder: int) -> None:
     bank = BankColumns(p=2, ps=(2,), queries=queries, norms_alone=False)
-    found = bank.columns(observed(bank, queries, spoilt=True)[encoder])
+    found = bank.columns(observed(bank, queries, spoilt=True)[encoder])[0]
     assert len(found) == columns
     assert {f"bank {queries} {encoder} {REFERENCE_NAMES[name]}" for name in found} == {
         key for key in ORACLE if key.startswith(f"bank {queries} {encoder} ")
@@ -151,8 +151,8 @@ def test_p_is_the_order_of_the_whitened_norms(p: float) -> None:
     white = Whitened(p)
     assert white in bank.statistics()
     expected = white(torch.from_numpy(ORACLE["projector"][2])).numpy()[:, -1, 1, 1]
-    np.testing.assert_array_equal(bank.columns(seen)["whitened norm of the mean 0.3"], expected)
-    assert [name for name in bank.columns(seen) if name.startswith("norm ")] == [
+    np.testing.assert_array_equal(bank.columns(seen)[0]["whitened norm of the mean 0.3"], expected)
+    assert [name for name in bank.columns(seen)[0] if name.startswith("norm ")] == [
         f"norm {one:g}" for one in sorted({0.5, p, math.inf})
     ]
 

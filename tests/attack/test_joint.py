@@ -46,7 +46,7 @@ def test_the_bank_weighs_the_columns_of_both_layers_together() -> None:
         found = []
         for layer in LAYERS:
             own = {n.partition("/")[2]: v for n, v in seen.values.items() if n.startswith(layer)}
-            found += [standardise(one[:, None]) for one in attack._columns.columns(Seen(seen.index, own)).values()]
+            found += [standardise(one[:, None]) for one in attack._columns.columns(Seen(seen.index, own))[0].values()]
         return np.nan_to_num(np.hstack(found))
 
     x = np.stack([columns(one) for one in shadows])

@@ -69,24 +69,19 @@ class BankColumns:
         """
         columns = []
         for part in seen.by_layer().values():
-            usable = np.asarray(np.isfinite(self._norms.all(part)).all(axis=2))
+            found, usable = self.columns(part)
             fewer = usable.any(axis=1) & ~usable.all(axis=1)
-            for name, one in self._of_one(part).items():
+            for name, one in found.items():
                 comparable = np.where(fewer & name.startswith(BETWEEN_VIEWS), np.nan, one)
                 columns.append(standardise(comparable[:, None]))
-        found = np.concatenate(columns, axis=1)
+        joint = np.concatenate(columns, axis=1)
         if not seen.beside:
-            return found
+            return joint
         others = np.stack([self.features(one) for one in seen.beside])
-        return found - explained(found, others, np.stack([one.member for one in seen.beside]))
+        return joint - explained(joint, others, np.stack([one.member for one in seen.beside]))
 
-    def columns(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
-        """By name, of several layers with the layer's before it; not finite where an image has none."""
-        of_layers = {layer: self._of_one(part) for layer, part in seen.by_layer().items()}
-        return {f"{layer} {name}".strip(): one for layer, found in of_layers.items() for name, one in found.items()}
-
-    def _of_one(self, seen: Seen) -> dict[str, Float[np.ndarray, " N"]]:
-        """The columns of one layer. Means are over the usable views."""
+    def columns(self, seen: Seen) -> tuple[dict[str, Float[np.ndarray, " N"]], Bool[np.ndarray, "N Q"]]:
+        """Of one layer by name, not finite where an image has none, and the usable views, over which means are."""
         log_norms = self._norms.all(seen)
         usable = np.asarray(np.isfinite(log_norms).all(axis=2))
         orders = sorted({self.p, *COMPANIONS})
@@ -104,7 +99,7 @@ class BankColumns:
                 found[f"whitened norm of the clean view {ridge:g}"] = own[:, 0]
             if self._angles:
                 found[f"whitened log angle {ridge:g}"] = angle[:, -1]
-        return found
+        return found, usable
 
     def set_aside(self, shadows: Sequence[Seen]) -> list[str]:
         """The sentence on the shadows' embeddings that say nothing."""
