@@ -22,6 +22,7 @@ def test_the_command_line_replaces_an_experiments_axes() -> None:
             "experiment/contender=bank",
             "seed=3",
             "p=1,2",
+            "knowledge.kind=shadows,known_nonmembers",
         ]
     )
     swept = [dict(one.split("=") for one in job) for job in found]
