@@ -91,6 +91,31 @@ def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[...,
     assert true.auc > 0.95 and wrong.auc < 0.75
 
 
+@pytest.mark.parametrize("attack", ["encodermi_v", "encodermi_s", "bank"])
+def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., Results]) -> None:
+    """By labels and shadows: a network's row is that of the labels alone, and says so."""
+    (labels,), (both,) = (audit(one, f"attack={attack}") for one in (None, list(zip(shadows(), INSIDE, strict=True))))
+    said = [note for note in both.notes if "the shadows tell each image's own level" in note]
+    assert not any("own level" in note for note in labels.notes)
+    if attack == "bank":
+        assert not said and both.auc != labels.auc
+    else:
+        assert said == [
+            f"attack={attack}, backbone: the shadows tell each image's own level, of which this attack makes no use: "
+            "it looks at the labels alone, as without target.shadows"
+        ]
+        assert both.auc == labels.auc
+
+
+@pytest.mark.parametrize("attack", ["gmm", "partcrop"])
+def test_an_attack_without_a_row_by_labels_and_shadows_says_what_it_needs(
+    attack: str, audit: Callable[..., Results]
+) -> None:
+    (row,) = audit(list(zip(shadows(), INSIDE, strict=True)), f"attack={attack}")
+    needs = {"gmm": "it needs shadows: set knowledge.kind=shadows", "partcrop": "it needs a map of positions"}
+    assert row.verdict.startswith("undecided: ") and needs[attack] in row.verdict and row.auc is None
+
+
 def write(files: Sequence[Path]) -> None:
     for file, image in zip(files, PIXELS, strict=True):
         file.parent.mkdir(exist_ok=True)
