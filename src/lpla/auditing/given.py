@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
+from omegaconf import OmegaConf
 from torch import Tensor
 
+from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.settings import SettingError, check_names
+from lpla.contracts.settings import shown as shown_setting
 from lpla.work.given import Given, look_at
-from lpla.work.plug_in import Config
+from lpla.work.plug_in import Config, plug_in
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +70,8 @@ class GivenTarget:
         if self.reference is None:
             return shadows
         sha256 = self.reference.parts()["target"]["sha256"]
-        return f"{shadows}; the reference is {_named(self.reference)}, SHA-256 {sha256}"
+        kind = self.reference.parts()["target"]["name"]
+        return f"{shadows}; the reference is {_named(self.reference)}, SHA-256 {sha256}, read by target={kind}"
 
     def _sentence(self, parts: dict[str, Any], images: Images) -> str:
         settings = [f"{name}={value}" for name, value in parts.get("with", {}).items()]
@@ -134,9 +139,29 @@ def given_target(
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
-    reference = settings["beside_target"]["reference"]
-    foreign = target | {"file" if "file" in target else "call": reference}
-    return GivenTarget(source, notes, shadows, beside("target.reference", foreign) if reference is not None else None)
+    told = settings["beside_target"]["reference"]
+    return GivenTarget(source, notes, shadows, told and beside("target.reference", _reference(told, target)))
+
+
+def _reference(told: str | Config, target: Config) -> Config:
+    """The settings of target.reference: the target's with another file or function, or those that it says itself.
+
+    Raises SettingError for an option or a setting that is none.
+    """
+    if isinstance(told, str):
+        return target | {"file" if "file" in target else "call": told}
+    name, known = told.get("target"), options("target")
+    if name not in known:
+        problem = f"must be one of {', '.join(known)}, which reads the file, got {shown_setting(name)}"
+        raise SettingError(("target", "reference", "target"), problem)
+    usual: Any = OmegaConf.to_container(OmegaConf.load(CONF / "target" / f"{name}.yaml"))
+    own = {key: one for key, one in told.items() if key != "target"}
+    made = plug_in({key: one for key, one in usual.items() if key != "defaults"} | own, partial=True)
+    try:
+        check_names(made.func, made.keywords)
+    except SettingError as unknown:
+        raise unknown.below("target", "reference") from None
+    return {"_target_": usual["_target_"], **made.keywords}
 
 
 def _named(source: Given) -> str:
@@ -164,7 +189,8 @@ def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], l
         raise InputError(f"{name}: {unusable}") from unusable
     if missing := [layer for layer in like.layers if layer not in found.layers]:
         raise InputError(
-            f"{name} must have the target's layers, got none at {', '.join(missing)}: set target.projector"
+            f"{name} must have the target's layers, got none at {', '.join(missing)}: set its projector, or the "
+            "target's to null (target.projector)"
         )
     return found
 
