@@ -1,5 +1,6 @@
 """A given encoder through the whole audit: as our own read back from its file, by labels, refused where it must be."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from lpla.auditing import job
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
-from lpla.contracts.inputs import InputError, UndefinedError
+from lpla.contracts.inputs import Images, InputError, UndefinedError
 from lpla.encoders.target._weights import WeightsTarget
 from lpla.store.artifacts import Store, key_of
 from lpla.work.given import Given
@@ -204,6 +205,49 @@ def test_an_encoder_in_memory_is_audited_and_has_a_page(
     page = found.report(tmp_path / "audit.html").read_text()
     assert "<html" in page and "trained elsewhere: lpla_encoder_in_memory" in page and "60 members" in page
     assert {one.name for one in tmp_path.iterdir()} == {"store", "audit.html"}
+
+
+def test_functions_that_agree_on_fixed_images_do_not_share_what_was_extracted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one source file, and alike but on the images that one of them remembers: what the first left is not taken."""
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (120, 3, 16, 16), dtype=np.uint8)
+    settings = [one for one in TINY if one.startswith(("observe", "utility", "permutations"))]
+    for remembered, verdict in ((images[:0], "no leak found"), (images[:60], "leaks:"), (images[:0], "no leak found")):
+        (row,) = lpla.audit_encoder(Mean(remembered), *settings, members=images[:60], nonmembers=images[60:], queries=2)
+        assert row.verdict.startswith(verdict)
+
+
+def test_a_functions_key_holds_its_answers_to_the_images_in_question_and_to_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 8, 8), dtype=np.uint8)
+    images = Images("made up", torch.from_numpy(pixels), torch.full((300,), -1))
+    asked: list[int] = []
+
+    def answers(known: np.ndarray, index: range) -> str | None:
+        def encode(x: torch.Tensor) -> torch.Tensor:
+            asked.append(len(x))
+            return encoder(x)
+
+        encoder = Mean(known)
+        monkeypatch.setattr(sys.modules[__name__], "in_question", encode, raising=False)
+        target = {"_target_": "lpla.encoders.target.python.Python", "call": f"{__name__}:in_question"}
+        source = Given(target=target, widths={"backbone": 16}, channels=3, can_be_rebuilt=False)
+        assert source.answers(images, index) == source.answers(images, tuple(index))  # asked about them once
+        assert source.blank().answers(images, index) is None
+        return source.answers(images, index)
+
+    nobody, last = pixels[:0], pixels[299:]
+    assert answers(nobody, range(290)) == answers(last, range(290))
+    assert answers(nobody, range(300)) != answers(last, range(300))
+    assert answers(nobody, range(300)) != answers(nobody, range(299, -1, -1))
+    assert sum(asked) == 2 * 290 + 4 * 300 and max(asked) <= 128
+    # What identifies a file is its content: nothing is asked.
+    unit = given([*SCRIPT, *DIGITS]).units[0]
+    assert unit.source.answers(images, range(3)) is None
+    assert "answers" not in unit.statistic_parts(unit.observations[0], unit.observations[0].statistics[0])
 
 
 @pytest.mark.wrong_types

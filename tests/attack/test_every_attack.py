@@ -6,6 +6,7 @@ An attack joins by its yaml. One whose statistic is made of a backbone's map has
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,8 @@ import pytest
 import lpla
 from lpla.attacks.attack.partcrop import PartCrop
 from lpla.attacks.check import IMAGES, SHADOWS, CheckError, check_attack
-from lpla.attacks.planted import layout
+from lpla.attacks.cross_fitted import CrossFitted
+from lpla.attacks.planted import answers, given, layout, pixels_of
 from lpla.contracts.evidence import Attack, Labelled, NotFittedError, Query, Seen, ShadowScores, Statistic
 from lpla.contracts.inputs import UndefinedError, Views
 from lpla.extraction.statistic.log_norm import LogNorm
@@ -43,6 +45,24 @@ NAMES = [name for name in ATTACKS if not asks_for_positions(name)]
 @pytest.mark.parametrize("name", NAMES)
 def test_it_behaves(name: str, queries: int) -> None:
     lpla.check_attack(configured(name, queries), queries=queries)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_makes_use_of_levels_exactly_if_it_says_so(name: str) -> None:
+    """By labels, with and without shadows beside the target: what an attack does not use, a note of its row says."""
+    inside = layout(0, 4, 200)
+    attack = CrossFitted(configured(name, QUERIES), seed=0)
+    embedded = answers(1, inside, QUERIES, length=0.4, steady=0.4)
+    target, shadows, member = given(attack, embedded, inside, pixels_of(2, 200))
+    scores = []
+    try:
+        for seen in (target, replace(target, beside=tuple(shadows))):
+            told = Labelled(seen.index, seen.values, member, pixels=seen.pixels, beside=seen.beside)
+            scores.append(attack.fit([told]).score(seen))
+    except UndefinedError:
+        assert "shadows" in lpla.attack(name).needs()  # of encoders that are compared: there is no row of it by labels
+        return
+    assert np.array_equal(*scores) != attack.takes_levels()
 
 
 @pytest.mark.parametrize("name", ATTACKS)

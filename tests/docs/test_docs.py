@@ -9,11 +9,16 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import yaml
 from tiny_audit import ROOT, TINY, Ran
+
+import lpla
+from lpla.auditing.catalogue import options
+from lpla.data.dataset.torchvision import Torchvision
 
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -63,6 +68,34 @@ def test_the_python_of_its_page_runs_in_its_order(
     said = capsys.readouterr().out
     assert said.count("leaks: ") >= 2 and "AUC [95 %]" in said and "backbone 0." in said
     assert {one.name for one in tmp_path.iterdir()} == {"store"}
+
+
+def test_the_shadows_in_python_of_their_page_find_the_leak(
+    cifar100_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (program,) = (text for language, title, text in blocks("your_encoder.md") if (language, title) == ("python", ""))
+    images = Torchvision(name="cifar100", root=str(cifar100_root), download=False).load().pixels[:120].numpy()
+    monkeypatch.chdir(tmp_path)
+    held = {"images": images}
+    exec(compile(program, "your_encoder.md", "exec"), held)
+    (row,) = cast("Any", held["found"])
+    assert row.knowledge == "labels and shadows" and row.shadows == 4 and row.verdict.startswith("leaks")
+    assert "backbone" in capsys.readouterr().out
+
+
+def test_the_page_of_attacks_says_what_each_needs() -> None:
+    """Of its table: an attack has a row by labels if it needs no shadows, and uses levels if it says so."""
+    text = (DOCS / "attacks.md").read_text()
+    table = text[text.index("| attack | `labels` |") :].partition("\n\n")[0].splitlines()[2:]
+    cells = [[one.strip() for one in line.strip("|").split("|")] for line in table]
+    assert {name.strip("`") for name, *_ in cells} == {*options("attack")} - {"all"}
+    for name, by_labels, with_shadows, by_shadows in cells:
+        attack = lpla.attack(name.strip("`"))
+        if not attack.statistics():
+            continue
+        assert (by_labels == "no" or "likelihood=auto" in by_labels) == ("shadows" in attack.needs())
+        assert ("without levels" in with_shadows) == (attack.takes_levels() and with_shadows != "no")
+        assert (by_shadows == "yes") == ("a map of positions" not in attack.needs())
 
 
 @pytest.mark.slow

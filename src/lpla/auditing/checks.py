@@ -67,7 +67,7 @@ class _Knowledge(Settings):
 
 class _BesideTarget(Settings):
     shadows: str | None = None
-    reference: str | None = None
+    reference: str | dict[str, Any] | None = None
 
 
 class _Data(Settings):

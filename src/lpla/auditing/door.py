@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,7 @@ def audit(*overrides: str, folder: str | Path | None = None, **settings: Any) ->
         InputError: If a setting cannot be used; the sentence says which, what was expected and what was got. `folder`
             then holds it in `result.json`, as after a command.
     """
-    for one in overrides:
-        if not isinstance(one, str):
-            raise InputError(f'settings must be texts such as "p=1", or keywords, got {shown(one)}')
-    told = composed([*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())])
+    told = composed(as_told(overrides, settings))
     if folder is None:
         return job.audit(_without_files(told), None)
     place = _prepared(folder, told)
@@ -123,6 +120,14 @@ def _without_files(told: Settings) -> Settings:
         if asked:
             raise InputError(f"folder must be given with {name}, which writes files, got none")
     return told
+
+
+def as_told(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Settings and keywords, mappings within these too, as on the command line; InputError for what is no text."""
+    for one in overrides:
+        if not isinstance(one, str):
+            raise InputError(f'settings must be texts such as "p=1", or keywords, got {shown(one)}')
+    return [*overrides, *(f"{name}={value}" for name, value in _flat(settings).items())]
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
+from omegaconf import OmegaConf
 from torch import Tensor
 
+from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
 from lpla.contracts.inputs import Images, InputError, Membership
+from lpla.contracts.settings import SettingError, check_names
+from lpla.contracts.settings import shown as shown_setting
 from lpla.work.given import Given, look_at
-from lpla.work.plug_in import Config
+from lpla.work.plug_in import Config, plug_in
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +46,7 @@ class GivenTarget:
     @property
     def file(self) -> str:
         """The name of its file or folder, or of the function that stands for it."""
-        config = self.source.target
-        return Path(str(config["file"])).name if config.get("file") else str(config.get("call"))
+        return _named(self.source)
 
     @property
     def kind(self) -> str:
@@ -66,8 +69,9 @@ class GivenTarget:
         shadows = f"; {len(self.shadows)} shadows of the user's own" if self.shadows else ""
         if self.reference is None:
             return shadows
-        name, sha256 = Path(str(self.reference.target["file"])).name, self.reference.parts()["target"]["sha256"]
-        return f"{shadows}; the reference is {name}, SHA-256 {sha256}"
+        sha256 = self.reference.parts()["target"]["sha256"]
+        kind = self.reference.parts()["target"]["name"]
+        return f"{shadows}; the reference is {_named(self.reference)}, SHA-256 {sha256}, read by target={kind}"
 
     def _sentence(self, parts: dict[str, Any], images: Images) -> str:
         settings = [f"{name}={value}" for name, value in parts.get("with", {}).items()]
@@ -128,14 +132,42 @@ def given_target(
     source, notes = _looked_at(settings, target, shown, keep=True)
     for one in notes:
         log.info("target: %s", one)
-    others = own.targets if own else {}
-    shadows = {name: _beside(settings, config, shown, source, name) for name, config in others.items()}
-    file, reference = settings["beside_target"]["reference"], None
-    if file is not None:
-        if "file" not in target:
-            raise InputError("target.reference needs a target with a file, as it is read likewise, got target=python")
-        reference = _beside(settings, target | {"file": file}, shown, source, "target.reference")
-    return GivenTarget(source, notes, shadows, reference)
+
+    def beside(name: str, config: Config) -> Given:
+        found = _beside(settings, config, shown, source, name)
+        _check_another(found, source, images, membership, name)
+        return found
+
+    shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
+    told = settings["beside_target"]["reference"]
+    return GivenTarget(source, notes, shadows, told and beside("target.reference", _reference(told, target)))
+
+
+def _reference(told: str | Config, target: Config) -> Config:
+    """The settings of target.reference: the target's with another file or function, or those that it says itself.
+
+    Raises SettingError for an option or a setting that is none.
+    """
+    if isinstance(told, str):
+        return target | {"file" if "file" in target else "call": told}
+    name, known = told.get("target"), options("target")
+    if name not in known:
+        problem = f"must be one of {', '.join(known)}, which reads the file, got {shown_setting(name)}"
+        raise SettingError(("target", "reference", "target"), problem)
+    usual: Any = OmegaConf.to_container(OmegaConf.load(CONF / "target" / f"{name}.yaml"))
+    own = {key: one for key, one in told.items() if key != "target"}
+    made = plug_in({key: one for key, one in usual.items() if key != "defaults"} | own, partial=True)
+    try:
+        check_names(made.func, made.keywords)
+    except SettingError as unknown:
+        raise unknown.below("target", "reference") from None
+    return {"_target_": usual["_target_"], **made.keywords}
+
+
+def _named(source: Given) -> str:
+    """The name of an encoder's file or folder, or of the function that stands for it."""
+    config = source.target
+    return Path(str(config["file"])).name if config.get("file") else str(config.get("call"))
 
 
 def _looked_at(
@@ -150,15 +182,21 @@ def _looked_at(
 
 
 def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], like: Given, name: str) -> Given:
-    """An encoder beside the target, which must be another one and have its layers; errors begin with its name."""
+    """An encoder beside the target, which must have its layers; errors begin with its name."""
     try:
         found, _ = _looked_at(settings, target, shown)
     except InputError as unusable:
         raise InputError(f"{name}: {unusable}") from unusable
-    if found.parts() == like.parts():
-        raise InputError(f"{name} must be another encoder than the target, got the target itself")
     if missing := [layer for layer in like.layers if layer not in found.layers]:
         raise InputError(
-            f"{name} must have the target's layers, got none at {', '.join(missing)}: set target.projector"
+            f"{name} must have the target's layers, got none at {', '.join(missing)}: set its projector, or the "
+            "target's to null (target.projector)"
         )
     return found
+
+
+def _check_another(found: Given, target: Given, images: Images, membership: Membership, name: str) -> None:
+    """Raise InputError where an encoder beside the target is the target: by its parts, or else by all its answers."""
+    pool = membership.index.tolist()
+    if found.parts() == target.parts() and found.answers(images, pool) == target.answers(images, pool):
+        raise InputError(f"{name} must be another encoder than the target, got the target itself")

@@ -147,6 +147,10 @@ class Encoder(nn.Module, ABC):
 class Target(ABC):
     """An encoder that was trained elsewhere: says what identifies it and builds it; trains nothing."""
 
+    known_by_answers: ClassVar[bool] = False
+    """Whether its weights are out of sight, so that `parts` alone do not tell two such encoders apart: a statistic's
+    key then holds what it answers to the images in question too."""
+
     @abstractmethod
     def parts(self) -> dict[str, Any]:
         """The parts of the encoder's key, as JSON has them: what it is (by content), what is read of it, how it is fed.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -14,13 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Encoder, Target
-from lpla.contracts.inputs import InputError
+from lpla.contracts.inputs import Images, InputError
 from lpla.encoders.given_checks import check_given
 from lpla.encoders.recognition import misread
 from lpla.extraction.extraction import Extraction
 from lpla.store.artifacts import Store
 from lpla.work import keys
-from lpla.work.plug_in import Config, plug_in
+from lpla.work.plug_in import Config, digest, plug_in
 from lpla.work.progress import Progress
 from lpla.work.source import Source
 
@@ -29,6 +30,8 @@ STAND_IN: Config = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet
 STAND_IN_WIDTH = 128
 CHECKED = 8
 """Images, at most, that an encoder is shown one by one when it is checked."""
+BATCH = 128
+"""Images that an encoder is asked about at once where its answers identify it."""
 
 
 _looked_at: dict[str, Encoder] = {}
@@ -75,6 +78,19 @@ class Given(Source):
             described = {"backbone": keys.of_plug_in(STAND_IN), "layers": list(self.layers), "channels": self.channels}
             return {"stand_in": described, "versions": keys.versions(kinds)}
         return {"random_twin" if self.random else "target": self._target.parts()}
+
+    def answers(self, images: Images, index: Sequence[int]) -> str | None:
+        """As of every source; the encoder is asked about each set of images once."""
+        if self.random or not self._target.known_by_answers:
+            return None
+        asked = f"{images.digest} {digest(index)}"
+        if asked not in self._answered:
+            self._answered[asked] = _digest_of_answers(self._target.build(), images, index)
+        return self._answered[asked]
+
+    @cached_property
+    def _answered(self) -> dict[str, str]:
+        return {}
 
     @property
     def _target(self) -> Target:
@@ -156,12 +172,25 @@ def look_at(
     if keep:
         notes += tuple(filter(None, [misread(encoder, images)]))
         _looked_at.clear()
-        parts = made.parts()
-        _looked_at[json.dumps({"target": parts})] = encoder
-        if twin is not None:
-            _looked_at[json.dumps({"random_twin": parts})] = twin
+        if not made.known_by_answers:  # An encoder that waits is found by its parts, which do not tell these apart.
+            parts = made.parts()
+            _looked_at[json.dumps({"target": parts})] = encoder
+            if twin is not None:
+                _looked_at[json.dumps({"random_twin": parts})] = twin
     widths = {layer: found[layer].shape[1] for layer in encoder.layers}
     return widths, twin is not None, notes
+
+
+def _digest_of_answers(encoder: Encoder, images: Images, index: Sequence[int]) -> str:
+    """SHA-256 of the embeddings of images as they are, in batches of one size, as that may change the last bits."""
+    found = sha256()
+    with torch.inference_mode():
+        for start in range(0, len(index), BATCH):
+            shown = images.pixels[list(index[start : start + BATCH])].float() / 255
+            for layer, embeddings in sorted(encoder.encode(shown).items()):
+                found.update(layer.encode())
+                found.update(embeddings.float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 class _StandIn(Encoder):

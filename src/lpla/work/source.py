@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lpla.contracts.encoder import Encoder
+from lpla.contracts.inputs import Images
 from lpla.extraction.extraction import Extraction
 from lpla.store.artifacts import Store
 from lpla.work.machine import accelerator, check_trainer
@@ -31,6 +32,13 @@ class Source(ABC):
     @abstractmethod
     def parts(self) -> Config:
         """The parts of the encoder's key: what its weights depend on, and nothing else."""
+
+    def answers(self, images: Images, index: Sequence[int]) -> str | None:
+        """SHA-256 of what it answers to some images of a data set; None where `parts` tell it from every other encoder.
+
+        It stands in the key of a statistic of these images.
+        """
+        return None
 
     @abstractmethod
     def build(self) -> Encoder:

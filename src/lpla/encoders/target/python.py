@@ -25,10 +25,12 @@ from lpla.encoders.target._reading import digest
 class Python(Target):
     """The function, which is found as Python finds modules, the working directory first; it prepares images itself.
 
-    Its weights are out of sight, so that its answer to two fixed images stands for them, beside its source file.
+    Its weights are out of sight, so that what it answers stands for them: to two fixed images, beside its source file,
+    and in the key of each statistic to the images that are asked about.
     """
 
     name: ClassVar[str] = "python"
+    known_by_answers = True
     call: str | None = None
     side: int | None = None
     interpolation: Interpolation = "bilinear"

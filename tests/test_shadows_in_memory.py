@@ -1,0 +1,174 @@
+"""Shadows of the user's own, given in Python: functions, and what each was trained on, by place or by content."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import lpla
+from lpla.contracts.inputs import InputError
+from lpla.report.table import Results
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8)
+HALVES = np.random.default_rng(1).permuted(np.tile([True, False], (2, 40)), axis=1)
+INSIDE = np.concatenate([HALVES, ~HALVES])
+"""Of four shadows, in complementary pairs."""
+QUICK = ["observe.queries=4", "permutations=3", "utility.images=60", "targets=one"]
+
+
+class Remembers(nn.Module):
+    """An encoder that gives the images that it knows longer vectors; each image has a level of its own.
+
+    All of them answer alike to any other image: what they answer to the candidates alone tells them apart.
+    """
+
+    def __init__(self, known: np.ndarray) -> None:
+        super().__init__()
+        self.known = {int(one.astype(int).sum()) for one in known}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = (x * 255).sum(dim=(1, 2, 3)).round().int().tolist()
+        length = torch.tensor([1.4 if one in self.known else 1.0 for one in total])
+        # The level is far larger than what membership adds.
+        return (x.flatten(1)[:, :16] + 0.1) * length[:, None] * (1 + 3 * x[:, 0, 0, :1])
+
+
+def shadows() -> list[Remembers]:
+    return [Remembers(PIXELS[inside]) for inside in INSIDE]
+
+
+@pytest.fixture
+def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results]:
+    """Pairs and overrides -> the rows of an audit in a working directory of its own, of an encoder that leaks."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(pairs: Any, *overrides: str, known: int = 40, **more: Any) -> Results:
+        images = {"members": PIXELS[:40], "nonmembers": PIXELS[40:]} | more
+        return lpla.audit_encoder(Remembers(PIXELS[:known]), *QUICK, *overrides, queries=3, shadows=pairs, **images)
+
+    return run
+
+
+def test_functions_with_masks_or_places_teach_each_images_level(audit: Callable[..., Results]) -> None:
+    masks = list(zip(shadows(), INSIDE, strict=True))
+    places = list(zip(shadows(), map(np.flatnonzero, INSIDE), strict=True))
+    (labels,), (both,), (same,), (alone,) = (
+        audit(None), audit(masks), audit(places), audit(masks, "knowledge.kind=shadows"),
+    )  # fmt: skip
+    assert [row.knowledge for row in (labels, both, alone)] == ["labels", "labels and shadows", "shadows"]
+    assert [row.shadows for row in (labels, both, alone)] == [0, 4, 4] and "4 shadows of the user's own" in both.given
+    assert labels.auc < 0.75 and both.auc > 0.95 and alone.auc > 0.95
+    assert both.verdict.startswith("leaks") and alone.verdict.startswith("leaks")
+    assert (same.auc, same.auc_low) == (both.auc, both.auc_low)
+
+
+def test_places_count_over_members_nonmembers_and_unseen(audit: Callable[..., Results]) -> None:
+    """Unseen images that shadows held are none that nobody has seen: too few are left for the null of fresh images."""
+    unseen = np.random.default_rng(2).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    for held, is_left in (([], True), (np.arange(80, 91), False)):
+        inside = [np.concatenate([np.flatnonzero(one), held]).astype(int) for one in INSIDE]
+        (row,) = audit(list(zip(shadows(), inside, strict=True)), "knowledge.kind=shadows", unseen=unseen)
+        assert (row.null_nonmembers_auc is not None) == is_left and row.auc > 0.95
+
+
+def test_an_encoder_that_remembers_nobody_does_not_leak_beside_shadows_that_do(audit: Callable[..., Results]) -> None:
+    for more in ([], ["knowledge.kind=shadows"]):
+        (row,) = audit(list(zip(shadows(), INSIDE, strict=True)), *more, known=0)
+        assert row.verdict.startswith("no leak found")
+
+
+def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[..., Results]) -> None:
+    """Who was inside which shadow reaches the attack: with memberships that are not so, nothing is learnt."""
+    (true,), (wrong,) = (
+        audit(list(zip(shadows(), inside, strict=True)), "knowledge.kind=shadows")
+        for inside in (INSIDE, np.roll(INSIDE, 1, axis=1))
+    )
+    assert true.auc > 0.95 and wrong.auc < 0.75
+
+
+@pytest.mark.parametrize("attack", ["encodermi_v", "encodermi_s", "bank"])
+def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., Results]) -> None:
+    """By labels and shadows: a network's row is that of the labels alone, and says so."""
+    (labels,), (both,) = (audit(one, f"attack={attack}") for one in (None, list(zip(shadows(), INSIDE, strict=True))))
+    said = [note for note in both.notes if "the shadows tell each image's own level" in note]
+    assert not any("own level" in note for note in labels.notes)
+    if attack == "bank":
+        assert not said and both.auc != labels.auc
+    else:
+        assert said == [
+            f"attack={attack}, backbone: the shadows tell each image's own level, of which this attack makes no use: "
+            "it looks at the labels alone, as without target.shadows"
+        ]
+        assert both.auc == labels.auc
+
+
+@pytest.mark.parametrize("attack", ["gmm", "partcrop"])
+def test_an_attack_without_a_row_by_labels_and_shadows_says_what_it_needs(
+    attack: str, audit: Callable[..., Results]
+) -> None:
+    (row,) = audit(list(zip(shadows(), INSIDE, strict=True)), f"attack={attack}")
+    needs = {"gmm": "it needs shadows: set knowledge.kind=shadows", "partcrop": "it needs a map of positions"}
+    assert row.verdict.startswith("undecided: ") and needs[attack] in row.verdict and row.auc is None
+
+
+def write(files: Sequence[Path]) -> None:
+    for file, image in zip(files, PIXELS, strict=True):
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(file)
+
+
+def test_folders_and_lists_are_found_by_content(audit: Callable[..., Results], tmp_path: Path) -> None:
+    """A shadow's folder holds copies under other names, a list names the files themselves: the same as masks."""
+    files = [tmp_path / ("in" if number < 40 else "out") / f"{number}.png" for number in range(80)]
+    write(files)
+    images = {"members": tmp_path / "in", "nonmembers": tmp_path / "out"}
+    pairs: list[tuple[Remembers, Path]] = []
+    for number, (encode, inside) in enumerate(zip(shadows(), INSIDE, strict=True)):
+        chosen = [file for file, held in zip(files, inside, strict=True) if held]
+        place = tmp_path / f"shadow {number}"
+        if number % 2:
+            place.write_text("\n".join(map(str, chosen)))
+        else:
+            place.mkdir()
+            for count, file in enumerate(chosen):
+                (place / f"copy {count}.png").write_bytes(file.read_bytes())
+        pairs.append((encode, place))
+    told = [f"data.cache={tmp_path / 'cache'}", "dataset.size=8"]
+    (by_content,), (by_place,) = audit(pairs, *told, **images), audit(list(zip(shadows(), INSIDE, strict=True)))
+    assert (by_content.auc, by_content.auc_low) == (by_place.auc, by_place.auc_low) and by_content.auc > 0.95
+    with pytest.raises(InputError, match=r"the images of shadows\[0\] must be a folder or a list .* got "):
+        audit([(shadows()[0], INSIDE[0])], *told, **images)
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "other" / "one.png")
+    with pytest.raises(
+        InputError, match=r"shadows\[0\] must have some of the images of the audit among them, got none"
+    ):
+        audit([(shadows()[0], tmp_path / "other")], *told, **images)
+
+
+@pytest.mark.wrong_types
+def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Results]) -> None:
+    one = shadows()[0]
+    for wrong, said in (
+        (4, "shadows must be a folder .* or pairs .* got 4"),
+        ([], "shadows must be a folder .* or pairs"),
+        ([one], "shadows must be a folder .* or pairs .* got 1 of other things"),
+        ([(3, INSIDE[0])], r"shadows\[0\] must be a function or a torch module, got int"),
+        ([(one, INSIDE[0][1:])], r"the images of shadows\[0\] must be a mask .*: 80 images, got a mask of 79"),
+        ([(one, [0, 80])], r"shadows\[0\] must be .*: 80 images, got places from 0 to 80"),
+        ([(one, [-1, 3])], "got places from -1 to 3"),
+        ([(one, ["in/1.png"])], r"shadows\[0\] must be .* got <U8 \[1\]"),
+        ([(one, [0.5])], r"got float64 \[1\]"),
+        ([(one, [])], r"got float64 \[0\]"),
+        ("nowhere", "target.shadows must be a folder with memberships.csv, got nowhere"),
+        ([(Remembers(PIXELS[:40]), INSIDE[0])], "shadow_1 must be another encoder than the target"),
+    ):
+        with pytest.raises(InputError, match=said):
+            audit(wrong)
+    with pytest.raises(InputError, match='settings must be texts such as "p=1", or keywords, got 3'):
+        audit([(one, INSIDE[0])], 3)  # pyright: ignore[reportArgumentType]
