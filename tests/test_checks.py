@@ -32,7 +32,7 @@ REFUSED = {
     "+arch.temprature=1": r"arch.temprature is no setting; did you mean arch.temperature\?",
     "++arch.temprature=1": r"arch.temprature is no setting; did you mean arch.temperature\?",
     "+arch.optimization.base_rl=1": r".*base_rl is no setting; did you mean arch.optimization.base_lr\?",
-    "+arch.optimization.optimizer.momentun=0": r".*momentun is no setting; did you mean arch.optimization.optimizer.mom.*",
+    "+arch.optimization.optimizer.momentun=0": r".*; did you mean arch.optimization.optimizer.momentum\?",
     "arch.optimization.warmup_epochs=9": "arch.optimization.warmup_epochs must be at most epochs, which is 2, got 9",
     "observe.every=2": "observe.every must be an integer from 1 to 1, which is epochs - 1, got 2",
     "epochs=1 observe.every=1": "observe.every must be null for fewer than 2 epochs, .* got 1",

@@ -79,7 +79,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (partial(SimCLR, batch_norm="split"), "arch.batch_norm must be joint or per_view, got 'split'"),
     (
         partial(SimCLR, temprature=1.0),  # pyright: ignore[reportCallIssue]
-        "arch.temprature is no setting; did you mean temperature?",
+        "arch.temprature is no setting; did you mean arch.temperature?",
     ),
     (
         partial(SimCLR, temperature=1e300),
@@ -118,7 +118,7 @@ NESTED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"momentun": 0.9}}},
-        "arch.optimization.optimizer.momentun is no setting; did you mean momentum?",
+        "arch.optimization.optimizer.momentun is no setting; did you mean arch.optimization.optimizer.momentum?",
     ),
     (
         ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"lr": 0.1}}},
@@ -207,7 +207,7 @@ def test_what_a_class_hands_on_by_stars_is_known_by_the_classes_that_it_is_deriv
     with pytest.raises(SettingError, match=r"^widht is no setting; did you mean width\?$"):
         check_names(Handing, {"widht": 2})
     check_names(Anything, {"widht": 2})
-    with pytest.raises(SettingError, match="^widht is no setting; did you mean width"):
+    with pytest.raises(SettingError, match=r"^widht is no setting; did you mean width"):
         check_names(Anything, {"widht": 2}, [Base])
 
 
