@@ -18,7 +18,8 @@ from lpla.attacks.likelihood.density import DENSITIES, DensityName
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.contracts.encoder import Optimization
 from lpla.contracts.inputs import InputError, Views
-from lpla.contracts.settings import Count, SettingError, check_names, checked
+from lpla.contracts.keywords import check_names
+from lpla.contracts.settings import Count, SettingError, checked
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.arch.swav import SwAV
 from lpla.encoders.backbone.cifar_resnet import CifarResNet

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -132,42 +132,6 @@ def check_arguments(kind: type, settings: Mapping[str, Any]) -> None:
         _check(owner, settings, kind.__module__)
 
 
-def check_names(kind: type, settings: Mapping[str, Any], handed_on: Sequence[Callable[..., Any]] = ()) -> None:
-    """Raise SettingError where the constructor of any class has no keyword of such a name.
-
-    Args:
-        kind: the class. What it takes by `**`, and of itself knows nothing of, it hands on: to the classes that it is
-            derived from, or elsewhere.
-        settings: its keywords.
-        handed_on: where else; without them a class passes that would take any keyword.
-    """
-    inherited = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one)][1:]
-    known = _keywords([kind, *inherited])
-    if known is None and handed_on:
-        known = [name for one in (kind, *handed_on) for name in _named_keywords(one)]
-    for name in settings:
-        if known is not None and name not in known:
-            raise SettingError((name,), f"is no setting{_all_known(known)}", known)
-
-
-def _keywords(constructors: Iterable[Callable[..., Any]]) -> list[str] | None:
-    """What the first of these takes, with what it hands on to the next; None where that is anything."""
-    found: list[str] = []
-    for one in constructors:
-        if one is object.__init__:
-            break
-        found += _named_keywords(one)
-        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(one).parameters.values()):
-            return found
-    return None
-
-
-def _named_keywords(function: Callable[..., Any]) -> list[str]:
-    parameters = inspect.signature(function).parameters.values()
-    named = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return [name for name in named if name != "self"]
-
-
 def read(model: type[Model], settings: Mapping[str, Any]) -> Model:
     """The settings as the model has them; raises SettingError for the first that is none of it."""
     try:
@@ -194,7 +158,8 @@ def plug_in_group(module: str) -> str | None:
     return parts[2] if parts[0] == "lpla" and len(parts) == 4 and not parts[3].startswith("_") else None
 
 
-def _all_known(known: Sequence[str]) -> str:
+def all_known(known: Sequence[str]) -> str:
+    """The clause that names every setting there is."""
     return f"; there are {', '.join(sorted(known))}" if known else "; there are none here"
 
 
@@ -271,7 +236,7 @@ def _first(wrong: ValidationError, model: type[BaseModel], settings: Any) -> Set
         model = annotation
     if error["type"] == "extra_forbidden":
         name, known = str(error["loc"][-1]), list(model.model_fields)
-        return SettingError((*path, name), f"is no setting{_all_known(known)}", known)
+        return SettingError((*path, name), f"is no setting{all_known(known)}", known)
     if error["type"] == "missing":
         return SettingError(tuple(map(str, error["loc"])), "must be given, got nothing")
     what = f"settings by name ({', '.join(model.model_fields)})" if annotation is model else expected(annotation)

@@ -12,7 +12,8 @@ from hydra.utils import get_class
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
 from lpla.contracts.inputs import InputError
-from lpla.contracts.settings import SettingError, check_names
+from lpla.contracts.keywords import check_names
+from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
