@@ -44,7 +44,7 @@ def distrusted(nulls: Nulls) -> set[str]:
 
 def test_a_sound_audit_is_not_invalid_and_all_was_checked(tmp_path: Path) -> None:
     nulls, said = audited(tmp_path)
-    assert not distrusted(nulls) and nulls.sent and (nulls.sent.views, nulls.sent.judged) == (0, 200)
+    assert not distrusted(nulls) and nulls.sent and (nulls.sent.views, nulls.sent.asked) == (0, 300)
     assert said.startswith("no leak found") and "not checked" not in said
 
 
@@ -67,9 +67,8 @@ QUERY_FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
 FAST = (("mirrored", True), ("another size", False))
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, work: Plan, change: Callable[[Tensor], Tensor], members: bool) -> None:
-    """Within the extraction, views of the target's members, or of the non-members, are changed on their way."""
-    chosen = set(work.judged_index[work.member == members].tolist())
+def plant(monkeypatch: pytest.MonkeyPatch, chosen: set[int], change: Callable[[Tensor], Tensor]) -> None:
+    """Within the extraction, views of the images `chosen` are changed on their way."""
     answers, chunk = extraction_module.answers, extraction_module.Extraction._observe_chunk
     index: list[Tensor] = []
 
@@ -99,14 +98,14 @@ def test_one_group_sent_otherwise_within_the_extraction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, members: bool
 ) -> None:
     work = plan(tiny_settings(*SETTINGS, "shadows=2"))
-    plant(monkeypatch, work, QUERY_FAULTS[fault], members)
+    plant(monkeypatch, set(work.judged_index[work.member == members].tolist()), QUERY_FAULTS[fault])
     nulls, said = audited(tmp_path, "shadows=2")
     assert nulls.sent and nulls.sent.images == 100 and nulls.images and not nulls.images.distrust
     # Of the target, its shadows and the untrained target; a symmetric view is no other when mirrored.
     assert 1100 < nulls.sent.views <= 4 * 100 * 3
     assert nulls.sent.encoders == ("target", "untrained target", "shadow 1", "shadow 2")
     assert said.startswith("invalid: ") and "what was sent is not what was asked for (" in said
-    assert "of 100 of 200 images" in said
+    assert "of 100 of 300 images" in said
     if fault == "another size":
         assert nulls.views and nulls.views.distrust
 
@@ -116,11 +115,73 @@ def test_members_sent_otherwise_to_the_target_alone(tmp_path: Path, monkeypatch:
     settings = ["shadows=2", "epochs=1"]
     work = plan(tiny_settings(*SETTINGS, *settings))
     with monkeypatch.context() as planted:
-        plant(planted, work, lambda views: views.flip(3), members=True)
+        plant(planted, set(work.judged_index[work.member].tolist()), lambda views: views.flip(3))
         make(work.units[0], Store(tmp_path), Silent())
     nulls, said = audited(tmp_path, *settings)
     assert nulls.sent and nulls.sent.encoders == ("target",)
     assert distrusted(nulls) == {"sent"} and said.startswith("invalid: what was sent is not what was asked for (")
+
+
+def shadows_members(work: Plan) -> set[int]:
+    """Images that some shadow was trained on, none of them judged."""
+    return set(work.membership.index[work.membership.inside[1] & ~work.membership.candidates].tolist())
+
+
+def known_to_the_attacker(work: Plan) -> set[int]:
+    assert work.encoders.known
+    return set(work.encoders.known.index.tolist())
+
+
+def told_members(work: Plan) -> set[int]:
+    return set(work.membership.index[work.labelled & work.encoders.target.inside].tolist())
+
+
+def fresh(work: Plan) -> set[int]:
+    assert work.encoders.fresh
+    return set(work.encoders.fresh.index.tolist())
+
+
+NOT_JUDGED: dict[str, tuple[list[str], Callable[[Plan], set[int]]]] = {
+    "shadows' members": (["split=disjoint", "shadows=2"], shadows_members),
+    "known non-members": (["knowledge.kind=known_nonmembers", "knowledge.images=40"], known_to_the_attacker),
+    "told members": (["knowledge.kind=few_labels", "knowledge.images=30"], told_members),
+    "fresh images": (["shadows=2"], fresh),
+}
+
+
+@pytest.mark.parametrize("whose", NOT_JUDGED)
+def test_images_from_which_an_attack_learns_are_sent_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """None of them is judged: the attack would learn what is not there, and the leak would stay hidden."""
+    settings, whom = NOT_JUDGED[whose]
+    work = plan(tiny_settings(*SETTINGS, *settings))
+    chosen = whom(work)
+    assert chosen and not chosen & set(work.judged_index.tolist())
+    plant(monkeypatch, chosen, crop)
+    nulls, said = audited(tmp_path, *settings)
+    assert nulls.sent and nulls.sent.images == len(chosen)
+    assert said.startswith("invalid: what was sent is not what was asked for (")
+
+
+def test_views_of_an_earlier_epoch_are_held_to_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are behind the rows of the curve alone."""
+    settings = ["shadows=2", "epochs=2", "observe.every=1"]
+    work = plan(tiny_settings(*SETTINGS, *settings))
+    extract = extraction_module.Extraction.observe
+
+    def observe(self, encoder, device):
+        with pytest.MonkeyPatch.context() as planted:
+            if self.epoch == 1:
+                plant(planted, set(work.judged_index[work.member].tolist()), crop)
+            return extract(self, encoder, device)
+
+    monkeypatch.setattr(extraction_module.Extraction, "observe", observe)
+    nulls, said = audited(tmp_path, *settings)
+    assert nulls.sent and nulls.sent.encoders == ("target", "shadow 1", "shadow 2")
+    assert said.startswith("invalid: ") and "what was sent is not what was asked for (" in said
 
 
 def test_one_view_of_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +198,7 @@ def test_one_view_of_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.undo()
     nulls, said = audited(tmp_path, "shadows=2")
     assert nulls.sent and (nulls.sent.images, nulls.sent.encoders) == (1, ("shadow 1",))
-    assert said.startswith("invalid: what was sent is not what was asked for (1 views of 1 of 200 images; shadow 1)")
+    assert said.startswith("invalid: what was sent is not what was asked for (1 views of 1 of 300 images; shadow 1)")
 
 
 class MembersNoisy(Balanced):

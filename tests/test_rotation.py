@@ -25,6 +25,7 @@ from lpla.metrics.rotation import (
     tpr_influence,
     two_way_errors,
 )
+from lpla.metrics.significance import LEVEL
 
 
 def drawn(seed: int, targets: int = 3, images: int = 12, gap: float = 0.8) -> Rotation:
@@ -177,11 +178,45 @@ def test_the_rank_test_is_that_of_every_target_s_orders(seed: int) -> None:
     for score, member in zip(one.score, one.member, strict=True):
         orders = [np.isin(np.arange(6), inside) for inside in combinations(range(6), int(member.sum()))]
         by_target.append([auc(score, order).value for order in orders])
-    spread = math.sqrt(sum(float(np.var(areas)) for areas in by_target))
-    z = sum(auc(s, m).value - 0.5 for s, m in zip(one.score, one.member, strict=True)) / spread
-    assert rank_p_value(pooled([one])) == pytest.approx(float(norm.sf(z)))
+    seen = sum(auc(s, m).value for s, m in zip(one.score, one.member, strict=True))
+    exact = np.mean(np.add.outer(*by_target) >= seen - 1e-9)
+    # 9,999 of them are drawn.
+    assert rank_p_value(pooled([one])) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 9_999) + 2e-4)
     equal = Rotation(np.array([[1.0] * 6, [2.0] * 6]), one.member, one.index)
     assert rank_p_value(pooled([equal])) == 1
+
+
+def test_the_rank_test_of_many_images_is_that_of_the_normal_law() -> None:
+    """And hardly another one where a target with few images stands beside them."""
+    random, member = np.random.default_rng(0), np.arange(60) < 30
+    many = Rotation(random.normal(size=(2, 60)) + 0.3 * member, np.stack([member] * 2), np.arange(60))
+    areas = [auc(score, member).value - 0.5 for score in many.score]
+    expected = float(norm.sf(sum(areas) / math.sqrt(2 * 61 / (12 * 30 * 30))))
+    assert rank_p_value(pooled([many])) == pytest.approx(expected)
+    few = Rotation(np.ones((1, 4)), np.array([[True, True, False, False]]), np.arange(4))
+    assert rank_p_value(pooled([many, few])) == pytest.approx(expected, abs=0.01)
+
+
+FEW_OR_TIED = {
+    "3 against 60, one of them high": (3, 60, 1),
+    "2 against 200, five high": (2, 200, 5),
+    "4 a side": (4, 4, 0),
+}
+
+
+@pytest.mark.parametrize("groups", FEW_OR_TIED)
+def test_few_images_and_heavy_ties_do_not_make_the_rank_test_alarm(groups: str) -> None:
+    """By the normal law .14, .14 and .015 of targets without a leak were below .0125."""
+    m, n, high = FEW_OR_TIED[groups]
+    below, rounds = 0, 300
+    for seed in range(rounds):
+        random = np.random.default_rng([seed, m])
+        member = np.stack([random.permutation(m + n) < m for _ in range(3)])
+        score = random.normal(size=member.shape)
+        if high:
+            score = np.argsort(np.argsort(score, axis=1), axis=1) >= m + n - high
+        below += rank_p_value(pooled([Rotation(score.astype(float), member, np.arange(m + n))])) < LEVEL
+    assert below <= LEVEL * rounds + 3 * math.sqrt(LEVEL * rounds)
 
 
 def test_an_interval_above_one_half_does_not_stand_beside_no_leak_but_within_the_margin_of_two_tests() -> None:

@@ -18,6 +18,7 @@ from lpla.attacks.likelihood.density import DENSITIES, DensityName
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
 from lpla.contracts.encoder import Optimization
 from lpla.contracts.inputs import InputError, Views
+from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import Count, SettingError, checked
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.arch.swav import SwAV
@@ -79,7 +80,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (partial(SimCLR, batch_norm="split"), "arch.batch_norm must be joint or per_view, got 'split'"),
     (
         partial(SimCLR, temprature=1.0),  # pyright: ignore[reportCallIssue]
-        "arch.temprature is no setting; did you mean temperature?",
+        "arch.temprature is no setting; did you mean arch.temperature?",
     ),
     (
         partial(SimCLR, temperature=1e300),
@@ -118,7 +119,7 @@ NESTED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"momentun": 0.9}}},
-        "arch.optimization.optimizer.momentun is no setting; did you mean momentum?",
+        "arch.optimization.optimizer.momentun is no setting; did you mean arch.optimization.optimizer.momentum?",
     ),
     (
         ARCH | {"optimization": OPTIMIZATION | {"optimizer": SGD | {"lr": 0.1}}},
@@ -187,3 +188,33 @@ def test_a_cuda_device_that_is_not_there_is_refused_at_once(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"^device must be auto or cpu where there is no CUDA GPU, got 'cuda'$"):
         Training(device="cuda")
+
+
+class Base:
+    def __init__(self, *, width: int = 1) -> None: ...
+
+
+class Handing(Base):
+    def __init__(self, *, depth: int = 1, **more: int) -> None: ...
+
+
+class Anything:
+    def __init__(self, **more: int) -> None: ...
+
+
+def test_what_a_class_hands_on_by_stars_is_known_by_the_classes_that_it_is_derived_from() -> None:
+    """Any keyword passed, and failed later, or did nothing."""
+    check_names(Handing, {"depth": 1, "width": 2})
+    with pytest.raises(SettingError, match=r"^widht is no setting; did you mean width\?$"):
+        check_names(Handing, {"widht": 2})
+    check_names(Anything, {"widht": 2})
+    with pytest.raises(SettingError, match=r"^widht is no setting; did you mean width"):
+        check_names(Anything, {"widht": 2}, [Base])
+
+
+def test_an_error_of_a_setting_travels_with_what_it_may_have_meant() -> None:
+    try:
+        check_names(Base, {"widht": 2})
+    except SettingError as wrong:
+        sent = pickle.loads(pickle.dumps(wrong.below("backbone", "stem")))
+    assert str(sent) == "backbone.stem.widht is no setting; did you mean backbone.stem.width?"

@@ -1,5 +1,6 @@
 """EncoderMI-T: the mean of all cosines, found steadier or looser on either side."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from lpla.attacks.attack._fewer_pairs import completed
 from lpla.attacks.attack.encodermi_t import EncoderMIT
 from lpla.attacks.planted import answers, given, layout, null_error
 from lpla.contracts.inputs import UndefinedError
@@ -49,14 +51,19 @@ def test_is_blind_to_length_and_silent_without_a_leak(likelihood: str) -> None:
     assert abs(roc_auc_score(member, scores) - 0.5) < 3 * null_error(member)
 
 
-def test_pairs_without_a_cosine_are_counted_and_left_out_of_the_mean() -> None:
+def test_pairs_without_a_cosine_are_counted_and_completed_by_what_the_others_say() -> None:
     inside = layout(0, 4, IMAGES)
     embedded = answers(50, inside, queries=4, steady=0.5)
     embedded[0][0], embedded[0][1, 3], embedded[1][5], embedded[2][6, 0] = 0, torch.nan, 0, torch.inf
     target, shadows, member = given(attack(), embedded, inside)
     method = attack().fit(shadows)
     assert np.isnan(method.scalars(target)[0, 0])
-    assert method.scalars(target)[1, 0] == pytest.approx(target.values["cosine"][1, :3].mean())
+    expected = completed(target.values["cosine"], [one.values["cosine"] for one in shadows])
+    assert method.scalars(target)[1, 0] == pytest.approx(expected[1])
+    assert expected[1] != pytest.approx(target.values["cosine"][1, :3].mean())
+    # Of other images nothing is known by which to tell the level of these.
+    alone = method.scalars(replace(target, foreign=True))[1, 0]
+    assert alone == pytest.approx(completed(target.values["cosine"], [])[1]) != pytest.approx(expected[1])
     scores = method.score(target)
     assert np.isfinite(scores).all()
     assert roc_auc_score(member, scores) > 0.5 + 5 * null_error(member)

@@ -1,5 +1,6 @@
 """No image of a folder vanishes uncounted: what is read, what is left out and why, and what cannot be what it seems."""
 
+import hashlib
 import os
 import signal
 import tempfile
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lpla.contracts.inputs import Images, InputError
+from lpla.data.dataset import _files
 from lpla.data.dataset._listing import image_files
 from lpla.data.dataset.imagefolder import ImageFolder
 
@@ -175,6 +177,39 @@ def test_bits_may_be_set(tmp_path: Path) -> None:
     for bits in (7, 17, "12", 2.5):
         with pytest.raises(InputError, match=r"dataset.bits must be null or an integer from 8 to 16, got"):
             load(tmp_path / "p", bits=bits)
+
+
+def test_copies_that_an_earlier_version_decoded_with_too_few_bits_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting was as it is, and so was the key: values had lost their upper bits for good."""
+    values = np.full((8, 8), 2**12 - 1)
+    grey(tmp_path / "p" / "1.png", values)
+
+    def decoded_before(path: Path, size: int, resize: bool, bits: int) -> np.ndarray:
+        return np.stack([(values >> (bits - 8)).astype(np.uint8)] * 3)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(_files, "RULE", 2)
+        earlier.setattr(_files, "decode", decoded_before)
+        load(tmp_path / "p", bits=8)
+    with pytest.raises(InputError, match=r"dataset\.bits must be null or at least 12"):
+        load(tmp_path / "p", bits=8)
+
+
+def test_the_rule_s_version_is_that_of_these_pixels(tmp_path: Path) -> None:
+    """Whoever changes what is decoded raises `RULE`, writes the new digest here, and so reads no copy made before."""
+    random, content = np.random.default_rng(3), hashlib.sha256()
+    grey(tmp_path / "deep.png", random.integers(0, 2**12, (9, 12)))
+    colour = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the orientation: a quarter turn
+    colour.save(tmp_path / "turned.png", exif=turned)
+    colour.convert("P").save(tmp_path / "palette.png")
+    colour.convert("L").resize((8, 8)).save(tmp_path / "grey.png")
+    for name in ("deep", "turned", "palette", "grey"):
+        content.update(_files.decode(tmp_path / f"{name}.png", 8, True, 12).tobytes())
+    assert (_files.RULE, content.hexdigest()[:16]) == (3, "552b5ed20ceed21a")
 
 
 def test_what_pillow_warns_of_is_logged_with_the_name(

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from tiny_audit import TINY, Ran
 
+import lpla
 from lpla.auditing.loggers import loggers
+from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 
@@ -120,6 +123,36 @@ def test_a_package_that_is_not_installed_is_named_before_any_work(
     assert not (tmp_path / "store").exists()
     with pytest.raises(InputError, match="no_such_package"):
         loggers.check({"_target_": "pytorch_lightning.loggers.WandbLogger"})
+
+
+UNKNOWN = {
+    "csv +logger.foo=1": r"logger.foo is no setting; there are folder",
+    "csv ++logger.foldr=1": r"logger.foldr is no setting; did you mean logger.folder\?",
+    "wandb +logger.foo=1": r"logger.foo is no setting; there are .*",
+    "wandb +logger.entitty=me": r"logger.entitty is no setting; did you mean logger.entity\?",
+    "wandb +logger.ofline=true": r"logger.ofline is no setting; did you mean logger.offline\?",
+    "wandb +logger.settings.silnt=true": r"logger.settings.silnt is no setting; did you mean logger.settings.silent\?",
+    "tensorboard +logger.foo=1": r"logger.foo is no setting; there are .*",
+    "tensorboard +logger.flush_sec=1": r"logger.flush_sec is no setting; did you mean logger.flush_secs\?",
+    "tensorboard +logger.log_dir=x": r"logger.log_dir is no setting: it follows from save_dir, name and version",
+    "mlflow +logger.foo=1": r"logger.foo is no setting; there are .*",
+    "mlflow +logger.tag=1": r"logger.tag is no setting; did you mean logger.tags\?",
+}
+
+
+@pytest.mark.parametrize("given", UNKNOWN)
+def test_what_no_logger_knows_is_refused_before_any_work(given: str, tiny_store: str, tmp_path: Path) -> None:
+    """What it takes by `**` ended in a warning after the job, or was taken without a word."""
+    with pytest.raises(InputError, match=f"^{UNKNOWN[given]}$"):
+        lpla.audit(*TINY, tiny_store, *f"logger={given}".split(), folder=tmp_path / "job")
+
+
+@pytest.mark.parametrize(
+    "given", ["wandb +logger.entity=me +logger.offline=true", "tensorboard +logger.flush_secs=1 +logger.sub_dir=a"]
+)
+def test_what_a_logger_hands_on_is_taken(given: str) -> None:
+    config = composed(f"logger={given}".split()).config.logger
+    loggers.check(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_failure_inside_a_run_finishes_its_logger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from lpla.auditing.resolved import check_paths, check_places, resolved
 from lpla.auditing.targets_named import check_named
 from lpla.contracts.inputs import Images, InputError, Views
+from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import (
     Count,
     Order,
@@ -20,7 +21,6 @@ from lpla.contracts.settings import (
     Settings,
     Whole,
     check_arguments,
-    check_names,
     read,
 )
 from lpla.contracts.settings import shown as written

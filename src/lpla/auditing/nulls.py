@@ -13,11 +13,11 @@ from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.drawn import FEWEST_FRESH
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import QueriedEncoder, joined
+from lpla.auditing.sent_views import sent_views, views_of_target
 from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import Images, InputError, UndefinedError
 from lpla.contracts.streams import stream
 from lpla.data.image_features import image_features
-from lpla.extraction.sent import expected, here
 from lpla.extraction.statistic.principal_axes import OnAxes
 from lpla.metrics import roc as evaluate
 from lpla.metrics.compare import paired_auc
@@ -26,9 +26,7 @@ from lpla.metrics.nulls import (
     Departure,
     SentViews,
     fresh_images,
-    parity_auc,
     permuted_membership,
-    sent_as_asked,
     shadows_rows,
 )
 from lpla.metrics.roc import Estimate
@@ -36,7 +34,6 @@ from lpla.metrics.two_sample import TwoSample, two_sample
 from lpla.metrics.verdict import Nulls
 from lpla.store.artifacts import Store
 from lpla.training.signals import check
-from lpla.work.unit import load_sent
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -63,8 +60,8 @@ def nulls_of_data(plan: Plan, store: Store) -> NullsOfData:
     return NullsOfData(
         images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
         looked_at=_looked_at(plan.images, len(member)),
-        views=_views(plan, store, member),
-        sent=_sent(plan, store),
+        views=views_of_target(plan, store),
+        sent=sent_views(plan, store),
     )
 
 
@@ -163,40 +160,6 @@ def _on_images(images: Images, index: tuple[int, ...], member: bytes) -> TwoSamp
         kept = [place for place, name in enumerate(said) if name not in OF_COPIES]
         features, names = np.hstack([features, facts[:, kept]]), (*names, *(f"file's {said[i]}" for i in kept))
     return two_sample(features, names, inside)
-
-
-def _views(plan: Plan, store: Store, member: Member) -> BlindResult | None:
-    """Whether the summaries that the extraction kept of the views of the target tell the groups apart."""
-    target = plan.encoders.target
-    for request in target.observations:
-        sent = load_sent(target.unit, store, request, request.statistics[0])
-        return parity_auc(sent.summaries[plan.judged], sent.projection[plan.judged], member)
-    return None
-
-
-def _sent(plan: Plan, store: Store) -> SentViews | None:
-    """Compare what every encoder was given with the views of the judged images, made once more here.
-
-    Shadows on another data set are asked about other images, and left out.
-    """
-    encoders = plan.encoders
-    subjects = [encoders.target, *encoders.nulls, *(one for one in encoders.shadows if not one.foreign)]
-    index, differing, who = tuple(plan.judged_index.tolist()), [], []
-    for subject in subjects:
-        for request in subject.observations:
-            asked = expected(plan.images, index, request.query)
-            same = np.ones(asked.shape, dtype=bool)
-            # Each was perhaps extracted in a pass of its own.
-            for statistic in request.statistics:
-                sent = load_sent(subject.unit, store, request, statistic)
-                same &= sent_as_asked(sent.projection[plan.judged], asked, sent.maker == here())
-            differing.append(~same)
-            who += [subject.unit.name] if not same.all() else []
-    if not differing:
-        return None
-    views = sum(int(one.sum()) for one in differing)
-    images = int(np.any([one.any(axis=1) for one in differing], axis=0).sum())
-    return SentViews(views, images, len(index), tuple(dict.fromkeys(who)))
 
 
 def _permuted(trial: AttackRun, plan: Plan, member: Member) -> tuple[Departure | None, str]:

@@ -29,7 +29,6 @@ from lpla.contracts.settings import (
     Share,
     Whole,
     checked,
-    nearest,
     read,
     shown,
 )
@@ -80,8 +79,8 @@ class Optimization:
                 raise SettingError(("optimizer", name), f"must be left out: {UNUSABLE[name]}, got {shown(given[name])}")
             if name not in known:
                 kind, where = self.optimizer.func.__name__, f"arch.optimization.optimizer.{name}"
-                problem = nearest(name, known) or f" of {kind}; ~{where} takes it away"
-                raise SettingError(("optimizer", name), f"is no setting{problem}")
+                problem = f"is no setting of {kind}; ~{where} takes it away"
+                raise SettingError(("optimizer", name), problem, known)
         try:
             read(_OptimizerSettings, given)
         except SettingError as wrong:

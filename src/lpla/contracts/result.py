@@ -37,10 +37,10 @@ class UndefinedError(InputError):
     """An attack that does not exist under these settings (no pair of views, no map of positions): an empty cell."""
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The clause that names the most similar of the known words; empty where none is similar."""
+def nearest(word: str, known: Sequence[str], above: Sequence[str] = ()) -> str:
+    """The clause that names the most similar of the known words, below the keys `above`; empty if none is similar."""
     found = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; did you mean {'.'.join([*above, found[0]])}?" if found else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class AuditResult:
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
     auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
-                               "logit interval, wider for unequal groups).", "AUC", interval=True,
+                               "logit interval, wider near 1 and for unequal groups).", "AUC", interval=True,
                                over_seeds=True)  # fmt: skip
     auc_low: float | None = _low()
     auc_high: float | None = _high()

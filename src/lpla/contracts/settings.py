@@ -24,19 +24,25 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class SettingError(InputError):
-    """One setting is not what it may be; `path` are the keys that lead to it."""
+    """One setting is not what it may be; `path` are the keys that lead to it.
 
-    def __init__(self, path: tuple[str, ...], problem: str) -> None:
-        # Both are `args`, by which an error travels from one process to another.
-        super().__init__(path, problem)
-        self.path, self.problem = path, problem
+    Of one that does not exist `known` are those that stand in its place: the most similar is named as it is typed, with
+    all keys that lead to it.
+    """
+
+    def __init__(self, path: tuple[str, ...], problem: str, known: Sequence[str] = ()) -> None:
+        # All are `args`, by which an error travels from one process to another.
+        super().__init__(path, problem, known)
+        self.path, self.problem, self.known = path, problem, known
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.path)} {self.problem}"
+        *above, name = self.path
+        hint = nearest(name, self.known, above)
+        return f"{'.'.join(self.path)} {f'is no setting{hint}' if hint else self.problem}"
 
     def below(self, *path: str) -> SettingError:
         """The same error of a setting that stands below the keys `path`."""
-        return SettingError((*path, *self.path), self.problem)
+        return SettingError((*path, *self.path), self.problem, self.known)
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
@@ -126,17 +132,6 @@ def check_arguments(kind: type, settings: Mapping[str, Any]) -> None:
         _check(owner, settings, kind.__module__)
 
 
-def check_names(kind: type, settings: Mapping[str, Any]) -> None:
-    """Raise SettingError where the constructor of any class has no keyword of such a name."""
-    parameters = inspect.signature(kind).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return
-    known = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    for name in settings:
-        if name not in known:
-            raise SettingError((name,), f"is no setting{nearest(name, known) or _all_known(known)}")
-
-
 def read(model: type[Model], settings: Mapping[str, Any]) -> Model:
     """The settings as the model has them; raises SettingError for the first that is none of it."""
     try:
@@ -163,7 +158,8 @@ def plug_in_group(module: str) -> str | None:
     return parts[2] if parts[0] == "lpla" and len(parts) == 4 and not parts[3].startswith("_") else None
 
 
-def _all_known(known: Sequence[str]) -> str:
+def all_known(known: Sequence[str]) -> str:
+    """The clause that names every setting there is."""
     return f"; there are {', '.join(sorted(known))}" if known else "; there are none here"
 
 
@@ -240,7 +236,7 @@ def _first(wrong: ValidationError, model: type[BaseModel], settings: Any) -> Set
         model = annotation
     if error["type"] == "extra_forbidden":
         name, known = str(error["loc"][-1]), list(model.model_fields)
-        return SettingError((*path, name), f"is no setting{nearest(name, known) or _all_known(known)}")
+        return SettingError((*path, name), f"is no setting{all_known(known)}", known)
     if error["type"] == "missing":
         return SettingError(tuple(map(str, error["loc"])), "must be given, got nothing")
     what = f"settings by name ({', '.join(model.model_fields)})" if annotation is model else expected(annotation)

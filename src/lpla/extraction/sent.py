@@ -101,7 +101,7 @@ def _step(one: Float[Tensor, "B h w C"], other: Float[Tensor, "B h w C"]) -> Flo
     return (one - other).abs_().flatten(1).mean(1) if one[0].numel() else one.new_zeros(len(one))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np.ndarray, "N Q"]:
     """Projections of the views of the images `index` of a data set, made once more, `here`.
 

@@ -50,11 +50,11 @@ class Departure:
 
 @dataclass(frozen=True)
 class SentViews:
-    """How many views, of how many of the judged images, reached an encoder otherwise than they were asked for."""
+    """How many views, of how many of the images asked about, reached an encoder otherwise than they were asked for."""
 
     views: int
     images: int
-    judged: int
+    asked: int
     encoders: tuple[str, ...]
     """Those that got one."""
 

@@ -73,7 +73,7 @@ def sum_p_value(numbers: Int[np.ndarray, " N"], member: Bool[np.ndarray, " N"], 
         return min(float(hypergeom.sf(int((numbers[member] > 0).sum()) - 1, len(numbers), int(size[1]), k)), 1.0)
     most = int(np.sort(numbers)[-k:].sum())
     if len(numbers) * k * most > COUNTED:
-        sums = _few_values(values, size, k, draws) if len(values) <= FEW else _many_values(numbers, k, draws)
+        sums = drawn_sums(numbers, k, draws)
         return float(1 + (sums >= seen).sum()) / (1 + draws)
     ways = _ways(numbers, k, most)
     return float(ways[seen:].sum() / ways.sum())
@@ -88,14 +88,19 @@ def _ways(numbers: Int[np.ndarray, " N"], k: int, most: int) -> Float[np.ndarray
     return ways[k]
 
 
-def _few_values(values: Int[np.ndarray, " G"], size: Int[np.ndarray, " G"], k: int, draws: int) -> np.ndarray:
-    held = stream("memberships of tied scores", 0).multivariate_hypergeometric(size, k, draws, method="marginals")
-    return held @ values
+def drawn_sums(numbers: Int[np.ndarray, " N"], members: int, draws: int, *which: int) -> Int[np.ndarray, " D"]:
+    """Sums over memberships that are drawn, always the same ones.
 
-
-def _many_values(numbers: Int[np.ndarray, " N"], k: int, draws: int) -> np.ndarray:
-    random = stream("memberships of tied scores", 0)
-    return np.array([random.choice(numbers, k, replace=False, shuffle=False).sum() for _ in range(draws)])
+    Args:
+        numbers: Of the images, integers.
+        members: How many images are in each.
+        draws: How many memberships.
+        which: Integers that tell draws apart which must not depend on each other.
+    """
+    random, (values, size) = stream("memberships of tied scores", 0, *which), np.unique(numbers, return_counts=True)
+    if len(values) <= FEW:
+        return random.multivariate_hypergeometric(size, members, draws, method="marginals") @ values
+    return np.array([random.choice(numbers, members, replace=False, shuffle=False).sum() for _ in range(draws)])
 
 
 def in_errors(

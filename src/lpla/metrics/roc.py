@@ -41,13 +41,15 @@ class Rate:
 
 
 def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> Estimate:
-    """Area under the ROC curve with the logit interval of DeLong's standard error, widened for unequal groups (9.3).
+    """Area under the ROC curve with the logit interval of DeLong's standard error, widened near 1 (9.3).
 
     DeLong's error (1988, by midranks as in Sun & Xu 2014) is symmetric about the area, whose own distribution is not
-    near 1: on the scale of log(AUC / (1 - AUC)) the interval covers 95 % at .99 too, and stays within 0 and 1. Of
-    unequal groups the smaller one shows too little of its variance near 1 (20 against 5,000: .77 at .99). Each end
-    moves towards that of Newcombe's score interval, if that is wider, by 1 - smaller / larger group of the way: not at
-    all in groups of one size. All errors are multiplied by `spread` (`intervals.CROSS_FITTED`).
+    near 1: on the scale of log(AUC / (1 - AUC)) the interval stays within 0 and 1. Near 1 few images show the variance,
+    and fewer where a group is small: it covers .81 at .995 (100 against 100, exponential scores) and .77 at .99 (20
+    against 5,000). Each end moves towards that of Newcombe's score interval, if that is wider, by 1 - smaller / larger
+    group / 2 of the way, half of it in groups of one size. Of these 50, 100 and 1,000 a side then cover .945 to .99
+    (4,000 draws of each of five distributions, AUC .5 to .995); up to .9 the interval is 2 % wider at most.
+    DeLong's error is multiplied by `spread` (`intervals.CROSS_FITTED`).
     """
     by_member, by_nonmember = placements(score, member)
     value = float(by_member.mean())
@@ -56,10 +58,8 @@ def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: 
     half = NORMAL_QUANTILE * spread * delong_error(by_member, by_nonmember) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
     fewer, more = sorted((len(by_member), len(by_nonmember)))
-    if fewer == more:
-        return Estimate(value, low, high)
     bottom, top = newcombe(value, fewer, more)
-    part = 1 - fewer / more
+    part = 1 - fewer / more / 2
     return Estimate(value, low - part * max(low - bottom, 0.0), high + part * max(top - high, 0.0))
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit, ndtr, ndtri
 
+from lpla.contracts.streams import stream
+from lpla.metrics.permuted_sums import DRAWS, doubled_ranks, drawn_sums, heavily_tied
 from lpla.metrics.roc import (
     ALPHA,
     NORMAL_QUANTILE,
@@ -25,7 +27,7 @@ from lpla.metrics.roc import (
     placements,
     sides,
 )
-from lpla.metrics.significance import LEVEL, auc_and_error
+from lpla.metrics.significance import EXACT_BELOW, LEVEL, auc_and_error
 
 FPR = 0.05
 """At which the tail test of the verdict is made."""
@@ -33,6 +35,8 @@ DECIDING_QUANTILE = float(ndtri(1 - LEVEL))
 """Standard errors above no leak at which an interval agrees with its test: its own level is that of the test."""
 FEWEST_ACCUSED = 5
 """False positives to be expected of all targets' non-members below which a rate is not worth a number."""
+ROUNDING = 1e-9
+"""By which equal sums of areas may differ."""
 STEP = 0.02
 """In false-positive rate, at most, over which the slope of the ROC is taken."""
 
@@ -167,14 +171,26 @@ def rank_p_value(pool: Pooled) -> float:
     """One-sided p-value of "no leak" by the mean AUC, targets being strata of their own (van Elteren 1960).
 
     Without a leak, and given the scores, all orders of one target's images are equally likely, so that its AUC has the
-    null error of a rank sum; the normal law of their mean takes the targets for independent.
+    null error of a rank sum; the normal law of their mean takes the targets for independent. Where a target has fewer
+    images than `EXACT_BELOW` or heavy ties, memberships are drawn instead, each target's on its own: at `LEVEL`, .0125,
+    the normal law alarms in .0150 of 2 to 20 images a side without ties, and in .14 of 3 against 60 or 2 against 200
+    with one or five scores above all others (exact laws of 2 to 16 targets).
     """
-    found = [
-        auc_and_error(pool.score[pool.target == one], pool.member[pool.target == one])
-        for one in range(int(pool.target[-1]) + 1)
-    ]
-    above, squared = (sum(each) for each in zip(*((area - 0.5, error**2) for area, error in found), strict=True))
-    return float(ndtr(-above / math.sqrt(squared))) if squared else 1.0
+    seen, squared, strange, drawn = 0.0, 0.0, False, np.zeros(DRAWS)
+    for target in range(int(pool.target[-1]) + 1):
+        own = pool.target == target
+        score, member = pool.score[own], pool.member[own]
+        area, error = auc_and_error(score, member)
+        seen, squared = seen + area - 0.5, squared + error**2
+        ranks, m, n = doubled_ranks(score), int(member.sum()), int((~member).sum())
+        if len(score) < EXACT_BELOW or heavily_tied(ranks, m):
+            strange = True
+            drawn += (drawn_sums(ranks, m, DRAWS, target) - m * (m + n + 1)) / (2 * m * n)
+        else:
+            drawn += error * stream("areas of targets with many images", 0, target).normal(size=DRAWS)
+    if strange:
+        return float(1 + np.sum(drawn >= seen - ROUNDING)) / (1 + DRAWS)
+    return float(ndtr(-seen / math.sqrt(squared))) if squared else 1.0
 
 
 def _rate(pool: Pooled, fpr: float, fewest: int) -> Estimate | None:

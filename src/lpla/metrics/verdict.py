@@ -116,7 +116,7 @@ def _on_images(nulls: Nulls) -> list[str]:
         most = f"most in {images.feature}, AUC {images.feature_auc:.3f}"
         reasons.append(f"the images differ between the groups ({how}; {most}{over or ''})")
     if (sent := nulls.sent) is not None and sent.distrust:
-        counts = f"{sent.views} views of {sent.images} of {sent.judged} images"
+        counts = f"{sent.views} views of {sent.images} of {sent.asked} images"
         reasons.append(f"what was sent is not what was asked for ({counts}; {', '.join(sent.encoders)})")
     if (views := nulls.views) is not None and views.distrust:
         reasons.append(f"the views differ between the groups (AUC {views.auc:.3f} of {views.feature})")

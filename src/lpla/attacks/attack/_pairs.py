@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from lpla.attacks.attack._fewer_pairs import completed
 from lpla.attacks.attack._log_norms import mean_of_known
 from lpla.attacks.attack._scalar import ScalarAttack
 from lpla.attacks.likelihood.calibrated import Calibrated, Likelihood
@@ -20,13 +22,29 @@ class PairAttack(ScalarAttack):
 
     def __init__(self, *, likelihood: Likelihood, tie_variance: bool) -> None:
         self.calibrated = Calibrated(likelihood=likelihood, tie_variance=tie_variance)
+        self._shadows: list[Labelled] = []
 
     def statistics(self) -> tuple[Cosine]:
         """The cosines of all pairs."""
         return (Cosine(),)
 
+    @abstractmethod
+    def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
+        """The number per pair of views that the attack looks at; nan where a view is unusable."""
+
+    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
+        """Its mean over all pairs; where some are unknown, what the others and the shadows' say of it."""
+        others = [] if seen.foreign else [one for one in self._shadows if np.array_equal(one.index, seen.index)]
+        # A shadow's own answers do not tell its level.
+        references = (one for one in others if one.values is not seen.values)
+        pairs = self.pairs(seen)
+        if not np.isnan(pairs).any():
+            return completed(pairs, [])[:, None]
+        return completed(pairs, [self.pairs(one) for one in references])[:, None]
+
     def learn(self, shadows: Sequence[Labelled]) -> None:
         """Count what has no cosine."""
+        self._shadows = [one for one in shadows if not one.foreign]
         self._set_aside = set_aside(shadows)
 
     def warnings(self) -> list[str]:
@@ -34,30 +52,31 @@ class PairAttack(ScalarAttack):
         return super().warnings() + self._set_aside
 
 
-def mean_cosine(seen: Seen) -> Float[np.ndarray, " N"]:
-    """Mean over all pairs of views that have a cosine; nan if none has (EncoderMI-T, arXiv 2108.11023)."""
-    cosines = seen.values[Cosine.name]
-    return mean_of_known(cosines, ~np.isnan(cosines))
+def log_angle(seen: Seen) -> Float[np.ndarray, " N"]:
+    """Mean of log(1 - cosine + 1e-6) over all pairs of views that have a cosine; nan if none has (ours)."""
+    pairs = log_angles(seen)
+    return mean_of_known(pairs, ~np.isnan(pairs))
 
 
-def mean_distance(seen: Seen) -> Float[np.ndarray, " N"]:
-    """Mean distance of the views' unit vectors to the clean image's; nan if none has one (SSLMem, arXiv 2401.12233).
+def cosines(seen: Seen) -> Float[np.ndarray, "N P"]:
+    """Of all pairs of views; nan where a view is unusable (EncoderMI-T, arXiv 2108.11023)."""
+    return seen.values[Cosine.name]
+
+
+def distances(seen: Seen) -> Float[np.ndarray, "N q"]:
+    """Of the views' unit vectors to the clean image's; nan where one is unusable (SSLMem, arXiv 2401.12233).
 
     ||a - b|| = sqrt(2 - 2 cos) for unit vectors; the pairs (0, q) stand at q (q - 1) / 2.
     """
-    cosines = seen.values[Cosine.name]
-    q = np.arange(1, cosines.shape[1] + 1)
+    found = cosines(seen)
+    q = np.arange(1, found.shape[1] + 1)
     start = q * (q - 1) // 2
-    with_clean = cosines[:, start[start < cosines.shape[1]]]
-    return mean_of_known(np.sqrt(np.maximum(2 - 2 * with_clean, 0.0)), ~np.isnan(with_clean))
+    return np.sqrt(np.maximum(2 - 2 * found[:, start[start < found.shape[1]]], 0.0))
 
 
-def log_angle(seen: Seen) -> Float[np.ndarray, " N"]:
-    """Mean of log(1 - cosine + 1e-6) over all pairs of views that have a cosine; nan if none has (ours)."""
-    cosines = seen.values[Cosine.name].astype(np.float64)
-    known = ~np.isnan(cosines)
-    distance = np.maximum(1.0 - np.where(known, cosines, 0.0), 0.0)
-    return mean_of_known(np.log(distance + EPS), known)
+def log_angles(seen: Seen) -> Float[np.ndarray, "N P"]:
+    """log(1 - cosine + 1e-6) of all pairs of views; nan where a view is unusable."""
+    return np.log(np.maximum(1.0 - cosines(seen).astype(np.float64), 0.0) + EPS)
 
 
 def set_aside(shadows: Sequence[Seen]) -> list[str]:

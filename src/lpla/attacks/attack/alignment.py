@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._pairs import PairAttack, mean_distance
+from lpla.attacks.attack._pairs import PairAttack, distances
 from lpla.attacks.likelihood.calibrated import Likelihood
 from lpla.contracts.evidence import Seen
 from lpla.contracts.settings import checked
@@ -24,6 +24,6 @@ class Alignment(PairAttack):
     def __init__(self, *, likelihood: Likelihood = "offline", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
-    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """The mean distance."""
-        return mean_distance(seen)[:, None]
+    def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
+        """The distances."""
+        return distances(seen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from lpla.attacks.attack._pairs import PairAttack, mean_cosine
+from lpla.attacks.attack._pairs import PairAttack, cosines
 from lpla.attacks.likelihood.calibrated import Likelihood
 from lpla.contracts.evidence import Seen
 from lpla.contracts.settings import checked
@@ -24,6 +24,6 @@ class EncoderMIT(PairAttack):
     def __init__(self, *, likelihood: Likelihood = "class_conditional", tie_variance: bool = True) -> None:
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
-    def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """Their mean."""
-        return mean_cosine(seen)[:, None]
+    def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
+        """The cosines."""
+        return cosines(seen)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from hydra.utils import get_class
 
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
 from lpla.contracts.inputs import InputError
+from lpla.contracts.keywords import check_names
+from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
@@ -18,12 +22,39 @@ NEEDS = {"WandbLogger": ("wandb",), "TensorBoardLogger": ("tensorboard",), "MLFl
 
 
 def check(settings: Config) -> None:
-    """Raise InputError, before any work, if the packages behind a logger are not installed."""
+    """Raise InputError, before any work, if the packages behind a logger are not installed, or do not know a setting.
+
+    What a logger takes by `**` it hands on, and a name that nobody knows would end in a warning after hours of work.
+    """
     name = _name(settings)
     absent = [package for package in NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
     if absent:
         remedy = "pip install 'lpla[loggers]'"
         raise InputError(f"logger={name} needs the package {' and '.join(absent)}, which is not installed: {remedy}")
+    try:
+        _check_handed_on(name, settings)
+    except SettingError as unknown:
+        raise unknown.below("logger") from None
+
+
+def _check_handed_on(name: str, settings: Config) -> None:
+    """Raise SettingError for a name that neither the logger nor what it hands it to knows."""
+    given = {key: value for key, value in settings.items() if not key.startswith("_")}
+    if name == "WandbLogger":
+        import wandb
+
+        check_names(get_class(settings["_target_"]), given, [wandb.init])
+        if isinstance(inner := given.get("settings"), Mapping):
+            try:
+                check_names(wandb.Settings, inner)
+            except SettingError as unknown:
+                raise unknown.below("settings") from None
+    elif name == "TensorBoardLogger":
+        from torch.utils.tensorboard import SummaryWriter
+
+        if "log_dir" in given:
+            raise SettingError(("log_dir",), "is no setting: it follows from save_dir, name and version")
+        check_names(get_class(settings["_target_"]), given, [SummaryWriter])
 
 
 def log_job(settings: Config, folder: Path, recorded: Callable[[], Record]) -> None:

@@ -27,8 +27,9 @@ from lpla.data.dataset._listing import Stamp, fingerprint
 
 log = logging.getLogger(__name__)
 
-RULE = 2
-"""Raise it when a change here changes the pixels."""
+RULE = 3
+"""Raise it when a change here changes the pixels, or what is refused: copies that were decoded before are then not
+read. (By rule 2, `bits` that were too few for a value cut off its upper ones.)"""
 BYTES_PER_PIXEL = 14
 """Of a square at the peak of its decoding, as measured: twice Pillow's four, twice three."""
 BITS = (8, 10, 12, 14, 16)
