@@ -13,10 +13,10 @@ ALPHA = 0.05
 NORMAL_QUANTILE = 1.959963984540054
 
 
-def clopper_pearson(found: int, trials: int) -> tuple[float, float]:
-    """The exact interval of a rate of which `found` in `trials` were seen."""
-    low = betaincinv(found, trials - found + 1, ALPHA / 2) if found else 0.0
-    high = betaincinv(found + 1, trials - found, 1 - ALPHA / 2) if found < trials else 1.0
+def clopper_pearson(found: int, trials: int, alpha: float = ALPHA) -> tuple[float, float]:
+    """The exact interval of a rate of which `found` in `trials` were seen; it misses with probability `alpha`."""
+    low = betaincinv(found, trials - found + 1, alpha / 2) if found else 0.0
+    high = betaincinv(found + 1, trials - found, 1 - alpha / 2) if found < trials else 1.0
     return float(low), float(high)
 
 
