@@ -51,7 +51,7 @@ class PowerLaw:
         against_members, against_epochs = (_student(self.fits[:, place], 0.0) for place in (1, 2))
         return against_members, against_epochs
 
-    def at(self, members: int, epochs: int) -> float:
+    def at(self, members: float, epochs: float) -> float:
         """The figure as fitted, a geometric mean over the seeds."""
         return math.exp(float(np.mean(self._logs(members, epochs))))
 
@@ -65,7 +65,7 @@ class PowerLaw:
         found = _student(self._logs(members, epochs), 1.0)
         return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high))
 
-    def _logs(self, members: int, epochs: int) -> Float[np.ndarray, " S"]:
+    def _logs(self, members: float, epochs: float) -> Float[np.ndarray, " S"]:
         return self.fits @ np.array([1.0, math.log(members), math.log(epochs)])
 
 

@@ -30,7 +30,7 @@ def draw_scatter(encoders: Sequence[Encoder], sentences: Sequence[str], place: P
         axes.set(title=f"{layer} (number: epochs)", xlabel="kNN accuracy [95 %]", ylabel="AUC of the attack [95 %]")
     figure.legend(handles=_keys(encoders, MARKERS, None), loc="outside right upper", fontsize=8)
     figure.supxlabel("\n".join(fill(one, 95 * len(layers)) for one in sentences), fontsize=8, x=0.01, ha="left")
-    return _save(figure, place)
+    return save(figure, place)
 
 
 def draw_curves(encoders: Sequence[Encoder], place: Path) -> list[Path]:
@@ -50,7 +50,7 @@ def draw_curves(encoders: Sequence[Encoder], place: Path) -> list[Path]:
                 axes.plot([e.epoch for e in training], values, color=colour, linestyle=style, marker=".", alpha=0.7)
             axes.set(title=layer, xlabel="epoch", ylabel=title)
     figure.legend(handles=_keys(encoders, None, STYLES), loc="outside right upper", fontsize=8)
-    return _save(figure, place)
+    return save(figure, place)
 
 
 def _point(axes: Axes, e: Encoder, encoders: Sequence[Encoder]) -> None:
@@ -86,7 +86,8 @@ def _keys(encoders: Sequence[Encoder], markers: Sequence[str] | None, styles: Se
     return keys
 
 
-def _save(figure: Figure, place: Path) -> list[Path]:
+def save(figure: Figure, place: Path) -> list[Path]:
+    """Save as SVG, the same bytes for the same points, and as PNG."""
     files = [place.with_name(f"{place.name}.{ending}") for ending in ("svg", "png")]
     # Without date and with fixed names the same points give the same bytes.
     with mpl.rc_context({"svg.hashsalt": "lpla"}):

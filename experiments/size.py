@@ -20,6 +20,7 @@ from experiments._grid import jobs
 from experiments._origin import origin
 from experiments._power_law import Cell, PowerLaw, check_range, power_law
 from experiments._reproduce import choose_grid, reproduce
+from experiments._size_picture import draw_sizes
 from lpla.contracts.result import InputError
 from lpla.metrics.roc import Estimate, auc
 from lpla.metrics.rotation import Rotation
@@ -69,7 +70,7 @@ def leak(rotation: Rotation) -> dict[str, float]:
 
 
 def render(folder: Path, at: At | None = None) -> list[Path]:
-    """Write size.md and size.csv into a sweep's folder.
+    """Write size.md, size.csv and their picture, size.svg and size.png, into a sweep's folder.
 
     Args:
         folder: of the sweep.
@@ -80,17 +81,19 @@ def render(folder: Path, at: At | None = None) -> list[Path]:
     """
     rows = read_rows(folder)
     measured = cells.require_measured(rows, folder)
-    lines, text, records = _lines(measured, folder), [], []
+    lines, text, records = _lines(measured, folder), ["![The leak against members and epochs](size.svg)"], []
+    drawn = {line.name: (line.cells["auc"], line.laws()["auc"]) for line in lines if line.cells["auc"]}
     for line in lines:
         laws = line.laws()
-        text += [_slopes(line, laws), _grid(line, laws)]
+        text += [*_doubled(line, laws), _slopes(line, laws), _grid(line, laws)]
         text += [_prediction(law, figure, at) for figure, law in laws.items() if at and isinstance(law, PowerLaw)]
         records += _records(line, laws)
     missing = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in cells.failed(rows)]
     text += ["Failed, and missing above:", "\n".join(missing)] if missing else []
     (folder / "size.md").write_text("\n\n".join([*text, _caption(measured), origin(folder, measured)]) + "\n")
     write_csv(records, folder / "size.csv")
-    return [folder / "size.md", folder / "size.csv"]
+    pictures = draw_sizes(drawn, folder / "size") if drawn else []
+    return [folder / "size.md", folder / "size.csv", *pictures]
 
 
 def _lines(rows: Sequence[Row], folder: Path) -> list[Line]:
@@ -109,6 +112,15 @@ def _lines(rows: Sequence[Row], folder: Path) -> list[Line]:
         invalid = any(str(row.get("verdict")).startswith("invalid") for row in some)
         lines.append(Line(name, found, targets, invalid))
     return lines
+
+
+def _doubled(line: Line, laws: Mapping[str, PowerLaw | str]) -> list[str]:
+    """The sentence on what twice the members, and twice the epochs, make of AUC - 0.5; none where there is no fit."""
+    if isinstance(law := laws["auc"], str):
+        return [f"{line.name}: {law}."]
+    times = (_interval(Estimate(*(2.0**end for end in (one.value, one.low, one.high))), law) for one in law.slopes)
+    members, epochs = times
+    return [f"{line.name}: twice the members make AUC - 0.5 {members} times as large, twice the epochs {epochs} times."]
 
 
 def _slopes(line: Line, laws: Mapping[str, PowerLaw | str]) -> str:

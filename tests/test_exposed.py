@@ -16,7 +16,8 @@ def audit(random: np.random.Generator, images: int, leak: float) -> tuple[np.nda
 
 @pytest.mark.parametrize("prior", [0.5, 0.1])
 @pytest.mark.parametrize("unequal", [False, True])
-def test_threshold_is_the_lowest_of_a_loop(prior: float, unequal: bool) -> None:
+@pytest.mark.parametrize("choices", [1, 19])
+def test_threshold_is_the_lowest_of_a_loop(prior: float, unequal: bool, choices: int) -> None:
     score, member = audit(np.random.default_rng(0), 1200, 5.0)
     if unequal:
         kept = ~member | (np.arange(1200) < 900)
@@ -25,11 +26,11 @@ def test_threshold_is_the_lowest_of_a_loop(prior: float, unequal: bool) -> None:
     for cut in score:
         right, wrong = np.sum(score[member] >= cut), np.sum(score[~member] >= cut)
         if right:
-            low = beta.ppf(0.05, right, wrong + 1)
+            low = beta.ppf(0.05 / choices, right, wrong + 1)
             odds = low / (1 - low) * (~member).sum() / member.sum() * prior / (1 - prior)
             if odds / (1 + odds) >= 0.9:
                 honest.append(cut)
-    assert exposure_threshold(score, member, prior) == (min(honest) if honest else None)
+    assert exposure_threshold(score, member, prior, choices) == (min(honest) if honest else None)
     assert bool(honest) == (prior == 0.5)
 
 
@@ -42,6 +43,28 @@ def test_a_threshold_of_the_shadows_keeps_its_promise_on_the_target() -> None:
         right, wrong, counted = right + found.members, wrong + found.nonmembers, counted + 1
     assert right / counted > 20
     assert right / (right + wrong) > 0.9
+
+
+def test_the_best_of_many_rows_pays_for_the_choice() -> None:
+    """Rows that name images of which 89 in 100 are members: one of 20 sets a threshold by chance unless it pays."""
+    random, member, free, paid = np.random.default_rng(7), np.arange(1200) % 2 == 0, 0, 0
+    for _ in range(100):
+        # Two levels alone: there is one threshold that names some and not all.
+        rows = (random.random((20, 1200)) < np.where(member, 0.4, 0.4 * 0.11 / 0.89)).astype(float)
+        free += any(exposure_threshold(row, member) is not None for row in rows)
+        paid += any(exposure_threshold(row, member, 0.5, 20) is not None for row in rows)
+    assert free > 15 and paid <= 11
+
+
+def test_the_bounds_of_one_row_of_many_are_wider() -> None:
+    score, member = audit(np.random.default_rng(8), 600, 4.0)
+    one, many = (exposed(score, member, 2.5, 0.1, choices) for choices in (1, 20))
+    named = one.members + one.nonmembers
+    ends = beta.ppf([0.00125, 0.99875], [one.members, one.members + 1], [named - one.members + 1, named - one.members])
+    assert one.precision and many.precision and one.nonmembers > 0
+    assert (many.precision.low, many.precision.high) == pytest.approx(tuple(ends))
+    assert many.precision.low < one.precision.low and many.precision.value == one.precision.value
+    assert one.at_prior and many.at_prior and many.at_prior < one.at_prior
 
 
 def test_without_a_leak_there_is_no_honest_count() -> None:

@@ -36,14 +36,63 @@ def test_level_without_a_leak() -> None:
     assert np.mean(np.array(p) < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 
 
-def test_a_weak_leak_that_no_single_image_shows_is_found_in_a_folder() -> None:
+def test_a_weak_leak_that_no_single_image_shows_is_found_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     member, nonmember = random.normal(0.3, 1, 5000), random.normal(size=5000)
-    power = {size: folder_power(member, nonmember, size) for size in (10, 100, 1000)}
+    monkeypatch.setattr(folder, "RESAMPLES", 20)
+    power = {size: folder_power(member, nonmember, size).value for size in (10, 100, 1000)}
     assert power[10] < 0.3 and 0.55 < power[100] < 0.8 and power[1000] > 0.99
     found = [folder_test(random.normal(0.3, 1, 100), random.normal(size=100), seed).p < 0.05 for seed in range(60)]
     assert np.mean(found) == pytest.approx(power[100], abs=0.2)
-    assert folder_power(nonmember, nonmember, 100) == pytest.approx(0.05, abs=0.03)
+    assert folder_power(nonmember, nonmember, 100).value == pytest.approx(0.05, abs=1e-3)
+
+
+def test_the_power_is_that_of_folders_drawn_and_tested_by_their_permutations() -> None:
+    random = np.random.default_rng(6)
+    member, nonmember = random.gamma(2, 1, 400) + 0.5, random.gamma(2, 1, 400)
+    drawn = [folder_test(random.choice(member, 25), random.choice(nonmember, 25), one).p < 0.05 for one in range(150)]
+    assert folder_power(member, nonmember, 25).value == pytest.approx(np.mean(drawn), abs=3 * math.sqrt(0.25 / 150))
+
+
+@pytest.mark.parametrize("area", [0.5, 0.6])
+def test_the_interval_of_the_power_covers_that_of_the_images_at_large(
+    area: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault that it guards against: without a leak the power at 1,000 images is anything, and high in half."""
+    monkeypatch.setattr(folder, "RESAMPLES", 400)
+    random, gap = np.random.default_rng(7), math.sqrt(2) * norm.ppf(area)
+    critical = norm.ppf(0.95) * math.sqrt(1 + gap**2 / 4)
+    for size in (10, 1000):
+        true = norm.cdf(gap * math.sqrt(size / 2) - critical)
+        found = [
+            folder_power(random.normal(gap, 1, 100), random.normal(size=100), size, seed=one) for one in range(150)
+        ]
+        covered = np.mean([one.low - 1e-3 <= true <= one.high + 1e-3 for one in found])
+        assert covered > 0.95 - 3 * math.sqrt(0.05 * 0.95 / 150)
+        if area == 0.5 and size == 1000:
+            assert (
+                np.mean([one.value > 0.5 for one in found]) > 0.25 and np.mean([one.low > 0.5 for one in found]) < 0.1
+            )
+
+
+def test_scores_that_were_chosen_among_many_pay_for_it() -> None:
+    """Of 20 rows without a leak the best one tells a folder in 6 of 10 audits, and in 5 % at most where it pays."""
+    random, free, paid = np.random.default_rng(8), 0, 0
+    for seed in range(60):
+        rows = random.normal(size=(20, 40))
+        best = max(rows, key=lambda row: row[:20].mean() - row[20:].mean())
+        free += folder_test(best[:20], best[20:], seed).p < 0.05
+        paid += folder_test(best[:20], best[20:], seed, 20).p < 0.05
+    assert free > 24 and paid <= 8
+    member, nonmember = random.normal(0.5, 1, 100), random.normal(size=100)
+    one, many = (folder_power(member, nonmember, 100, choices) for choices in (1, 20))
+    assert one.value == many.value and many.low < one.low and many.high >= one.high
+    assert folder_test([0.0, 1.0], [0.0, 1.0], 0, 20).p == 1.0
+
+
+def test_constant_scores_have_no_power_or_all_of_it() -> None:
+    assert folder_power(np.ones(20), np.ones(20), 100).high == 0.0
+    assert folder_power(np.ones(20), np.zeros(20), 100).low == 1.0
 
 
 def test_sentence_and_refusal() -> None:
@@ -100,15 +149,16 @@ def test_permutations_in_pieces_are_as_good_as_all_at_once(monkeypatch: pytest.M
     assert pieces.difference == whole.difference and pieces.p == pytest.approx(whole.p, abs=0.01)
 
 
-def test_the_power_in_the_guide_to_a_decision_is_that_of_planted_leaks() -> None:
+def test_the_power_in_the_guide_to_a_decision_is_that_of_planted_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = re.findall(r"^\| (\.\d+) \| (\d+) \| (\d+) \| (\d+) \|$", (ROOT / "docs" / "decide.md").read_text(), re.M)
     assert [float(area) for area, *_ in lines] == [0.5, 0.52, 0.55, 0.6, 0.7]
-    random = np.random.default_rng(5)
-    nonmember = random.normal(size=100_000)
+    monkeypatch.setattr(folder, "RESAMPLES", 1)
+    nonmember = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
     for area, *shares in lines:
-        member = random.normal(math.sqrt(2) * norm.ppf(float(area)), 1, 100_000)
-        power = [100 * folder_power(member, nonmember, size) for size in (10, 100, 1000)]
-        assert power == pytest.approx([float(share) for share in shares], abs=100 * 3 * math.sqrt(2 * 0.25 / 500))
+        member = nonmember + math.sqrt(2) * norm.ppf(float(area))
+        power = [100 * folder_power(member, nonmember, size).value for size in (10, 100, 1000)]
+        # By 10 images the normal law is 2 in 100 below the permutations themselves (.485 at AUC .70 in 4,000 folders).
+        assert power == pytest.approx([float(share) for share in shares], abs=2.5)
 
 
 def test_unseen_images_are_no_folder_that_was_used(tiny: Callable[..., Plan], tiny_store: str) -> None:

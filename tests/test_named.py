@@ -107,6 +107,26 @@ def test_the_columns_are_those_of_the_metrics(tiny: Tiny, tiny_store: str) -> No
     assert nulls == (blank.members, blank.nonmembers) and found.notes == ()
 
 
+def test_all_bounds_allow_for_the_rows_of_which_one_is_chosen(tiny: Tiny, tiny_store: str) -> None:
+    row = replace(judge(tiny(), Store(tiny_store.partition("=")[2]), "backbone", RUN).row, notes=(), compared=19)
+    score, known, member = scores(0, 3.0)
+    untrained = score - 0.5
+    found = with_statements(row, score, untrained, known, member)
+    bound, blank = (epsilon_bound(one, member, row.seed, 19) for one in (score, untrained))
+    assert (found.eps_low, found.eps_cap, found.null_untrained_eps_low) == (bound.low, bound.cap, blank.low)
+    cuts = [exposure_threshold(known.score, known.member, prior, 19) for prior in (0.5, 0.1)]
+    assert cuts[0] is not None and cuts[1] is not None
+    even, tenth = (exposed(score, member, cut, prior, 19) for cut, prior in zip(cuts, (0.5, 0.1), strict=True) if cut)
+    assert even.precision is not None and found.exposed_members == even.members
+    assert (found.exposed_precision_low, found.exposed_precision_high) == (even.precision.low, even.precision.high)
+    assert found.exposed_precision_prior_10pct == tenth.at_prior
+    assert np.array_equal(named_at(score, known, 19), score >= cuts[0])
+    alone = with_statements(replace(row, compared=1), score, untrained, known, member)
+    assert alone.eps_low is not None and bound.low < alone.eps_low
+    assert alone.exposed_members is not None and even.members <= alone.exposed_members
+    assert (exposure_threshold(known.score, known.member) or np.inf) < cuts[0]
+
+
 def test_where_no_count_is_honest_a_note_says_at_which_priors(tiny: Tiny, tiny_store: str) -> None:
     row = replace(judge(tiny(), Store(tiny_store.partition("=")[2]), "backbone", RUN).row, notes=())
     score, known, member = scores(0, 2.0)
@@ -120,9 +140,8 @@ def test_where_no_count_is_honest_a_note_says_at_which_priors(tiny: Tiny, tiny_s
     )
     assert nothing.exposed_members is nothing.exposed_precision is None and nothing.eps_low is not None
     row = replace(row, eps_low=None)
-    # Handed-in lists are no draw, and labels that taught the scores make them depend on each other.
-    by_labels = replace(row, knowledge="labels")
-    for handed_in in (replace(row, split="given"), replace(row, given="encoder.pt, SHA-256 0"), by_labels):
+    told = [replace(row, knowledge=one) for one in ("labels", "labels and shadows")]
+    for handed_in in (replace(row, split="given"), replace(row, given="encoder.pt, SHA-256 0"), *told):
         assert with_statements(handed_in, score, score, known, member).eps_low is None
 
 

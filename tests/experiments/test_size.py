@@ -3,12 +3,14 @@
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import left_behind
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_audit import TINY, once
 
 from experiments._power_law import Cell, power_law
@@ -74,9 +76,16 @@ def test_a_sweep_becomes_slopes_a_grid_and_a_prediction(tmp_path: Path) -> None:
     assert against_members.high < 0 < against_epochs.low
     told = [f"{one.value:.2f} [{one.low:.2f} {one.high:.2f}]" for one in law.slopes]
     assert f"| AUC - 0.5 | {told[0]} | {told[1]} |" in text and "over 3 seeds, 60 targets in turn" in text
+    times = [f"{2**one.value:.2f} [{2**one.low:.2f} {2**one.high:.2f}]" for one in law.slopes]
+    said = f"twice the members make AUC - 0.5 {times[0]} times as large, twice the epochs {times[1]} times."
+    assert f"lpla, projector: {said}" in text
     there = law.predict(400, 80)
     auc = f"{0.5 + there.value:.2f} [{0.5 + there.low:.2f} {min(0.5 + there.high, 1):.2f}]"
     assert f"Predicted at 400 members and 80 epochs: AUC {auc} for the mean of one further seed." in text
+    assert text.startswith("![The leak against members and epochs](size.svg)")
+    assert len(list(ElementTree.parse(tmp_path / "size.svg").getroot().iter())) > 100
+    with Image.open(tmp_path / "size.png") as picture:
+        assert len(picture.convert("RGB").getcolors(2**24) or []) > 20
     assert "gap of the scores" in text and "| members | 20 epochs | 80 epochs |" in text
     with (tmp_path / "size.csv").open() as lines:
         tidy = [row for row in csv.DictReader(lines) if row["figure"] == "auc"]
@@ -100,9 +109,9 @@ def test_a_prediction_too_far_is_refused_and_so_is_half_of_one(tmp_path: Path, c
     assert "a prediction needs members from 5 to 1000" in capsys.readouterr().out
     assert main(["--members", "5000"]) == 1
     assert "--members and --epochs must be given together" in capsys.readouterr().out
-    # Before anything is trained: the grid of the small experiment ends at 200 members.
-    assert main(["experiment=size_small", "--members", "2001", "--epochs", "80"]) == 1
-    assert "(50 to 200 are measured), got 2001" in capsys.readouterr().out
+    # Before anything is trained: the grid of the small experiment ends at 400 members.
+    assert main(["experiment=size_small", "--members", "4001", "--epochs", "80"]) == 1
+    assert "(50 to 400 are measured), got 4001" in capsys.readouterr().out
     assert main(["--render", str(tmp_path)]) == 0 and "Predicted" not in (tmp_path / "size.md").read_text()
 
 
@@ -110,6 +119,7 @@ def test_a_sweep_without_two_sizes_says_why_it_has_no_slopes(tmp_path: Path) -> 
     for seed in range(3):
         leave(tmp_path / str(seed), seed, 50, 20)
     render(tmp_path)
+    assert (tmp_path / "size.svg").exists()
     assert "slopes need at least 2 members and 2 epochs crossed" in (tmp_path / "size.md").read_text()
 
 

@@ -15,6 +15,9 @@ import wandb
 from offline_run import OfflineRun, offline_runs
 from tiny_audit import TINY, Ran, scores_of
 
+from lpla.auditing.loggers import weights_and_biases
+from lpla.auditing.loggers.record import Job, Record
+from lpla.report import exposure
 from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
@@ -112,7 +115,27 @@ def check_lineage(runs: dict[str, OfflineRun], folder: Path) -> None:
         assert audit[name]["use_after_commit"] and audit[name]["digest"] == artifact["digest"]
     results = audit[f"results-{folder.name}-{folder.name}"]
     assert results["type"] == "results" and not results.get("use_after_commit")
-    assert {one["path"] for one in results["manifest"]["contents"]} == {"result.json", "scores.npz", "curve.csv"}
+    assert {one["path"] for one in results["manifest"]["contents"]} == {
+        "result.json",
+        "scores.npz",
+        "curve.csv",
+        "exposed.csv",
+    }
+
+
+def test_the_files_of_a_job_are_sent_without_the_names_of_its_images(tmp_path: Path) -> None:
+    """Names of files are private: with report.names=true they stand in images.csv, which stays at home."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    for name in ("result.json", "scores.npz", "images.csv"):
+        (folder / name).write_text("index,class,file\n7,0,alice.png\n" if name == "images.csv" else name)
+    named = np.array([[True, False]])
+    exposure.write(exposure.stable(np.array([7, 9]), named, named, attack="lpla", layer="backbone"), folder)
+    sent = weights_and_biases._results(Record(Job(folder, "group"), {}, [], [], [])).manifest.entries
+    assert set(sent) == {"result.json", "scores.npz", "exposed.csv"}
+    texts = {name: Path(entry.local_path or "").read_text() for name, entry in sent.items()}
+    assert not any("alice" in text for text in texts.values())
+    assert texts["exposed.csv"].splitlines()[1] == "lpla,backbone,7,1,1,0,0"
 
 
 @pytest.mark.slow

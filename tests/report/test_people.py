@@ -1,6 +1,7 @@
 """What the page says of people: its first sentence in every case, and what follows only where it is honest."""
 
 import json
+import re
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from left_behind import leave, leave_sweep
 
 from lpla.metrics.epsilon import epsilon_bound
+from lpla.metrics.folder import folder_test
 from lpla.report import exposure, page, people
 from lpla.report.outputs import read
 
@@ -81,7 +83,7 @@ EXPOSED = {
     "eps_low": 0.9, "eps_cap": 1.82, "null_untrained_eps_low": 0.0, "exposed_members": 31, "exposed_precision": 0.96875,
     "exposed_precision_low": 0.838, "exposed_precision_high": 0.999, "null_untrained_exposed_members": 2,
     "null_untrained_exposed_nonmembers": 3, "exposed_members_prior_10pct": 9, "exposed_precision_prior_10pct": 0.25,
-    "exposed_members_prior_1pct": None, "exposed_precision_prior_1pct": None,
+    "exposed_members_prior_1pct": None, "exposed_precision_prior_1pct": None, "compared": 2,
 }  # fmt: skip
 
 
@@ -92,9 +94,11 @@ def test_the_page_speaks_of_epsilon_of_exposed_images_and_of_a_folder(tmp_path: 
     score = held["score"][list(held["layer"]).index(row["layer"])]
     bound = epsilon_bound(score, held["member"], 0, 2)
     assert 0 < bound.low < epsilon_bound(score, held["member"], 0).low or bound.low == 0
-    assert (
-        f"{bound} It allows for this row's being chosen among 2. An untrained encoder's scores contradict none." in text
-    )
+    assert f"{bound} An untrained encoder's scores contradict none." in text
+    assert "All bounds, counts and p-values of this section allow for the row's being chosen among 2." in text
+    folder = folder_test(score[held["member"]], score[~held["member"]], choices=2)
+    assert f"(p = {folder.p:.2g}, against 100 fair non-members)" in text
+    assert re.search(r"would be found in \d+ \(\d+ to \d+\), \d+ \(\d+ to \d+\) and \d+ \(\d+ to \d+\) of 100", text)
     assert "31 of 100 members are named at a threshold that the shadows set, precision .969 [.838 .999]" in text
     assert (
         "under an untrained encoder 2 members and 3 non-members would be. Where 1 in 10 is a member: 9 of 100, " in text
@@ -106,9 +110,11 @@ def test_the_page_speaks_of_epsilon_of_exposed_images_and_of_a_folder(tmp_path: 
 
 def test_what_cannot_be_said_of_people_is_not_said(tmp_path: Path) -> None:
     none = {name: None for name in EXPOSED}
-    listed = spoken(told(leave(tmp_path / "listed", 0), **none))
+    listed = spoken(told(leave(tmp_path / "listed", 0), **none, split="given"))
     assert "a list of members that was handed in is no random draw" in listed and "contradict" not in listed
     assert "no honest count of single images" in listed and "members are named" not in listed
+    labelled = spoken(told(leave(tmp_path / "labelled", 0), **none, knowledge="labels"))
+    assert "No bound on epsilon: the attack learnt from the labels of the very images" in labelled
     leave(tmp_path / "earlier", 0)
     rows = json.loads((tmp_path / "earlier" / "result.json").read_text())
     (tmp_path / "earlier" / "result.json").write_text(
@@ -144,6 +150,8 @@ def test_the_page_says_how_many_images_are_named_in_every_retraining(tmp_path: P
     assert "Of 4 images that up to 3 retrainings held, 4 are named in at least one of these and 2 in every one" in text
     assert "of several; 1 are named, wrongly, in one that did not hold them (exposed.csv)." in text
     assert 'download="exposed.csv"' in text
+    exposure.write(exposure.stable(np.arange(4), ~named & False, member, attack="lpla", layer=strongest["layer"]), job)
+    assert "None of 4 images is named in any of the retrainings (exposed.csv)." in spoken(job)
 
 
 def test_of_several_attacks_the_page_speaks_of_the_strongest(tmp_path: Path) -> None:
@@ -153,3 +161,26 @@ def test_of_several_attacks_the_page_speaks_of_the_strongest(tmp_path: Path) -> 
     weakest |= {"strongest": "strongest of 2 rows: lpla", "tpr_at_5pct": 0.77, "tpr_at_5pct_low": 0.7}
     (job / "result.json").write_text(json.dumps(rows))
     assert "the attack names 77 of the 100 images" in spoken(job)
+
+
+def test_a_leak_that_the_choice_among_rows_may_have_made_is_not_said_to_be_one(tmp_path: Path) -> None:
+    """Of 19 rows without a leak the best one says "leaks" now and then; the page speaks of just that one."""
+    job = leave(tmp_path / "job", 0)
+    rows = json.loads((job / "result.json").read_text())
+    weak = {"leak_p": 0.02, "recipe_leak_p": 0.4, "recipe_rank_p": 0.011, "recipe_verdict": "recipe leaks: AUC 0.550"}
+    many = [
+        rows[0] | {"leak_p": 0.6, "attack": f"a{one}", "recipe_leak_p": 1.0, "recipe_rank_p": 0.5} for one in range(18)
+    ]
+    (job / "result.json").write_text(json.dumps([rows[1] | weak | {"auc": 0.99}, *many]))
+    text = spoken(job)
+    assert "the best of 19 rows may find as much by chance, and no leak found is not safety" in text
+    chosen = "recipe leaks: AUC 0.550. This row was chosen among 19; Holm's p over their recipes is 0.42"
+    assert f"{chosen}, so that chance may have made it." in text
+    # Strong enough, and alone, it is said as it stands.
+    strong = weak | {"leak_p": 1e-6, "recipe_rank_p": 1e-9}
+    (job / "result.json").write_text(json.dumps([rows[1] | strong | {"auc": 0.99}, *many]))
+    text = spoken(job)
+    assert "by chance, and" not in text and "Holm's p over their recipes is 3.8e-08." in text
+    (job / "result.json").write_text(json.dumps([rows[1] | weak]))
+    text = spoken(job)
+    assert "by chance, and" not in text and "<p>recipe leaks: AUC 0.550.</p>" in text

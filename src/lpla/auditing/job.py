@@ -178,11 +178,13 @@ def _write_images(work: Plan, folder: Path, named: bool) -> None:
 
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
-    found, data = [], nulls_of_data(work, store)
-    for alone in map(work.alone, work.attacks):
+    found, data, attacks = [], nulls_of_data(work, store), [work.alone(name) for name in work.attacks]
+    compared = sum(len(alone.layers) for alone in attacks)
+    for alone in attacks:
         for layer in alone.layers:
             check()
-            run = {"git_revision": git_revision(), "seconds": round(time.monotonic() - start, 2)}
+            seconds = round(time.monotonic() - start, 2)
+            run = {"git_revision": git_revision(), "seconds": seconds, "compared": compared}
             found.append(judge(alone, store, layer, run, data))
     return found if work.refits is None else strongest_first(work, store, found)
 

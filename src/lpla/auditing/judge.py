@@ -82,7 +82,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
     row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
     known = trial.known_scores(attack)
     row, rotation = with_recipe(with_statements(row, score, nulls.untrained, known, member), trial)
-    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation, named_at(score, known))
+    named = named_at(score, known, row.compared)
+    return Judgement(row, score, _posterior(trial, attack, score), log_norm, rotation, named)
 
 
 def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:

@@ -21,7 +21,6 @@ from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION, exposed, exposure_threshold
-from lpla.metrics.intervals import spread_of
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -65,9 +64,15 @@ def left_out_scores(
     return ShadowScores(np.concatenate(scores), member.ravel())
 
 
-def named_at(score: Scores, known: ShadowScores | None) -> Member:
-    """Whether each image is at or above the threshold that known encoders set; none is where they set none."""
-    threshold = _threshold(known, EVEN)
+def named_at(score: Scores, known: ShadowScores | None, choices: int = 1) -> Member:
+    """Whether each image is at or above the threshold that known encoders set; none is where they set none.
+
+    Args:
+        score: of the judged images.
+        known: the left-out scores of the encoders that taught the attack; None: there are none.
+        choices: rows of the job, of which the attacker keeps the best one.
+    """
+    threshold = _threshold(known, EVEN, choices)
     return np.zeros(len(score), dtype=bool) if threshold is None else score >= threshold
 
 
@@ -77,17 +82,17 @@ def with_statements(
     """The row with its bound on epsilon and its exposed images, and the same of the untrained encoder's scores.
 
     Args:
-        row: of the audited encoder.
+        row: of the audited encoder; all bounds allow for its being one of `row.compared`.
         score: of its judged images.
         untrained: the same by its initial weights.
         known: the left-out scores of the encoders that taught the attack; None: there are none.
         member: who was inside.
     """
     found, unsaid = _epsilon(row, score, untrained, member), []
-    if (threshold := _threshold(known, EVEN)) is None:
+    if (threshold := _threshold(known, EVEN, row.compared)) is None:
         unsaid.append(EVEN)
     else:
-        at, blank = exposed(score, member, threshold, EVEN), exposed(untrained, member, threshold, EVEN)
+        at, blank = (exposed(one, member, threshold, EVEN, row.compared) for one in (score, untrained))
         found |= {"exposed_members": at.members, "exposed_precision": at.precision and at.precision.value}
         ends = ("low", "high")
         found |= {f"exposed_precision_{end}": at.precision and getattr(at.precision, end) for end in ends}
@@ -96,23 +101,27 @@ def with_statements(
             "null_untrained_exposed_nonmembers": blank.nonmembers,
         }
     for name, prior in RARE.items():
-        if (threshold := _threshold(known, prior)) is None:
+        if (threshold := _threshold(known, prior, row.compared)) is None:
             unsaid.append(prior)
         else:
-            at = exposed(score, member, threshold, prior)
+            at = exposed(score, member, threshold, prior, row.compared)
             found |= {f"exposed_members_prior_{name}": at.members, f"exposed_precision_prior_{name}": at.at_prior}
     return replace(row, **found, notes=(*row.notes, *_unsaid(row.layer, known, unsaid)))
 
 
-def _threshold(known: ShadowScores | None, prior: float) -> float | None:
-    return known and exposure_threshold(known.score, known.member, prior)
+def _threshold(known: ShadowScores | None, prior: float, choices: int) -> float | None:
+    return known and exposure_threshold(known.score, known.member, prior, choices)
 
 
 def _epsilon(row: AuditResult, score: Scores, untrained: Scores, member: Member) -> dict[str, Any]:
-    """The columns of the bound; none where the members were handed in, as these are no draw, or taught the attack."""
-    if row.split == "given" or row.given or spread_of(row.knowledge) > 1:
+    """The columns of the bound; none where the members were handed in, as these are no draw.
+
+    None either by labels: there the guess at one image rests on the labels of all others, so that one draw can make
+    all guesses right together, and their number has not the law that the bound takes for granted.
+    """
+    if row.split == "given" or row.given or row.knowledge.startswith("labels"):
         return {}
-    bound, blank = (epsilon_bound(one, member, row.seed) for one in (score, untrained))
+    bound, blank = (epsilon_bound(one, member, row.seed, row.compared) for one in (score, untrained))
     return {"eps_low": bound.low, "eps_cap": bound.cap, "null_untrained_eps_low": blank.low}
 
 

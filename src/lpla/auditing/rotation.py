@@ -29,7 +29,7 @@ def with_recipe(row: AuditResult, trial: AttackRun) -> tuple[AuditResult, Rotati
     if plan.targets == "one":
         return row, None
     try:
-        found, judges = rotate(trial)
+        found, judges = rotate(trial, row.compared)
     except InputError as absent:
         note = f"{row.layer}: no figure of the recipe, as not every encoder can be the target in turn: {absent}"
         return replace(row, notes=(*row.notes, note)), None
@@ -40,13 +40,14 @@ def with_recipe(row: AuditResult, trial: AttackRun) -> tuple[AuditResult, Rotati
     return replace(row, **_columns(together), recipe_verdict=said), found
 
 
-def rotate(trial: AttackRun) -> tuple[Rotation, str]:
+def rotate(trial: AttackRun, choices: int = 1) -> tuple[Rotation, str]:
     """Scores of every encoder of a trial as the target, and how many shadows judged each.
 
     The attack learns anew for every target, from its jury alone; of its own membership nothing is looked at.
 
     Args:
         trial: with shadows like the target, which were asked about its candidates.
+        choices: rows of the job, of which the attacker keeps the best one; thresholds of named images allow for it.
 
     Raises:
         UndefinedError: where encoders are not of one recipe, or some were trained on none of the candidates or on all.
@@ -69,7 +70,7 @@ def rotate(trial: AttackRun) -> tuple[Rotation, str]:
         known = left_out_scores(
             attack, trial.configured, [seen[one] for one in judges], list(inside[judges]), plan.judged
         )
-        named.append(named_at(scores[-1], known))
+        named.append(named_at(scores[-1], known, choices))
         juries.append(len(judges))
     counts = " or ".join(map(str, sorted(set(juries))))
     return Rotation(np.stack(scores), member, plan.judged_index, np.stack(named)), counts

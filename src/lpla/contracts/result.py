@@ -66,6 +66,8 @@ class AuditResult:
     seed: int = _target("seed", "Draws the pool, the weights, the batches and the views.")
     prior: float = _attack("", "Probability of membership before the attack, for the posterior.")
     nonmembers: int = column("count", "Judged images that the target was not trained on.")
+    compared: int = column("count", "Rows of the job, of which one may choose the best: bounds on epsilon and on the "
+                           "precision of exposed images allow for it.", default=1)  # fmt: skip
     auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
                                "logit interval, wider near 1 and for unequal groups).", "AUC", interval=True,
                                over_seeds=True)  # fmt: skip
@@ -105,8 +107,8 @@ class AuditResult:
     recipe_rank_p: float | None = _found("figure", 'One-sided p-value of "no leak" of the mean AUC.')
     choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
                                     "which pays for its choice.")  # fmt: skip
-    eps_low: float | None = _found("figure", "The scores contradict an epsilon below it (replace-one, 95 %); 0 "
-                                   "contradicts none.", "eps")  # fmt: skip
+    eps_low: float | None = _found("figure", "The scores contradict an epsilon below it (replace-one, 95 % for all "
+                                   "rows of a job together); 0 contradicts none.", "eps")  # fmt: skip
     eps_cap: float | None = _found("figure", "What so many images allow the bound on epsilon to be at most.")
     exposed_members: int | None = _found("figure", "Members named at a threshold at which, on the shadows, nine in "
                                          "ten of the named are members.", "exposed")  # fmt: skip

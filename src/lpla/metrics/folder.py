@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import ndtr
 from scipy.stats import permutation_test
 
 from lpla.contracts.result import InputError
 from lpla.contracts.streams import stream
 from lpla.metrics.evaluation import numbers
+from lpla.metrics.roc import Estimate
 
 PERMUTATIONS = 9_999
 AT_ONCE = 2**22
 """Scores of permuted sets that are held in memory together."""
 LEVEL = 0.05
+QUANTILE = 1.6448536269514722
+"""Standard errors of a one-sided test at `LEVEL`."""
+RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class FolderTest:
     difference: float
     """Mean score of the set less that of the fair non-members, in the scores' own unit."""
     p: float
-    """One-sided p-value of "none of them was trained on"."""
+    """One-sided p-value of "none of them was trained on", times the scores among which these were chosen."""
     images: int
     nonmembers: int
 
@@ -35,7 +40,7 @@ class FolderTest:
         return f"The {self.images} images {said} (p = {self.p:.2g}, against {self.nonmembers} fair non-members)."
 
 
-def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
+def folder_test(score: Any, fair: Any, seed: int = 0, choices: int = 1) -> FolderTest:
     """Test whether a set of images was trained on, by a permutation test of the mean score.
 
     Args:
@@ -43,6 +48,8 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
         fair: [m] scores, by the same attack, of images known not to be members, of the same origin as those of the
             set: if they differ in anything but membership, that is what the test finds.
         seed: Of the permutations; where there are fewer than 9,999 in all, each is taken once and the test is exact.
+        choices: Of so many attacks and layers these scores were chosen by what they found on the same images; the
+            p-value is multiplied by it (Bonferroni).
 
     Raises:
         InputError: If one of the two holds less than two scores, or is no list of finite numbers.
@@ -62,7 +69,8 @@ def folder_test(score: Any, fair: Any, seed: int = 0) -> FolderTest:
         alternative="greater",
         rng=drawn,
     )
-    return FolderTest(float(found.statistic), float(found.pvalue), len(score), len(fair))
+    p = min(1.0, choices * float(found.pvalue))
+    return FolderTest(float(found.statistic), p, len(score), len(fair))
 
 
 def _scores(given: Any, name: str) -> Float[np.ndarray, " n"]:
@@ -76,23 +84,42 @@ def _scores(given: Any, name: str) -> Float[np.ndarray, " n"]:
 
 
 def folder_power(
-    member: Float[np.ndarray, " M"], nonmember: Float[np.ndarray, " N"], images: int, seed: int = 0
-) -> float:
-    """Estimate how often `folder_test` would find a set of so many members, by sets drawn from an audit's scores.
+    member: Float[np.ndarray, " M"], nonmember: Float[np.ndarray, " N"], images: int, choices: int = 1, seed: int = 0
+) -> Estimate:
+    """Estimate how often `folder_test` would find a set of so many members, by the normal law of the permuted mean.
 
     Args:
-        member, nonmember: Scores of the audit's members and non-members, drawn from with replacement.
+        member, nonmember: Scores of the audit's members and non-members.
         images: Size of the set, and of the fair non-members beside it.
-        seed: Of the 500 drawn sets.
+        choices: Of so many attacks and layers these scores were chosen by what they found; the interval allows for it.
+        seed: Of the 2,000 resamples of the audit's images.
 
     Returns:
-        Part of the sets with p < .05, by the normal law of the permuted mean.
+        Part of such sets with p < .05, and the 95 % interval of a bootstrap over the audit's images: a difference that
+        chance made grows with the size of the set as a leak does, so that without the interval it would be taken for
+        one.
     """
     random = stream("folder power", seed)
-    sets, fair = (random.choice(part, (500, images)) for part in (member, nonmember))
-    together = np.concatenate([sets, fair], axis=1)
-    error = together.std(axis=1, ddof=1) * np.sqrt(2 / images)
-    return float((_difference(sets, fair, axis=1) > 1.6448536269514722 * error).mean())
+    moments = [_moments(part, random) for part in (member, nonmember)]
+    (of_members, spread), (of_others, other) = moments
+    gap, squares = of_members - of_others, spread + other
+    # The permuted sets hold both groups, whose distance adds to the deviation of their union.
+    critical = QUANTILE * np.sqrt((2 * squares + gap**2) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = ndtr((gap * np.sqrt(images) - critical) / np.sqrt(squares))
+    power = np.where(squares > 0, power, gap > 0)
+    tail = LEVEL / 2 / choices
+    low, high = np.quantile(power[1:], [tail, 1 - tail])
+    return Estimate(float(power[0]), float(low), float(high))
+
+
+def _moments(
+    score: Float[np.ndarray, " n"], random: np.random.Generator
+) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
+    """Mean and variance of the scores, and then of their resamples."""
+    drawn = [score, *(random.choice(score, len(score)) for _ in range(RESAMPLES))]
+    means, variances = zip(*((one.mean(), one.var(ddof=1)) for one in drawn), strict=True)
+    return np.array(means), np.array(variances)
 
 
 def _difference(

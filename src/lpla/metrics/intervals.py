@@ -26,10 +26,10 @@ def spread_of(knowledge: str) -> float:
     return CROSS_FITTED if knowledge.split()[:1] == ["labels"] else 1.0
 
 
-def clopper_pearson(found: int, trials: int) -> tuple[float, float]:
-    """The exact interval of a rate of which `found` in `trials` were seen."""
-    low = betaincinv(found, trials - found + 1, ALPHA / 2) if found else 0.0
-    high = betaincinv(found + 1, trials - found, 1 - ALPHA / 2) if found < trials else 1.0
+def clopper_pearson(found: int, trials: int, alpha: float = ALPHA) -> tuple[float, float]:
+    """The exact interval of a rate of which `found` in `trials` were seen; it misses with probability `alpha`."""
+    low = betaincinv(found, trials - found + 1, alpha / 2) if found else 0.0
+    high = betaincinv(found + 1, trials - found, 1 - alpha / 2) if found < trials else 1.0
     return float(low), float(high)
 
 

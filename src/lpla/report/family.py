@@ -22,6 +22,17 @@ def leaking(rows: Sequence[Row]) -> list[Row]:
     return [row for row, p in zip(tested, holm([row["leak_p"] for row in tested]), strict=True) if p < FAMILY_LEVEL]
 
 
+def recipe_p(rows: Sequence[Row]) -> list[tuple[Row, float]]:
+    """Every row whose recipe was tested, and Holm's p-value of "no leak of the recipe" over all of them."""
+    tested = [
+        (row, min(row["recipe_leak_p"], row["recipe_rank_p"]))
+        for row in distinct(rows)
+        if None not in (row.get("recipe_leak_p"), row.get("recipe_rank_p"))
+    ]
+    own = [min(1.0, 2 * p) for _, p in tested]
+    return [(row, float(p)) for (row, _), p in zip(tested, holm(own), strict=True)]
+
+
 def tally(rows: Sequence[Row]) -> list[str]:
     """Sentences on the rows of a sweep (failed jobs aside): their verdicts, the leaks among them, the invalid ones.
 

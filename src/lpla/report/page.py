@@ -128,10 +128,10 @@ def _said(left: Left) -> dict[str, Any]:
     strings, chosen = as_strings(rows), chosen_columns(rows)
     together, spoken = seeds.aggregate(rows), people.spoken_of(left)
     return {
-        "people": people.first_sentence(spoken) if spoken else "",
+        "people": people.first_sentence(spoken, left) if spoken else "",
         "further": people.further_sentences(left),
         "headline": _headline(left, chosen),
-        "recipe": spoken.get("recipe_verdict") if spoken else "",
+        "recipe": people.recipe_sentence(spoken, left) if spoken else "",
         "tally": ". ".join(tally(rows)),
         "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
         if together

@@ -11,6 +11,7 @@ from lpla.contracts.streams import stream
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.folder import folder_power, folder_test
 from lpla.metrics.intervals import spread_of
+from lpla.report.family import FAMILY_LEVEL, leaking, recipe_p
 from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import Row, number
 
@@ -30,17 +31,24 @@ def spoken_of(left: Left) -> Row | None:
     return next(iter([*named, *left.strongest(), *left.measured]), None)
 
 
-def first_sentence(row: Row) -> str:
-    """How many of the members the attack names, where 5 of 100 outsiders may be wrongly accused."""
+def first_sentence(row: Row, left: Left | None = None) -> str:
+    """How many of the members the attack names, where 5 of 100 outsiders may be wrongly accused.
+
+    Args:
+        row: of which the page speaks.
+        left: all rows of the page, of which that one was chosen by what it found; None: there is no other.
+    """
     kind, _, reason = str(row.get("verdict") or "").partition(": ")
     if row.get("auc") is None or kind == "undecided":
         return f"How many images the attack names cannot be said: {reason or 'no attack was defined'}."
     if kind == "invalid":
         return f"How many images the attack names cannot be said, as the audit is invalid: {reason}."
-    leaks = kind == "leaks"
+    chosen = kind == "leaks" and left is not None and not _outlasts(row, left)
+    leaks = kind == "leaks" and not chosen
+    lucky = f"the best of {len(left.measured)} rows may find as much by chance, and " if left and chosen else ""
     if row.get("tpr_at_5pct") is None:
         said = _by_pairs(row)
-        return said[0].upper() + said[1:] + ("." if leaks else f"; {NOT_SAFETY}.")
+        return said[0].upper() + said[1:] + ("." if leaks else f"; {lucky}{NOT_SAFETY}.")
     members, guess = row["members"], round(OUTSIDERS * row["members"] / 100)
     value, low, high = (round(row[f"tpr_at_5pct{end}"] * members) for end in ("", "_low", "_high"))
     said = (
@@ -48,10 +56,26 @@ def first_sentence(row: Row) -> str:
         f"it was trained on ({low} to {high}){_over_retrainings(row)}"
     )
     if not leaks:
-        return f"{said}, where a guess names {guess}; {NOT_SAFETY}."
+        return f"{said}, where a guess names {guess}; {lucky}{NOT_SAFETY}."
     if low <= guess:
         return f"{said}, where a guess names {guess}, but all images together leak: {_by_pairs(row)}."
     return f"{said}."
+
+
+def _outlasts(row: Row, left: Left) -> bool:
+    """Whether the row leaks although it was chosen among all rows of the page; rows of earlier editions do not say."""
+    return row.get("leak_p") is None or any(one is row for one in leaking(left.measured))
+
+
+def recipe_sentence(row: Row, left: Left) -> str:
+    """The verdict of the row's recipe, and what is left of it as the row was chosen among all those of the page."""
+    said = str(row.get("recipe_verdict") or "")
+    family = recipe_p(left.measured)
+    own = next((p for one, p in family if one is row), None)
+    if own is None or len(family) < 2:
+        return said
+    outlasts = "" if own < FAMILY_LEVEL or not said.startswith("recipe leaks") else ", so that chance may have made it"
+    return f"{said}. This row was chosen among {len(family)}; Holm's p over their recipes is {own:.2g}{outlasts}"
 
 
 def _over_retrainings(row: Row) -> str:
@@ -77,10 +101,13 @@ def further_sentences(left: Left) -> list[str]:
     if not left.single or row is None or not str(row.get("verdict")).startswith(("leaks", "no leak")):
         return []
     judged = left.judged.get(whose(row))
+    # Rows of earlier editions do not say of how many they are one.
+    rows = row.get("compared") or sum(one.get("auc") is not None for one in left.measured)
     found = [*_exposed(row), *_stable(left, row)]
     if judged is not None and not np.isnan(judged.score).any():
-        rows = sum(one.get("auc") is not None for one in left.measured)
-        found = [*_epsilon(row, judged, rows), *found, _folder(row, judged)]
+        found = [*_epsilon(row, judged, rows), *found, _folder(row, judged, rows)]
+    if rows > 1:
+        found.append(f"All bounds, counts and p-values of this section allow for the row's being chosen among {rows}.")
     return found
 
 
@@ -89,15 +116,17 @@ def _epsilon(row: Row, judged: Judged, rows: int) -> list[str]:
     if "eps_low" not in row:
         return []
     if row["eps_low"] is None:
-        why = "a list of members that was handed in is no random draw"
-        if spread_of(str(row["knowledge"])) > 1:
-            why = "the attack learnt from the labels of the images that it judges"
-        return [f"No bound on epsilon: {why}."]
+        return [f"No bound on epsilon: {_no_bound(row)}."]
     bound = str(epsilon_bound(judged.score, judged.member, row["seed"], rows))
-    chosen = f" It allows for this row's being chosen among {rows}." if rows > 1 else ""
     blank = row["null_untrained_eps_low"]
     null = f"contradict an epsilon below {blank:.2f}, as one in twenty does by chance" if blank else "contradict none"
-    return [f"{bound}{chosen} An untrained encoder's scores {null}."]
+    return [f"{bound} An untrained encoder's scores {null}."]
+
+
+def _no_bound(row: Row) -> str:
+    if row.get("split") != "given" and not row.get("given"):
+        return "the attack learnt from the labels of the very images that it guesses at, each from those of the others"
+    return "a list of members that was handed in is no random draw"
 
 
 def _exposed(row: Row) -> list[str]:
@@ -135,20 +164,25 @@ def _stable(left: Left, row: Row) -> list[str]:
     always = sum(one["named"] == one["retrainings"] > 1 for one in held)
     ever = sum(one["named"] > 0 for one in held)
     wrongly = sum(one["named_without"] > 0 for one in own)
+    if not ever + wrongly:
+        return [f"None of {len(own):,} images is named in any of the retrainings (exposed.csv)."]
     return [
         f"Of {len(held):,} images that up to {most} retrainings held, {ever} are named in at least one of these and "
         f"{always} in every one of several; {wrongly} are named, wrongly, in one that did not hold them (exposed.csv)."
     ]
 
 
-def _folder(row: Row, judged: Judged) -> str:
+def _folder(row: Row, judged: Judged, rows: int) -> str:
     """The test of all members together against the non-members, and its power at other sizes."""
     if spread_of(str(row["knowledge"])) > 1:
         return "A whole folder: no test, as each image's score was learnt from the labels of the others."
     random = stream("images of the folder test", 0)
     inside, outside = (_some(judged.score[side], random) for side in (judged.member, ~judged.member))
-    found = folder_test(inside, outside)
-    power = [f"{100 * folder_power(inside, outside, size):.0f}" for size in FOLDERS]
+    found = folder_test(inside, outside, choices=rows)
+    powers = (folder_power(inside, outside, size, rows) for size in FOLDERS)
+    power = [
+        "{:.0f} ({:.0f} to {:.0f})".format(*(100 * end for end in (one.value, one.low, one.high))) for one in powers
+    ]
     sizes, said = [f"{one:,}" for one in FOLDERS], str(found)
     return (
         f"A whole folder: as one, {said[0].lower()}{said[1:]} Folders of {_listed(sizes)} images that are "

@@ -13,6 +13,7 @@ import wandb
 
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Layer, Record, Training
+from lpla.report import exposure
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ def _encoder(training: Training) -> wandb.Artifact:
 
 def _results(record: Record) -> wandb.Artifact:
     artifact = wandb.Artifact(f"results-{record.job.group}-{record.job.name}", type="results")
-    for name in ("result.json", "scores.npz", "curve.csv"):
+    # Without images.csv, which may hold the names of files.
+    for name in ("result.json", "scores.npz", "curve.csv", exposure.FILE):
         if (record.job.folder / name).exists():
             artifact.add_file(str(record.job.folder / name))
     return artifact
