@@ -12,7 +12,6 @@ from torch import nn
 
 import lpla
 from lpla.contracts.inputs import InputError
-from lpla.report.table import Results
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8)
 HALVES = np.random.default_rng(1).permuted(np.tile([True, False], (2, 40)), axis=1)
@@ -43,18 +42,18 @@ def shadows() -> list[Remembers]:
 
 
 @pytest.fixture
-def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results]:
+def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Pairs and overrides -> the rows of an audit in a working directory of its own, of an encoder that leaks."""
     monkeypatch.chdir(tmp_path)
 
-    def run(pairs: Any, *overrides: str, known: int = 40, **more: Any) -> Results:
+    def run(pairs: Any, *overrides: str, known: int = 40, **more: Any) -> Any:
         images = {"members": PIXELS[:40], "nonmembers": PIXELS[40:]} | more
         return lpla.audit_encoder(Remembers(PIXELS[:known]), *QUICK, *overrides, queries=3, shadows=pairs, **images)
 
     return run
 
 
-def test_functions_with_masks_or_places_teach_each_images_level(audit: Callable[..., Results]) -> None:
+def test_functions_with_masks_or_places_teach_each_images_level(audit: Callable[..., Any]) -> None:
     masks = list(zip(shadows(), INSIDE, strict=True))
     places = list(zip(shadows(), map(np.flatnonzero, INSIDE), strict=True))
     (labels,), (both,), (same,), (alone,) = (
@@ -67,7 +66,7 @@ def test_functions_with_masks_or_places_teach_each_images_level(audit: Callable[
     assert (same.auc, same.auc_low) == (both.auc, both.auc_low)
 
 
-def test_places_count_over_members_nonmembers_and_unseen(audit: Callable[..., Results]) -> None:
+def test_places_count_over_members_nonmembers_and_unseen(audit: Callable[..., Any]) -> None:
     """Unseen images that shadows held are none that nobody has seen: too few are left for the null of fresh images."""
     unseen = np.random.default_rng(2).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
     for held, is_left in (([], True), (np.arange(80, 91), False)):
@@ -76,13 +75,13 @@ def test_places_count_over_members_nonmembers_and_unseen(audit: Callable[..., Re
         assert (row.null_nonmembers_auc is not None) == is_left and row.auc > 0.95
 
 
-def test_an_encoder_that_remembers_nobody_does_not_leak_beside_shadows_that_do(audit: Callable[..., Results]) -> None:
+def test_an_encoder_that_remembers_nobody_does_not_leak_beside_shadows_that_do(audit: Callable[..., Any]) -> None:
     for more in ([], ["knowledge.kind=shadows"]):
         (row,) = audit(list(zip(shadows(), INSIDE, strict=True)), *more, known=0)
         assert row.verdict.startswith("no leak found")
 
 
-def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[..., Results]) -> None:
+def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[..., Any]) -> None:
     """Who was inside which shadow reaches the attack: with memberships that are not so, nothing is learnt."""
     (true,), (wrong,) = (
         audit(list(zip(shadows(), inside, strict=True)), "knowledge.kind=shadows")
@@ -92,7 +91,7 @@ def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[...,
 
 
 @pytest.mark.parametrize("attack", ["encodermi_v", "encodermi_s", "bank"])
-def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., Results]) -> None:
+def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., Any]) -> None:
     """By labels and shadows: a network's row is that of the labels alone, and says so."""
     (labels,), (both,) = (audit(one, f"attack={attack}") for one in (None, list(zip(shadows(), INSIDE, strict=True))))
     said = [note for note in both.notes if "the shadows tell each image's own level" in note]
@@ -109,7 +108,7 @@ def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., 
 
 @pytest.mark.parametrize("attack", ["gmm", "partcrop"])
 def test_an_attack_without_a_row_by_labels_and_shadows_says_what_it_needs(
-    attack: str, audit: Callable[..., Results]
+    attack: str, audit: Callable[..., Any]
 ) -> None:
     (row,) = audit(list(zip(shadows(), INSIDE, strict=True)), f"attack={attack}")
     needs = {"gmm": "it needs shadows: set knowledge.kind=shadows", "partcrop": "it needs a map of positions"}
@@ -122,7 +121,7 @@ def write(files: Sequence[Path]) -> None:
         Image.fromarray(image.transpose(1, 2, 0)).save(file)
 
 
-def test_folders_and_lists_are_found_by_content(audit: Callable[..., Results], tmp_path: Path) -> None:
+def test_folders_and_lists_are_found_by_content(audit: Callable[..., Any], tmp_path: Path) -> None:
     """A shadow's folder holds copies under other names, a list names the files themselves: the same as masks."""
     files = [tmp_path / ("in" if number < 40 else "out") / f"{number}.png" for number in range(80)]
     write(files)
@@ -152,7 +151,7 @@ def test_folders_and_lists_are_found_by_content(audit: Callable[..., Results], t
 
 
 @pytest.mark.wrong_types
-def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Results]) -> None:
+def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Any]) -> None:
     one = shadows()[0]
     for wrong, said in (
         (4, "shadows must be a folder .* or pairs .* got 4"),

@@ -76,8 +76,11 @@ def test_the_shadows_in_python_of_their_page_find_the_leak(
     (program,) = (text for language, title, text in blocks("your_encoder.md") if (language, title) == ("python", ""))
     images = Torchvision(name="cifar100", root=str(cifar100_root), download=False).load().pixels[:120].numpy()
     monkeypatch.chdir(tmp_path)
+    quick = program.replace('"attack=bank"', '"attack=bank", "permutations=5", "observe.queries=3"')
+    quick = quick.replace("shadows=shadows)", "shadows=shadows, queries=3)")
+    assert quick != program
     held = {"images": images}
-    exec(compile(program, "your_encoder.md", "exec"), held)
+    exec(compile(quick, "your_encoder.md", "exec"), held)
     (row,) = cast("Any", held["found"])
     assert row.knowledge == "labels and shadows" and row.shadows == 4 and row.verdict.startswith("leaks")
     assert "backbone" in capsys.readouterr().out

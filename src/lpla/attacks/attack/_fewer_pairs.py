@@ -32,7 +32,7 @@ def completed(pairs: Pairs, references: Sequence[Pairs]) -> Float[np.ndarray, " 
         The means; nan where no pair is known.
     """
     known = ~np.isnan(pairs)
-    mean, whole = mean_of_known(pairs, known), known.all(axis=1)
+    mean, whole = mean_of_known(pairs, known), np.asarray(known.all(axis=1))
     partly = known.any(axis=1) & ~whole
     if not partly.any() or whole.sum() < FEWEST or not np.ptp(mean[whole]):
         return mean
