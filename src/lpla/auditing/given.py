@@ -16,7 +16,8 @@ from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
 from lpla.contracts.inputs import Images, InputError, Membership
-from lpla.contracts.settings import SettingError, check_names
+from lpla.contracts.keywords import check_names
+from lpla.contracts.settings import SettingError
 from lpla.contracts.settings import shown as shown_setting
 from lpla.work.given import Given, look_at
 from lpla.work.plug_in import Config, plug_in
