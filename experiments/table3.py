@@ -78,10 +78,12 @@ class Table:
                 there = [
                     r for r in cells.measured(self.rows) if (r["dataset"], r["arch"], r["layer"]) == (*column, layer)
                 ]
-                encoders = {cells.encoder(row): row for row in there}
+                encoders = {cells.encoder(row): row for row in there if row.get(UTILITY[0]) is not None}
                 bare = [{name: row.get(name) for name in UTILITY} for row in encoders.values()]
                 line += [cells.figures(bare, UTILITY) if bare else "-", *(["-"] if column in self.published else [])]
-            foot.append(line)
+            # All layers together have no utility of their own.
+            if any(cell != "-" for cell in line[len(self.names) :]):
+                foot.append(line)
         return foot
 
     def titles(self) -> list[str]:

@@ -46,13 +46,15 @@ def table(folder: Path) -> tuple[str, dict[str, list[str]], list[str]]:
 def test_seeds_make_an_interval_and_utility_stands_at_the_foot(tmp_path: Path) -> None:
     rows = [ROW | {"seed": seed, "auc": auc, "dataset": dataset, "knn_accuracy": 0.5 + seed / 10}
             for dataset in ("digits", "cifar100") for seed, auc in enumerate((0.7, 0.5, 0.9))]  # fmt: skip
-    render(swept(tmp_path, *rows, rows[0] | {"attack": "rmia", "target_queries": 10}))
+    joint = rows[0] | {"layer": "joint", "knn_accuracy": None, "linear_accuracy": None}
+    render(swept(tmp_path, *rows, rows[0] | {"attack": "rmia", "target_queries": 10}, joint))
     caption, lines, header = table(tmp_path)
     assert header == ["attack", "knowledge", "layer", "digits simclr", "cifar100 simclr"]
     assert lines["lpla shadows backbone"] == [".700 [.203 1.000] / .250 [.079 .421]"] * 2
     assert lines["rmia shadows backbone"] == [".700 [.600 .800] / .250 [.125 .375]", "-"]
     assert lines["utility: kNN / linear  backbone"] == [".600 [.352 .848] / .500 [.500 .500]"] * 2
-    assert list(lines)[-1].startswith("utility")
+    # Two layers together have no utility of their own.
+    assert list(lines)[-1] == "utility: kNN / linear  backbone" and "lpla shadows joint" in lines
     assert "over the seeds 0, 1, 2" in caption and "TPR at 5 % FPR (at 1 % it needs 1000 non-members)" in caption
     assert "4 shadows per target (8000 image-epochs), 2000 queries to the target (rmia 10)" in caption
     assert "100 members against 100 non-members" in caption and "revision abc" in caption
