@@ -213,8 +213,7 @@ def test_what_a_class_hands_on_by_stars_is_known_by_the_classes_that_it_is_deriv
 
 
 def test_an_error_of_a_setting_travels_with_what_it_may_have_meant() -> None:
-    try:
+    with pytest.raises(SettingError) as wrong:
         check_names(Base, {"widht": 2})
-    except SettingError as wrong:
-        sent = pickle.loads(pickle.dumps(wrong.below("backbone", "stem")))
+    sent = pickle.loads(pickle.dumps(wrong.value.below("backbone", "stem")))
     assert str(sent) == "backbone.stem.widht is no setting; did you mean backbone.stem.width?"
