@@ -242,11 +242,11 @@ def test_what_no_attack_says_is_looked_at_once_for_all_rows_of_a_job(
     cli: Cli, tiny_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    for name in ("_sent", "_views"):
+    for name in ("sent_views", "views_of_target"):
         usual = getattr(nulls, name)
         monkeypatch.setattr(nulls, name, lambda *given, usual=usual, name=name: looked.append(name) or usual(*given))
     found = rows(cli(*TINY, tiny_store).folder)
-    assert len(found) == 2 and sorted(looked) == ["_sent", "_views"]
+    assert len(found) == 2 and sorted(looked) == ["sent_views", "views_of_target"]
     assert all(row["null_sent_views"] == 0 and row["null_parity_auc"] is not None for row in found)
 
 

@@ -36,7 +36,9 @@ def test_the_error_of_an_area_is_read_from_its_interval() -> None:
     member = np.arange(120) < 60
     score = np.random.default_rng(0).normal(1.2 * member)
     area = auc(score, member)
-    assert error_of(area.value, area.low, area.high) == pytest.approx(delong_error(*placements(score, member)))
+    error, read = delong_error(*placements(score, member)), error_of(area.value, area.low, area.high)
+    # The interval is a little wider than DeLong's, and what is read from it with it.
+    assert read is not None and error <= read <= 1.02 * error
     assert error_of(1.0, 0.9, 1.0) == pytest.approx(0.1 / 3.92, rel=1e-3) and error_of(0.7, None, None) is None
 
 

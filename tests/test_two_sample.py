@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,7 @@ class Scored:
 
     def __init__(self, score: np.ndarray) -> None:
         self.score = lambda _: score
+        self.plan = SimpleNamespace(knowledge=SimpleNamespace(spread=1.0))
 
 
 @pytest.mark.wrong_types  # stand-ins

@@ -122,7 +122,7 @@ def _without_files(told: Settings) -> Settings:
     return told
 
 
-def as_told(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+def as_told(overrides: Sequence[Any], settings: Mapping[str, Any]) -> list[str]:
     """Settings and keywords, mappings within these too, as on the command line; InputError for what is no text."""
     for one in overrides:
         if not isinstance(one, str):
