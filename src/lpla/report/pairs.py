@@ -81,7 +81,9 @@ def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list
     for row, _, score in attacks:
         if row is best:
             continue
-        difference, p = paired_auc(best_score, score, member, pairs, spread_of(str(best.get("knowledge"))))
+        # By labels either side's scores spread the difference, whichever of the two is the best.
+        spread = max(spread_of(str(one.get("knowledge"))) for one in (best, row))
+        difference, p = paired_auc(best_score, score, member, pairs, spread)
         found.append(
             {c: cell(best.get(c)) for c in _target() if c in best}
             | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}
