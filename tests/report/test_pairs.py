@@ -123,3 +123,12 @@ def test_labels_on_either_side_widen_the_difference(by_labels: str, tmp_path: Pa
         widened = 1.5 if by_labels in ("1", job) else 1.0
         width, was = (one["difference_high"] - one["difference_low"] for one in (row, whole[layer, job]))
         assert width == pytest.approx(widened * was)
+
+
+@pytest.mark.parametrize("axis", ["experiment/contender", "knowledge.kind", "attack.likelihood"])
+def test_attackers_that_a_setting_names_are_compared_on_their_one_target(axis: str, tmp_path: Path) -> None:
+    """Each contender of table 3, and each kind of knowledge, was taken for a target of its own, with nobody beside."""
+    rows = [row | {"settings": [f"{axis}={row['job']}"]} for row in swept(tmp_path)]
+    found = compare(rows, tmp_path)
+    assert [(row["best_job"], row["job"]) for row in found] == [("1", "0"), ("1", "2")] * len(LAYERS)
+    assert f"{axis}=1" in found[0]["best"] and f"{axis}=0" in found[0]["other"]
