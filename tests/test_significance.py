@@ -65,9 +65,21 @@ def test_hypergeometric_counted_and_drawn_p_values_agree(
             monkeypatch.setattr(permuted_sums, "COUNTED", 0)
             monkeypatch.setattr(permuted_sums, "FEW", few)
             drawn = permuted_sums.sum_p_value(numbers, member)
-            assert drawn == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 9999)) and drawn >= 1e-4
+            assert drawn == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 9999))
+            # Drawn memberships alone say no less than 1e-4; a bound may, and is no lower than the truth.
+            assert drawn >= min(1e-4, exact)
             assert drawn == permuted_sums.sum_p_value(numbers, member)
             monkeypatch.undo()
+
+
+def test_by_labels_tied_scores_of_many_images_can_be_backwards() -> None:
+    """Drawn memberships bottomed out at 1e-4, .0066 by labels: "so few may do by chance", said of 200 against 200."""
+    member, random = np.arange(400) < 200, np.random.default_rng(0)
+    apart = leak_test(-(4.0 * member + random.integers(0, 4, 400)), member, 1.5)
+    assert apart.backwards and apart.doubtful is None and not apart.leaks
+    # None is doubtful, as another order of so many would be backwards without a doubt.
+    shifted = leak_test(-(1.0 * member + random.integers(0, 8, 400)), member, 1.5)
+    assert shifted.doubtful is None
 
 
 def test_counting_two_values_is_the_hypergeometric_law() -> None:

@@ -143,6 +143,16 @@ def test_a_shadow_that_says_nothing_of_an_image_is_left_out_of_it() -> None:
     assert not said[5, 0] and said.sum() == said.size - 1
 
 
+def test_pairs_of_which_no_other_encoder_knows_the_whole_images_keep_their_mean() -> None:
+    """Nothing was left to learn from, and images with known pairs were lost as nan."""
+    random, lacking = np.random.default_rng(0), np.arange(40) < 20
+    own, other = random.normal(size=(2, 40, 6))
+    own[lacking, 0], other[~lacking] = np.nan, np.nan
+    assert np.array_equal(completed(own, [other]), np.nanmean(own, axis=1))
+    other[38:] = random.normal(size=(2, 6))
+    assert np.array_equal(completed(own, [other]), np.nanmean(own, axis=1)), "two images teach no slope"
+
+
 def test_what_is_completed_is_the_regression_on_what_is_there() -> None:
     """Against scikit-learn's least squares on the shadows' complete rows, less each image's level."""
     attack = Bank(queries=4)

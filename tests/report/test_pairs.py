@@ -111,3 +111,24 @@ def test_an_attack_that_does_not_look_at_p_takes_part_once(tmp_path: Path) -> No
     assert compare([*rows, *again], tmp_path) == compare(rows, tmp_path)
     # The same scores under another name are another attack's.
     assert len(compare([*rows, *(row | {"attack": "other"} for row in again)], tmp_path)) > len(compare(rows, tmp_path))
+
+
+@pytest.mark.parametrize("by_labels", ["1", "0"])
+def test_labels_on_either_side_widen_the_difference(by_labels: str, tmp_path: Path) -> None:
+    """The best attack, job 1, had shadows and another learnt from labels: the interval was that of no labels."""
+    rows = swept(tmp_path)
+    knows = [row | {"knowledge": "labels" if row["job"] == by_labels else "shadows"} for row in rows]
+    whole, wide = ({(row["layer"], row["job"]): row for row in compare(one, tmp_path)} for one in (rows, knows))
+    for (layer, job), row in wide.items():
+        widened = 1.5 if by_labels in ("1", job) else 1.0
+        width, was = (one["difference_high"] - one["difference_low"] for one in (row, whole[layer, job]))
+        assert width == pytest.approx(widened * was)
+
+
+@pytest.mark.parametrize("axis", ["experiment/contender", "knowledge.kind", "attack.likelihood"])
+def test_attackers_that_a_setting_names_are_compared_on_their_one_target(axis: str, tmp_path: Path) -> None:
+    """Each contender of table 3, and each kind of knowledge, was taken for a target of its own, with nobody beside."""
+    rows = [row | {"settings": [f"{axis}={row['job']}"]} for row in swept(tmp_path)]
+    found = compare(rows, tmp_path)
+    assert [(row["best_job"], row["job"]) for row in found] == [("1", "0"), ("1", "2")] * len(LAYERS)
+    assert f"{axis}=1" in found[0]["best"] and f"{axis}=0" in found[0]["other"]

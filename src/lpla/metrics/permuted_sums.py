@@ -56,7 +56,8 @@ def sum_p_value(numbers: Int[np.ndarray, " N"], member: Bool[np.ndarray, " N"], 
         numbers: Of the images, integers; a linear change of all leaves the p-value as it is.
         member: Who is a member.
         draws: Memberships that are drawn, always the same ones, where counting them all is too long (`COUNTED`); the
-            p-value is then (1 + as high) / (1 + draws), which keeps its level.
+            p-value is then (1 + as high) / (1 + draws), which keeps its level, or Serfling's bound of the p-value where
+            no draw came as high and the bound is lower.
 
     Returns:
         The p-value: hypergeometric for two values, else counted, else drawn.
@@ -73,10 +74,17 @@ def sum_p_value(numbers: Int[np.ndarray, " N"], member: Bool[np.ndarray, " N"], 
         return min(float(hypergeom.sf(int((numbers[member] > 0).sum()) - 1, len(numbers), int(size[1]), k)), 1.0)
     most = int(np.sort(numbers)[-k:].sum())
     if len(numbers) * k * most > COUNTED:
-        sums = drawn_sums(numbers, k, draws)
-        return float(1 + (sums >= seen).sum()) / (1 + draws)
+        as_high = int((drawn_sums(numbers, k, draws) >= seen).sum())
+        drawn = (1 + as_high) / (1 + draws)
+        return drawn if as_high else min(drawn, _most_likely(numbers, k, seen))
     ways = _ways(numbers, k, most)
     return float(ways[seen:].sum() / ways.sum())
+
+
+def _most_likely(numbers: Int[np.ndarray, " N"], k: int, seen: int) -> float:
+    """The most that the probability of a sum of k numbers as high can be (Serfling 1974, without replacement)."""
+    above = max(seen / k - float(numbers.mean()), 0.0) / float(np.ptp(numbers))
+    return float(np.exp(-2 * k * above**2 / (1 - (k - 1) / len(numbers))))
 
 
 def _ways(numbers: Int[np.ndarray, " N"], k: int, most: int) -> Float[np.ndarray, " S"]:

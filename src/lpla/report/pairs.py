@@ -23,12 +23,15 @@ CAPTION = (
     "was chosen. Several targets are not corrected for."
 )
 
+OF_ATTACKER = ("attack.", "knowledge.", "experiment/contender=")
+"""How settings begin that are the attacker's: whatever they are, the target is the same."""
+
 
 def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
     """The best attack of every target against each other one, from the `scores.npz` of the jobs in `folder`.
 
     Rows have the same target if they agree in the choices that make it, in every other setting that is not the
-    attack's, and in the candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no
+    attacker's, and in the candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no
     part, nor do targets with a single member or non-member, nor an attack that looks neither at p nor at the number of
     queries once more where these alone differ.
     """
@@ -61,7 +64,7 @@ def _repeats(row: Row, score: Float[np.ndarray, " N"], other: Row, _: np.ndarray
 
 def _split_settings(row: Row) -> Row:
     settings = row.get("settings", ())
-    ours = [one for one in settings if one.lstrip("+~").startswith("attack.")]
+    ours = [one for one in settings if one.lstrip("+~").startswith(OF_ATTACKER)]
     return {**row, "attack_settings": ours, "target_settings": [one for one in settings if one not in ours]}
 
 
@@ -81,7 +84,9 @@ def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list
     for row, _, score in attacks:
         if row is best:
             continue
-        difference, p = paired_auc(best_score, score, member, pairs, spread_of(str(best.get("knowledge"))))
+        # By labels either side's scores spread the difference, whichever of the two is the best.
+        spread = max(spread_of(str(one.get("knowledge"))) for one in (best, row))
+        difference, p = paired_auc(best_score, score, member, pairs, spread)
         found.append(
             {c: cell(best.get(c)) for c in _target() if c in best}
             | {"best_job": best["job"], "best": _label(best, columns), "job": row["job"], "other": _label(row, columns)}

@@ -46,6 +46,8 @@ def completed(pairs: Pairs, references: Sequence[Pairs]) -> Float[np.ndarray, " 
         apart, of_part = (mean - middle) / spread - level, (part - middle) / spread - own
         taught = whole & np.isfinite(level) & np.isfinite(own)
         rows &= np.isfinite(level) & np.isfinite(own)
+        if taught.sum() < FEWEST:
+            continue  # Other encoders say nothing of the images that are known whole.
         f, g = apart[taught], of_part[taught]
         slope = float(np.sum((f - f.mean()) * (g - g.mean())) / (np.sum((g - g.mean()) ** 2) or 1.0))
         mean[rows] = middle + spread * (level[rows] + f.mean() + slope * (of_part[rows] - g.mean()))
