@@ -20,6 +20,7 @@ from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.inputs import Images, InputError, UndefinedError
 from lpla.encoders.target._weights import WeightsTarget
+from lpla.encoders.target.python import Python
 from lpla.store.artifacts import Store, key_of
 from lpla.work.given import Given
 from lpla.work.recipe import Unit
@@ -205,6 +206,24 @@ def test_an_encoder_in_memory_is_audited_and_has_a_page(
     page = found.report(tmp_path / "audit.html").read_text()
     assert "<html" in page and "trained elsewhere: lpla_encoder_in_memory" in page and "60 members" in page
     assert {one.name for one in tmp_path.iterdir()} == {"store", "audit.html"}
+
+
+def test_arrays_of_any_side_reach_a_function_that_takes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function was tried on 32 pixels alone, and torch's own error was all that was said."""
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (120, 3, 20, 20), dtype=np.uint8)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 20 * 20, 8)).eval()
+    settings = [one for one in TINY if one.startswith(("observe", "utility", "permutations"))]
+    (row,) = lpla.audit_encoder(network, *settings, members=images[:60], nonmembers=images[60:], queries=2)
+    assert row.auc is not None and not row.verdict.startswith("leaks")
+    # By labels no image can be named, and a count of 0 would say that nobody is exposed.
+    assert row.exposed_members is None
+    (tmp_path / "of_20_pixels.py").write_text("def encode(x):\n    return x.flatten(1) * x.new_ones(3 * 20 * 20)\n")
+    with pytest.raises(lpla.InputError, match=r"target.call failed on images of 32 x 32 pixels .* target.side must be"):
+        Python(call="of_20_pixels:encode").parts()
+    assert Python(call="of_20_pixels:encode", side=20).parts()["name"] == "python"
 
 
 def test_functions_that_agree_on_fixed_images_do_not_share_what_was_extracted(

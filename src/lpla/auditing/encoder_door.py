@@ -103,7 +103,8 @@ def _told_images(given: Mapping[str, Any], scratch: Path) -> tuple[list[str], li
     if len(sides) > 1:
         raise InputError(f"members, nonmembers and unseen must be images of one size, got {sorted(sides)} pixels")
     if sides:
-        told += [f"dataset.size={sides.pop()}", f"data.cache={written(f'{scratch}/decoded')}"]
+        side = sides.pop()
+        told += [f"dataset.size={side}", f"target.side={side}", f"data.cache={written(f'{scratch}/decoded')}"]
     return told, [] if any(isinstance(images, str | Path) for images in given.values()) else files
 
 

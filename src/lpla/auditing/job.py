@@ -155,12 +155,17 @@ def _rotated(found: list[Judgement]) -> dict[str, Any]:
 
 
 def _stable(work: Plan, one: Judgement) -> list[Row]:
-    """In how many of the row's targets each image is named: of all encoders in turn, or of the audited one alone."""
+    """In how many of the row's targets each image is named: of all encoders in turn, or of the audited one alone.
+
+    No row where no threshold names any, as by labels: a count of 0 would say that nobody is exposed.
+    """
     if one.named is None:
         return []
     named, member = one.named[None], work.member[None]
     if one.rotation is not None and one.rotation.named is not None:
         named, member = one.rotation.named, one.rotation.member
+    if one.row.exposed_members is None and not named.any():
+        return []
     return exposure.stable(work.judged_index, named, member, attack=one.row.attack, layer=one.row.layer)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from lpla.contracts.streams import stream
 from lpla.metrics.epsilon import epsilon_bound
+from lpla.metrics.exposed import PRECISION
 from lpla.metrics.folder import folder_power, folder_test
 from lpla.metrics.intervals import spread_of
 from lpla.report.family import FAMILY_LEVEL, leaking, recipe_p
@@ -134,12 +135,17 @@ def _exposed(row: Row) -> list[str]:
     if "exposed_members" not in row:
         return []
     members, named = row["members"], row["exposed_members"]
+    if spread_of(str(row["knowledge"])) > 1:
+        how = "no threshold can be set without their own membership; an audit with shadows alone counts them"
+        return [f"Single images were not counted, as by labels {how} (knowledge.kind=shadows)."]
     honest = "no honest count of single images: on the shadows no threshold names images of which 90 % are members"
     if named is not None:
         honest = f"{named} of {members:,} members are named at a threshold that the shadows set"
         if (precision := row["exposed_precision"]) is not None:
             ends = (number(row[f"exposed_precision_{end}"]) for end in ("low", "high"))
             honest += f", precision {number(precision)} [{' '.join(ends)}]"
+            if row["exposed_precision_high"] < PRECISION:
+                honest += f", below the {PRECISION:.0%} that the threshold was set for: this count is not to be used"
         blank = (row[f"null_untrained_exposed_{side}"] for side in ("members", "nonmembers"))
         honest += "; under an untrained encoder {} members and {} non-members would be".format(*blank)
     rare = [_rare(row, prior, name) for prior, name in PRIORS.items()]

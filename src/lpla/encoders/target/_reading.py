@@ -50,7 +50,7 @@ REMEDIES = {
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 DICTS = re.compile(r"collections\.defaultdict|.*\.AttributeDict")
 HARMLESS = re.compile(
-    r"argparse\.Namespace|pathlib\.\w*Path|typing\.Any|numpy\.\w+|numpy\.dtypes\.\w+"
+    r"argparse\.Namespace|pathlib\.(_local\.)?\w*Path|typing\.Any|numpy\.\w+|numpy\.dtypes\.\w+"
     r"|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)|omegaconf\.[\w.]+|types\.SimpleNamespace"
     r"|builtins\.(dict|list|tuple|set|str|int|float|bool|bytes)"
 )

@@ -42,7 +42,11 @@ class Python(Target):
         shape = (2, self.channels, *2 * (self.side or 32,))
         probe = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            answer = _Function(call, str(self.call))(probe)["pooled"].float().cpu().contiguous().numpy().tobytes()
+            try:
+                answer = _Function(call, str(self.call))(probe)["pooled"].float().cpu().contiguous().numpy().tobytes()
+            except RuntimeError as failed:
+                why = f"target.call failed on images of {shape[2]} x {shape[3]} pixels ({failed})"
+                raise InputError(f"{why}: target.side must be the side of the images that it takes") from failed
         source = _source_file(call)
         content = digest([source]) if source and source.is_file() else ""
         found = hashlib.sha256(content.encode() + answer).hexdigest()
