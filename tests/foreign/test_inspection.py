@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightly.models import ResNetGenerator
 from torchvision.models import resnet18
 
 from lpla.__main__ import main
 from lpla.auditing.inspection import describe
+from lpla.contracts.inputs import InputError
 
 FILES = Path(__file__).parent / "files"
 
@@ -34,6 +36,20 @@ def test_a_network_of_other_widths_is_named_as_such() -> None:
     said = list(describe(str(FILES / "lightly_train.pt"), ["timm/resnet18"]))
     assert any("timm/resnet18 60/100 (55 of another shape)" in line for line in said)
     assert said[-1].startswith("nothing is taken: ") and "of another shape: layer1.0.conv1.weight" in said[-1]
+
+
+def test_an_architecture_by_another_width_is_said_and_its_argument_may_be_given(tmp_path: Path) -> None:
+    """Of a network that was made narrower nothing but "0 of 60 tensors" was said, and no setting could be tried."""
+    network = ResNetGenerator("resnet-9", width=0.25)
+    torch.save({f"backbone.{name}": value for name, value in network.state_dict().items()}, tmp_path / "narrow.pt")
+    said = list(describe(str(tmp_path / "narrow.pt"), ["lightly/resnet-9"]))
+    assert said[-1].startswith("nothing is taken: ")
+    assert said[-1].endswith("where it has a width, 16 channels for 64 are +target.arguments.width=0.25")
+    said = list(describe(str(tmp_path / "narrow.pt"), ["lightly/resnet-9", "+target.arguments.width=0.25"]))
+    assert "target.arch=lightly/resnet-9 +target.arguments.width=0.25 " in said[-1]
+    for wrong in ("+width=1", "+target.arguments.width=1"):
+        with pytest.raises(InputError, match=r"target.arguments.NAME=VALUE"):
+            list(describe(str(tmp_path / "narrow.pt"), [wrong]))
 
 
 @pytest.mark.parametrize(

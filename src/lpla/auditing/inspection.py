@@ -17,13 +17,15 @@ SHOWN = 5
 """Architectures for each prefix, the best first."""
 LEAST = 0.2
 """Part of an architecture's tensors from which on it is worth a line."""
+ARGUMENT = "+target.arguments."
+"""How a setting begins that is an argument of the architectures."""
 
 
 def show(arguments: Sequence[str]) -> None:
     """Print what a file is; ends the process with one sentence if it cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m lpla inspect", description=__doc__)
     parser.add_argument("file", help="a file or folder that holds an encoder")
-    named = "architectures as LIBRARY/NAME, in place of those that are known"
+    named = f"architectures as LIBRARY/NAME in place of those that are known, their arguments as {ARGUMENT}NAME=VALUE"
     parser.add_argument("arch", nargs="*", help=named)
     given = parser.parse_args(arguments)
     try:
@@ -39,7 +41,8 @@ def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
 
     Args:
         file: its path.
-        archs: architectures to compare a file of weights with; none: those that are known.
+        archs: architectures to compare a file of weights with, and their arguments as settings; none: those that are
+            known.
 
     Raises:
         InputError: it is not there, is damaged, or would have code executed.
@@ -85,7 +88,8 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
     from lpla.encoders.target._state_dicts import matches
 
     yield f"holds: {_contents(saved)}"
-    known = [(arch, {}) for arch in archs] or list(KNOWN)
+    settings = _arguments(archs)
+    known = [(arch, settings) for arch in archs if not arch.startswith("+")] or list(KNOWN)
     found = [(arch, settings, one) for arch, settings in known for one in matches(saved, *shapes_of(arch, settings))]
     places: dict[str, list[tuple[str, Mapping[str, Any], Any]]] = {}
     for arch, settings, one in found:
@@ -99,6 +103,19 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
         yield "no known architecture has a fifth of its tensors here: name it, as in `lpla inspect FILE timm/NAME`"
     else:
         yield from _choice(path, saved, [entry for there in places.values() for entry in there])
+
+
+def _arguments(archs: Sequence[str]) -> dict[str, Any]:
+    """The settings among what was given; raises InputError for any other than an argument of an architecture."""
+    from omegaconf import OmegaConf
+
+    given = [one for one in archs if one.startswith("+")]
+    if wrong := [one for one in given if not one.startswith(ARGUMENT) or "=" not in one]:
+        raise InputError(f"a setting here must be {ARGUMENT}NAME=VALUE, got {wrong[0]}")
+    if given and len(given) == len(archs):
+        raise InputError(f"{ARGUMENT}NAME=VALUE needs an architecture as LIBRARY/NAME before it, got {given[0]} alone")
+    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist([one.removeprefix(ARGUMENT) for one in given]))
+    return told
 
 
 def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any], Any]]) -> Iterator[str]:

@@ -69,7 +69,7 @@ class AuditResult:
     compared: int = column("count", "Rows of the job, of which one may choose the best: bounds on epsilon and on the "
                            "precision of exposed images allow for it.", default=1)  # fmt: skip
     auc: float | None = _found("figure", "Probability that a random member scores above a random non-member (DeLong's "
-                               "logit interval, wider near 1 and for unequal groups).", "AUC", interval=True,
+                               "logit interval, wider near 1, for unequal groups and by labels).", "AUC", interval=True,
                                over_seeds=True)  # fmt: skip
     auc_low: float | None = _low()
     auc_high: float | None = _high()

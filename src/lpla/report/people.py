@@ -107,7 +107,7 @@ def further_sentences(left: Left) -> list[str]:
     found = [*_exposed(row), *_stable(left, row)]
     if judged is not None and not np.isnan(judged.score).any():
         found = [*_epsilon(row, judged, rows), *found, _folder(row, judged, rows)]
-    if rows > 1:
+    if rows > 1 and spread_of(str(row["knowledge"])) == 1:
         found.append(f"All bounds, counts and p-values of this section allow for the row's being chosen among {rows}.")
     return found
 

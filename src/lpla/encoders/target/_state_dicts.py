@@ -183,6 +183,10 @@ def _hint(match: Match) -> str:
         return "; a stem for small images: target.stem=cifar (padding 1), or target.stem=solo (solo-learn's, padding 2)"
     if "pos_embed" in wrong:
         return "; positions of another image size: set target.arguments.img_size"
+    if not match.missing and (channels := re.search(r"is \[(\d+).*, not \[(\d+)", wrong)):
+        there, wanted = map(int, channels.groups())
+        width = f"where it has a width, {there} channels for {wanted} are +target.arguments.width={there / wanted:g}"
+        return f"; all its names are there, so that an argument of the architecture differs: {width}"
     if re.search(r"\[\d+, 1, .*not \[\d+, 3, ", wrong):
         return "; a stem for grey images: target.channels=1"
     return ""
