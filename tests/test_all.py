@@ -136,6 +136,7 @@ def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_shadows_unlike_the_target_are_named_where_weights_are_learnt(tiny_store: str) -> None:
     rows = lpla.audit(
         *TINY, tiny_store, "attack=all", "attack.refits=1", "knowledge.views=crops", "shadows=2", "layer=projector"

@@ -149,6 +149,7 @@ def test_the_tpr_interval_covers_the_rate_at_the_false_positive_rate_asked_for(g
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("gap", [0, 1, 2])
 @pytest.mark.parametrize(("images", "fpr", "rounds"), [(100, 0.05, 6000), (1000, 0.01, 3000), (10_000, 0.001, 1000)])
 def test_the_tpr_interval_covers_at_every_rate(images: int, fpr: float, rounds: int, gap: float) -> None:

@@ -89,7 +89,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, chosen: set[int], change: Callable[[T
 @pytest.mark.parametrize(
     ("fault", "members"),
     [
-        pytest.param(fault, members, marks=() if (fault, members) in FAST else pytest.mark.slow)
+        pytest.param(fault, members, marks=() if (fault, members) in FAST else (pytest.mark.slow, pytest.mark.parallel))
         for fault in QUERY_FAULTS
         for members in (True, False)
     ],

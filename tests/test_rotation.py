@@ -312,6 +312,7 @@ def test_a_complement_in_the_jury_would_turn_the_scores_around() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("shadows", "features"), [(4, 1), (8, 10), (16, 1)])
 def test_audits_without_a_leak_are_rarely_called_leaking(shadows: int, features: int) -> None:
     """Of 2,000 audits each .55, 1.15 and .35 % were (16, 10: 1.10 %), with `Combined` where there is one."""
@@ -323,6 +324,7 @@ def test_audits_without_a_leak_are_rarely_called_leaking(shadows: int, features:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("shadows", "features", "gap"), [(4, 1, 2.0), (8, 10, 0.6)])
 def test_the_intervals_cover_a_planted_leak(shadows: int, features: int, gap: float) -> None:
     found = [recipe([simulated(seed, shadows, features, gap)]) for seed in range(300)]

@@ -135,6 +135,7 @@ def test_equal_splits_of_real_images_are_hardly_ever_called_different(digits: np
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_size_of_the_test_on_photographs(photographs: np.ndarray) -> None:
     rounds, p = 600, []
     for seed in range(rounds):

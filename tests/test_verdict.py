@@ -220,6 +220,7 @@ def test_audits_without_a_leak_are_rarely_called_leaking(images: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("images", [20, 100, 1000])
 def test_the_size_of_both_tests_together(images: int) -> None:
     assert 0.01 <= rejected(images, 6000, 0) <= 0.03

@@ -75,6 +75,7 @@ def test_an_image_scores_the_same_whatever_its_own_label() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("attack", [LpLA(queries=4), Bank(queries=4)], ids=["lpla", "bank"])
 def test_where_nothing_leaks_the_tests_allow_for_labels_that_taught_the_scores(attack: Attack) -> None:
     """An AUC by labels spreads about sqrt(2) times as widely as over images: without that allowance 5 % are alarms."""

@@ -161,7 +161,10 @@ def test_every_place_names_the_versions_of_python_that_were_tested() -> None:
 def test_each_tier_has_a_marker_and_make_test_leaves_them_out() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     markers = [line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]]
-    assert markers == ["slow", "browser", "slurm"]
+    assert markers == ["slow", "parallel", "browser", "slurm"]
     makefile = (ROOT / "Makefile").read_text()
-    assert '-m "' + " and ".join(f"not {marker}" for marker in markers) + '"' in makefile
-    assert 'pytest -m "slow or browser"' in makefile and "$(MAKE) test-slurm" in makefile
+    tiers = [marker for marker in markers if marker != "parallel"]
+    assert '-m "' + " and ".join(f"not {marker}" for marker in tiers) + '"' in makefile
+    # The slow tests side by side and those one after the other are all that there are.
+    assert '-m "slow and parallel"' in makefile and '-m "(slow and not parallel) or browser"' in makefile
+    assert "$(MAKE) test-slurm" in makefile

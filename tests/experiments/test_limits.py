@@ -98,6 +98,7 @@ def test_failed_jobs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_command_runs_to_its_end_and_trains_every_encoder_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

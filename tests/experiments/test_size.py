@@ -124,6 +124,7 @@ def test_a_sweep_without_two_sizes_says_why_it_has_no_slopes(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

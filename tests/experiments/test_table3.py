@@ -180,6 +180,7 @@ class Cells(HTMLParser):
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_command_runs_to_its_end_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

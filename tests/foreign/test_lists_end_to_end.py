@@ -106,6 +106,7 @@ def walked(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
     walked: Path, cli: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_shadows_by_the_same_script_find_the_leak_with_labels_and_without(
     walked: Path, cli: Callable[..., Ran], tmp_path: Path
 ) -> None:

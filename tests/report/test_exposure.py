@@ -63,6 +63,7 @@ def test_seeds_are_added_and_other_settings_are_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_a_sweep_over_seeds_leaves_intervals_over_targets_and_stable_exposure(
     cli: Callable[..., Ran], tiny_store: str
 ) -> None:

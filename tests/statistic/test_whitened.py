@@ -164,6 +164,7 @@ def test_more_axes_than_images_and_axes_without_variance_are_finite() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_widest_encoders_are_whitened_by_the_same_definition() -> None:
     views = embeddings(12, 2, 2_048)
     found = Whitened()(views, axes_of(views)).numpy()
