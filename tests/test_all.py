@@ -133,6 +133,9 @@ def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_
     assert "attack=lpla norms=whitened left out: attack.norms must be single without shadows" in notes
     assert all(f"attack={name} left out: it needs shadows" in notes for name in ("bank", "log_angle", "rmia"))
     assert "attack=bank left out: it needs shadows or labels: set knowledge.kind=shadows or labels" in rows[0]["notes"]
+    # attack.also=[gmm] was said to bring it.
+    slow = next(note for note in rows[0]["notes"] if "gmm" in note and "left out" in note)
+    assert "it needs shadows" in slow and "attack.also" not in slow
 
 
 @pytest.mark.slow

@@ -56,7 +56,9 @@ def contenders(settings: Config, chosen: str) -> Contenders:
     attacks: dict[str, Config] = {}
     left_out: dict[str, list[str]] = {}
     for name, config in configs.items():
-        if name not in choice.also and (why := _left_out(plug_in(config))):
+        attack, knowledge = plug_in(config), Knowledge(**settings["knowledge"])
+        why = _left_out(attack, lacking(attack, knowledge, settings["queries"], has_map=True))
+        if why and name not in choice.also:
             left_out.setdefault(why, []).append(name)
             continue
         attacks[name] = config
@@ -100,12 +102,12 @@ def _configured(name: str, settings: Config) -> Config:
     return found | (norms if "ps" in found else {})
 
 
-def _left_out(attack: Attack) -> str | None:
-    """Why an attack takes no part unless it is named."""
+def _left_out(attack: Attack, lacks: str) -> str | None:
+    """Why an attack takes no part unless it is named; where it lacks something, naming it brings nothing."""
     if not attack.statistics():
         return "nothing is asked of an encoder; it is a null of every row"
     if not attack.refits_quickly:
-        return "long to fit or in need of other views; attack.also=[NAME] brings one"
+        return lacks or "long to fit or in need of other views; attack.also=[NAME] brings one"
     return None
 
 
