@@ -13,7 +13,7 @@ from lpla.contracts.result import columns as known
 from lpla.metrics.rotation import Recipe, Rotation, recipe
 from lpla.metrics.targets import error_of, over_targets
 from lpla.report.outputs import overrides
-from lpla.report.rows import Row, cell, choices, interval, number, target_choices
+from lpla.report.rows import OF_ATTACKER, Row, cell, choices, interval, number, target_choices
 
 LABELS = ("attack", "knowledge", "layer")
 CONTENDER = "experiment/contender"
@@ -133,9 +133,7 @@ def undefined(rows: Sequence[Row]) -> list[str]:
 
 def encoder(row: Row) -> tuple[str, ...]:
     """The encoder that a measured row is on: rows of several attacks, and of what these know, are on the same."""
-    settings = (
-        s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(("attack.", "knowledge.", CONTENDER))
-    )
+    settings = (s for s in row.get("settings", ()) if not s.lstrip("+~").startswith(OF_ATTACKER))
     return (*(cell(row.get(name)) for name in target_choices()), *settings)
 
 

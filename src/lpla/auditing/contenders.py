@@ -53,10 +53,11 @@ def contenders(settings: Config, chosen: str) -> Contenders:
             if name not in configs:
                 known = ", ".join(configs)
                 raise InputError(f"attack.{setting} must name attacks, each one of {known}, got {shown(name)}")
+    knowledge = Knowledge(**settings["knowledge"])
     attacks: dict[str, Config] = {}
     left_out: dict[str, list[str]] = {}
     for name, config in configs.items():
-        attack, knowledge = plug_in(config), Knowledge(**settings["knowledge"])
+        attack = plug_in(config)
         why = _left_out(attack, lacking(attack, knowledge, settings["queries"], has_map=True))
         if why and name not in choice.also:
             left_out.setdefault(why, []).append(name)

@@ -21,6 +21,7 @@ from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION, exposed, exposure_threshold
+from lpla.metrics.intervals import by_labels
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -119,7 +120,7 @@ def _epsilon(row: AuditResult, score: Scores, untrained: Scores, member: Member)
     None either by labels: there the guess at one image rests on the labels of all others, so that one draw can make
     all guesses right together, and their number has not the law that the bound takes for granted.
     """
-    if row.split == "given" or row.given or row.knowledge.startswith("labels"):
+    if row.split == "given" or row.given or by_labels(row.knowledge):
         return {}
     bound, blank = (epsilon_bound(one, member, row.seed, row.compared) for one in (score, untrained))
     return {"eps_low": bound.low, "eps_cap": bound.cap, "null_untrained_eps_low": blank.low}

@@ -21,9 +21,14 @@ Simulated with 1 to 22 statistics of 10 to 500 images a side: 1.22 to 1.47 times
 """
 
 
+def by_labels(knowledge: str) -> bool:
+    """Whether a row's attacker learnt from labels of the judged images."""
+    return knowledge.split()[:1] == ["labels"]
+
+
 def spread_of(knowledge: str) -> float:
-    """`CROSS_FITTED` where a row's attacker learnt from labels of the judged images, else 1."""
-    return CROSS_FITTED if knowledge.split()[:1] == ["labels"] else 1.0
+    """`CROSS_FITTED` by labels, else 1."""
+    return CROSS_FITTED if by_labels(knowledge) else 1.0
 
 
 def clopper_pearson(found: int, trials: int, alpha: float = ALPHA) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lpla.metrics.compare import paired_auc
 from lpla.metrics.intervals import spread_of
-from lpla.report.rows import SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
+from lpla.report.rows import OF_ATTACKER, SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
 
 CAPTION = (
     "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
@@ -22,9 +22,6 @@ CAPTION = (
     "together with 95 %, and corrected is p times the number of these pairs (Bonferroni): both stand although the best "
     "was chosen. Several targets are not corrected for."
 )
-
-OF_ATTACKER = ("attack.", "knowledge.", "experiment/contender=")
-"""How settings begin that are the attacker's: whatever they are, the target is the same."""
 
 
 def compare(rows: Sequence[Row], folder: Path) -> list[Row]:

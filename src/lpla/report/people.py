@@ -11,7 +11,7 @@ from lpla.contracts.streams import stream
 from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION
 from lpla.metrics.folder import folder_power, folder_test
-from lpla.metrics.intervals import spread_of
+from lpla.metrics.intervals import by_labels
 from lpla.report.family import FAMILY_LEVEL, leaking, recipe_p
 from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import Row, number
@@ -107,7 +107,7 @@ def further_sentences(left: Left) -> list[str]:
     found = [*_exposed(row), *_stable(left, row)]
     if judged is not None and not np.isnan(judged.score).any():
         found = [*_epsilon(row, judged, rows), *found, _folder(row, judged, rows)]
-    if rows > 1 and spread_of(str(row["knowledge"])) == 1:
+    if rows > 1 and not by_labels(row["knowledge"]):
         found.append(f"All bounds, counts and p-values of this section allow for the row's being chosen among {rows}.")
     return found
 
@@ -135,7 +135,7 @@ def _exposed(row: Row) -> list[str]:
     if "exposed_members" not in row:
         return []
     members, named = row["members"], row["exposed_members"]
-    if spread_of(str(row["knowledge"])) > 1:
+    if by_labels(row["knowledge"]):
         how = "no threshold can be set without their own membership; an audit with shadows alone counts them"
         return [f"Single images were not counted, as by labels {how} (knowledge.kind=shadows)."]
     honest = "no honest count of single images: on the shadows no threshold names images of which 90 % are members"
@@ -180,7 +180,7 @@ def _stable(left: Left, row: Row) -> list[str]:
 
 def _folder(row: Row, judged: Judged, rows: int) -> str:
     """The test of all members together against the non-members, and its power at other sizes."""
-    if spread_of(str(row["knowledge"])) > 1:
+    if by_labels(row["knowledge"]):
         return "A whole folder: no test, as each image's score was learnt from the labels of the others."
     random = stream("images of the folder test", 0)
     inside, outside = (_some(judged.score[side], random) for side in (judged.member, ~judged.member))

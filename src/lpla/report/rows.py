@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 SETTINGS = "settings"
 """A job's overrides that are no column of their own (see `read_rows`): a choice beside those of `AuditResult`."""
 
+OF_ATTACKER = ("attack.", "knowledge.", "experiment/contender=")
+"""How settings begin that are the attacker's: whatever they are, the target is the same."""
+
 UNUSED = ("p", "queries")
 """Choices at which some attacks do not look: swept over them, their rows are the same."""
 
