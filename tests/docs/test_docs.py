@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, cast
 
 import numpy as np
@@ -18,15 +20,45 @@ from tiny_audit import ROOT, TINY, Ran
 
 import lpla
 from lpla.auditing.catalogue import options
+from lpla.auditing.door import as_told
 from lpla.data.dataset.torchvision import Torchvision
 
 DOCS = ROOT / "docs"
-BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
+PAIR = re.compile(r'^=== "(?:Command line|Python)"\n\n((?:    .*\n|\n)+)', re.MULTILINE)
+"""One of two tabs: the same audit as a command and in Python."""
+PAGES = sorted(file.name for file in DOCS.glob("*.md"))
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
-    """Language, title and text of every fenced block."""
-    return BLOCK.findall((DOCS / page).read_text())
+    """Language, title and text of every fenced block, also of those in tabs."""
+    return _fenced((DOCS / page).read_text())
+
+
+def _fenced(text: str) -> list[tuple[str, str, str]]:
+    return [(language, title, dedent(inside)) for _, language, title, inside in BLOCK.findall(text)]
+
+
+def side_by_side(page: str) -> list[dict[str, str]]:
+    """Of every pair of tabs: language -> its block."""
+    tabs = [block for inside in PAIR.findall((DOCS / page).read_text()) for block in _fenced(inside)]
+    return [{language: text for language, _, text in pair} for pair in zip(tabs[::2], tabs[1::2], strict=True)]
+
+
+def jobs_of(commands: str) -> list[set[str]]:
+    """The settings of each job that the commands run, in the order of the sweep."""
+    found = []
+    for words in (shlex.split(line) for line in commands.splitlines()):
+        if words[:1] != ["lpla"]:
+            continue
+        if words[1:2] != ["-m"]:
+            found.append({*words[1:]})
+            continue
+        axes = [word.partition("=") for word in words[2:]]
+        found += [
+            {*job} for job in product(*([f"{name}={one}" for one in values.split(",")] for name, _, values in axes))
+        ]
+    return found
 
 
 def files_listed(page: str) -> set[str]:
@@ -84,6 +116,46 @@ def test_the_shadows_in_python_of_their_page_find_the_leak(
     (row,) = cast("Any", held["found"])
     assert row.knowledge == "labels and shadows" and row.shadows == 4 and row.verdict.startswith("leaks")
     assert "backbone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if side_by_side(page)])
+def test_a_command_and_the_python_beside_it_run_the_same_audits(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[str]] = []
+
+    def audit(*overrides: str, folder: str | None = None, **settings: Any) -> list[Any]:
+        asked.append({*as_told(overrides, settings)})
+        return []
+
+    monkeypatch.setattr(lpla, "audit", audit)
+    for pair in side_by_side(page):
+        asked.clear()
+        exec(compile(pair["python"], page, "exec"), {"lpla": lpla})
+        assert asked == jobs_of(pair["bash"]) != [], pair
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"your_encoder.md", "in_ci.md"}))
+def test_every_command_has_its_python_beside_it(page: str) -> None:
+    commands = [text for language, _, text in blocks(page) if language == "bash" and jobs_of(text)]
+    assert [pair["bash"] for pair in side_by_side(page)] == commands
+
+
+def test_the_badges_of_the_readme_are_true() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = ", ".join(one.rpartition(" ")[2] for one in project["classifiers"] if re.search(r":: 3\.\d+$", one))
+    badges = {file.stem: file.read_text() for file in (DOCS / "badges").glob("*.svg")}
+    readme = (ROOT / "README.md").read_text()
+    assert f"Python: {versions}" in badges["python"] and f"Python {versions}]" in readme
+    assert f"licence: {project['license']['text']}" in badges["licence"]
+    assert "arXiv: 2506.05743" in badges["arxiv"] and "arxiv.org/abs/2506.05743" in readme
+    assert {*re.findall(r"docs/badges/(\w+)\.svg", readme)} == {*badges}
+
+
+def test_the_first_page_is_short_and_its_links_lead_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text()
+    first, _, rest = readme.partition("## How fast")
+    assert rest and len(first.splitlines()) < 100
+    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", readme)
+    assert linked and not [file for file in linked if not (ROOT / file).exists()]
 
 
 def test_the_page_of_attacks_says_what_each_needs() -> None:
