@@ -37,7 +37,7 @@ ALL = (*sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml")),
 
 
 def rows(names: Sequence[str] = ALL, images: int = IMAGES, networks: bool = True) -> list[Row]:
-    """A row per attack, but for those that look at positions and, unless `networks`, those that train a network."""
+    """A row per attack, but for attacks on positions and, unless `networks`, those that train a network."""
     found = []
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)

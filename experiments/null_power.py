@@ -1,4 +1,4 @@
-"""Which null sees which fault: faults planted among the images of CIFAR-100, and how often each null notices them.
+"""Which null sees which fault: faults planted among the images of CIFAR-100, and how often each null finds them.
 
 `python -m experiments.null_power [data.root=FOLDER]` prints the table of docs/threat_model.md.
 
@@ -104,7 +104,7 @@ SENT: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Looked:
-    """What the nulls look at, for every image of the pool."""
+    """What the nulls use, for every image of the pool."""
 
     score: Float[np.ndarray, " N"]
     summaries: Float[np.ndarray, "N Q 4"]
@@ -143,7 +143,7 @@ def groups(
 
 @dataclass(frozen=True)
 class Fault:
-    """The pool as it should be looked at and as it is; the features of both as they are stored, one below the other.
+    """The pool as it should be queried and as it is; the features of both as they are stored, one below the other.
 
     `asked` is what the judge makes of the stored images; `skewed` images are drawn into the groups unequally.
     """
@@ -177,7 +177,7 @@ class Fault:
 
     @property
     def power(self) -> str:
-        """The share of the draws in which each null notices it, by the size of the groups."""
+        """The share of the draws in which each null finds it, by the size of the groups."""
         draws = {images: [self.noticed(images, seed) for seed in range(count)] for images, count in REPEATS.items()}
         return " | ".join(
             " ".join(f"{np.mean([one[null] for one in found]):.2f}" for found in draws.values()) for null in NULLS

@@ -164,7 +164,7 @@ def test_what_names_no_attack_is_one_sentence(given: str, tiny: Callable[..., Pl
 
 
 def test_all_is_no_attack_of_its_own() -> None:
-    with pytest.raises(InputError, match="attack=all is many attacks, which an audit judges: name one of them"):
+    with pytest.raises(InputError, match="attack=all stands for many attacks, which only an audit runs: name one"):
         lpla.attack("all")
 
 

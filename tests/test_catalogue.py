@@ -30,7 +30,7 @@ def test_a_line_is_what_the_plug_in_says_of_itself_or_else_its_yaml() -> None:
     from lpla.encoders.arch import byol
 
     assert options("arch")["byol"] == (byol.__doc__ or "").splitlines()[0]
-    assert options("backbone")["resnet9"] == "Small: 0.31 million parameters, for work on a CPU."
+    assert options("backbone")["resnet9"] == "A small ResNet for work on a CPU: 0.31 million parameters."
 
 
 def test_a_line_is_a_whole_sentence() -> None:

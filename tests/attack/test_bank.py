@@ -198,9 +198,7 @@ def test_wrong_settings_say_what_was_expected() -> None:
     attack = Bank(queries=4, collective=True)
     target, *others = observed(attack, 4)
     foreign = [Labelled(o.index, o.values, row, foreign=True) for o, row in zip(others, INSIDE[1:], strict=True)]
-    with pytest.raises(
-        UndefinedError, match=r"attack.collective=true needs shadows that were asked about the target's"
-    ):
+    with pytest.raises(UndefinedError, match=r"attack.collective=true needs shadows that answered for the target's"):
         attack.fit(foreign)
     attack.fit([replace(one, foreign=False) for one in foreign])
     for other in (replace(target, index=target.index[::-1]), replace(target, foreign=True)):

@@ -85,7 +85,7 @@ def test_what_was_seen_has_a_row_for_every_image() -> None:
 
 
 def test_a_map_of_positions_is_nothing_that_can_be_made_up() -> None:
-    with pytest.raises(UndefinedError, match="PartCrop asks for a map of positions"):
+    with pytest.raises(UndefinedError, match="PartCrop needs a map of positions"):
         check_attack(lpla.attack("partcrop"))
     assert isinstance(lpla.attack("partcrop"), PartCrop)
 

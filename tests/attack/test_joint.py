@@ -119,7 +119,7 @@ def test_an_attack_of_one_number_has_a_joint_row_on_request_alone_which_says_why
     (row,) = json.loads((ran.folder / "result.json").read_text())
     assert row["auc"] is None and row["layer"] == "joint"
     assert row["notes"] == [
-        "attack=lpla, joint: layer=joint needs an attack that weighs many statistics, and this one looks at one"
+        "attack=lpla, joint: layer=joint needs an attack that weighs many statistics, and this attack uses one"
     ]
 
 

@@ -48,7 +48,7 @@ def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
     - refuse to score before it was fitted, by NotFittedError;
     - score every image with one finite number and learn a threshold from the shadows;
     - tell members by their planted length, steadiness and place, and tell nobody where nothing is planted;
-    - not look at the target's labels, not change what it is given, give the same bits again, and forget an earlier fit;
+    - not use the target's labels, not change its input, give the same bits again, and forget an earlier fit;
     - score images with zero or non-finite embeddings too.
 
     Args:
@@ -57,7 +57,7 @@ def check_attack(attack: Any, *, queries: int = VIEWS) -> None:
 
     Raises:
         CheckError: For the first of these that is not so, in one sentence.
-        UndefinedError: If it asks for a map of positions, which only an encoder has.
+        UndefinedError: If the attack needs a map of positions, which only an encoder has.
     """
     name = type(attack).__name__
     _check_statistics(attack, name, queries)
@@ -88,7 +88,7 @@ def _check_statistics(attack: Any, name: str, queries: int) -> None:
     names = [one.name for one in found]
     _require(len(set(names)) == len(names), f"{name}.statistics must return one statistic of a name, got {names}")
     if any(one.query(Query(Views(), queries, 0), 32).positions for one in found):
-        raise UndefinedError(f"{name} asks for a map of positions, which made-up embeddings do not have")
+        raise UndefinedError(f"{name} needs a map of positions, which made-up embeddings do not have")
 
 
 def _check_unfitted(attack: Attack, setting: _Setting, name: str) -> None:
@@ -104,7 +104,7 @@ def _check_unfitted(attack: Attack, setting: _Setting, name: str) -> None:
 
 
 def _setting(attack: Attack, seed: int, queries: int, *, leak: bool, unusable: int = 0) -> _Setting:
-    """Every kind of leak at once; for an attack that asks nothing of an encoder, a leak of the pixels."""
+    """Every kind of leak at once; for an attack without queries, a leak of the pixels."""
     pixels, inside = pixels_of(seed, IMAGES), layout(seed, SHADOWS, IMAGES)
     if not attack.statistics():
         inside = bright_rows(seed + 10, SHADOWS + 1, pixels, strength=1.0 if leak else 0.0)

@@ -84,7 +84,7 @@ class CrossFitted(Attack):
         Raises UndefinedError if these are not the images that it was fitted to.
         """
         if not np.array_equal(target.index, self._index):
-            raise UndefinedError("knowledge.kind=labels judges the images whose labels it was told, and no others")
+            raise UndefinedError("knowledge.kind=labels judges the images whose labels it was told, got others")
         found = np.stack([attack.score(target) - attack.threshold_ for attack in self.attacks_])
         return found[self._fold, np.arange(len(self._fold))]
 

@@ -78,7 +78,7 @@ def lacking(attack: Attack, knowledge: Knowledge, queries: int, has_map: bool) -
     Args:
         attack: as it is configured.
         knowledge: what the attacker knows.
-        queries: views of each image that are looked at.
+        queries: number of views of each image that are used.
         has_map: whether the target answers with a map of positions where it is asked for one.
     """
     of_shadows, of_labels = knowledge.has_shadows, knowledge.of_one_encoder
@@ -106,9 +106,9 @@ def _configured(name: str, settings: Config) -> Config:
 def _left_out(attack: Attack, lacks: str) -> str | None:
     """Why an attack takes no part unless it is named; where it lacks something, naming it brings nothing."""
     if not attack.statistics():
-        return "nothing is asked of an encoder; it is a null of every row"
+        return "it sends no query to an encoder and is a null of every row"
     if not attack.refits_quickly:
-        return lacks or "long to fit or in need of other views; attack.also=[NAME] brings one"
+        return lacks or "takes long to fit or needs other views; attack.also=[NAME] adds it"
     return None
 
 

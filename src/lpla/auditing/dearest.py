@@ -26,7 +26,7 @@ DRIVERS = {
 
 
 def refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -> None:
-    """Raise InputError for a job that is too dear.
+    """Raise InputError for a job that costs too much.
 
     Args:
         settings: The audit's.

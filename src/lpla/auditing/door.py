@@ -104,7 +104,7 @@ def attack(name: str, /, **settings: Any) -> Attack:
     config: Any = OmegaConf.to_container(OmegaConf.merge(whole, {"attack": own}).attack, resolve=True)
     found = plug_in(config | settings)
     if not isinstance(found, Attack):
-        raise InputError(f"attack={name} is many attacks, which an audit judges: name one of them")
+        raise InputError(f"attack={name} stands for many attacks, which only an audit runs: name one attack")
     return found
 
 

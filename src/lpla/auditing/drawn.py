@@ -58,7 +58,7 @@ def observed_epochs(settings: Config) -> tuple[int, ...]:
         return ()
     if epochs < 2:
         raise InputError(
-            f"observe.every must be null for fewer than 2 epochs, after which alone all is observed, got {every}"
+            f"observe.every must be null for fewer than 2 epochs, as the end is measured anyway, got {every}"
         )
     if not 1 <= every < epochs:
         raise InputError(f"observe.every must be an integer from 1 to {epochs - 1}, which is epochs - 1, got {every}")

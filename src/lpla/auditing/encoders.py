@@ -90,7 +90,7 @@ def line_up(
     final = (*pool, *of_known, *((outside,) if outside else ()))
     source = given.source if given else _trained(settings, _train_views(settings), 0, membership)
     unit = _unit(settings, source, "target", final, epochs)
-    # Looked at after the last epoch alone.
+    # Only read after the last epoch.
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))

@@ -42,7 +42,7 @@ class Judgement:
     score: Scores
     posterior: Scores
     log_norm: Scores
-    """Mean over the views that are looked at; nan if norms were not observed."""
+    """Mean over the views that are used; nan if norms were not observed."""
     rotation: Rotation | None = None
     """Scores of every encoder as the target, where each was."""
     named: Member | None = None
@@ -94,7 +94,7 @@ def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:
 
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
-    """One row of the curve: leak and utility of the encoders as they were after `epoch`, attacked by their likes."""
+    """One row of the curve: leak and utility of the encoders as they were after `epoch`, target and shadows alike."""
     found = {"epoch": epoch, "attack": plan.choices["attack"], "layer": layer} | measure_utility(
         plan, store, layer, epoch
     )
@@ -141,7 +141,7 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
     return {
         "members": int(plan.member.sum()),
         "nonmembers": int((~plan.member).sum()),
-        # Every view counts, references included; views beyond the budget were made but are not looked at.
+        # Every view counts, references included; views beyond the budget were made but are not used.
         "target_queries": asked_about * per_image,
         "exposure": plan.encoders.target.unit.source.exposure(),
         "shadow_image_epochs": sum(s.unit.source.image_epochs() for s in plan.encoders.shadows),

@@ -40,7 +40,7 @@ Member = Bool[np.ndarray, " n"]
 OF_COPIES = ("modified",)
 """Facts of files that are no test of images: whoever copies them to two folders, one after the other, changes these."""
 MOST_IMAGES, MOST_VALUES = 10_000, 2**27
-"""Judged images, and values of all of them, at most, that the two-sample test looks at."""
+"""Judged images, and values of all of them, at most, that the two-sample test uses."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class NullsOfData:
 
     images: TwoSample | None
     looked_at: Int[np.ndarray, " m"]
-    """Which of the judged images that test looked at."""
+    """Which of the judged images that test used."""
     views: BlindResult | None
     sent: SentViews | None
 
 
 def nulls_of_data(plan: Plan, store: Store) -> NullsOfData:
-    """Look at the judged images, and at what every encoder was given of them."""
+    """Test the judged images, and what every encoder was given of them."""
     member = plan.member
     return NullsOfData(
         images=_on_images(plan.images, tuple(plan.judged_index.tolist()), member.tobytes()),
@@ -96,14 +96,14 @@ class NullsOfRow:
 
 
 def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: NullsOfData | None = None) -> NullsOfRow:
-    """Look at everything that must not tell the groups apart.
+    """Run every test that must not tell the groups apart.
 
     Args:
         plan: the audit.
         store: where its artifacts are.
         trial: the attack on the target at one layer.
         attack: the same, fitted.
-        data: those of the images and views, where another row of the job has them; None: they are looked at here.
+        data: those of the images and views, where another row of the job has them; None: they are computed here.
     """
     member, data = plan.member, data or nulls_of_data(plan, store)
     untrained, *more = (_without_the_images(plan, store, trial, attack, one) for one in plan.encoders.nulls)
@@ -132,7 +132,7 @@ def _without_the_images(plan: Plan, store: Store, trial: AttackRun, attack: Atta
 
 
 def _looked_at(images: Images, judged: int) -> Int[np.ndarray, " m"]:
-    """Which of the judged images the two-sample test looks at: of many as many as it has time for."""
+    """Choose the judged images that the two-sample test uses: of many as many as it has time for."""
     most = min(MOST_IMAGES, MOST_VALUES // images.pixels.shape[1:].numel())
     return np.sort(stream("images of the two-sample test", 0).permutation(judged)[:most])
 

@@ -1,6 +1,6 @@
-"""What a job costs, counted on no device before anything is trained; a job dearer than its limits is refused.
+"""What a job costs, counted before anything is trained; a job that costs more than its limits is refused.
 
-Hours are at first those that no machine would undercut, and then, where this machine trains, those that a few timed
+Hours are at first a lower bound for any machine, and then, where this machine trains, those that a few timed
 steps and views promise. Memory and disk follow from shapes: weights, gradients and averages of the optimiser, what the
 backward pass of a batch keeps, a chunk of views with its answers, the statistics that the judge reads. Judging takes
 hours of its own where an attack is to learn anew very often (`refits`).
@@ -35,7 +35,7 @@ from lpla.work.unit import to_train, views_to_observe
 log = logging.getLogger(__name__)
 
 SECONDS_PER_ENCODER, SECONDS_PER_STEP, VIEWS_PER_SECOND = 1.0, 5e-3, 1e6
-"""That no device undercuts: an H100 took 15 ms a step of the smallest network, an H200 answered 258,000 views/s."""
+"""A rate that no device exceeds: an H100 took 15 ms a step of the smallest network, an H200 gave 258,000 views/s."""
 FLOPS = {"cpu": 2e11, "cuda": 1e15}
 """Floating-point operations per second that neither a CPU's core nor a GPU exceeds."""
 TRAFFIC, BYTES_PER_SECOND = 5, {"cpu": 5e11, "cuda": 5e12}
@@ -66,13 +66,13 @@ class Price:
 
 
 def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Settings, here: bool) -> None:
-    """Refuse a job that is dearer than `limits.*`, this machine or its disk allow; say what the others cost.
+    """Refuse a job that costs more than `limits.*`, this machine or its disk allow; say what other jobs cost.
 
     Args:
         work: The audit.
         missing: Those of its units that the store lacks.
         store: Where they will be put.
-        settings: The audit's, of which one is named that makes it dear.
+        settings: The audit's settings, of which the most expensive is named.
         here: Whether this machine trains. If not, no step is timed, and only a limit that is a number holds for the
             memory of training and extraction.
 

@@ -57,7 +57,7 @@ def see(
         UndefinedError: if the attack gets nothing.
     """
     if len(layers) > 1 and not attack.joins_layers():
-        raise UndefinedError(f"layer={JOINT} needs an attack that weighs many statistics, and this one looks at one")
+        raise UndefinedError(f"layer={JOINT} needs an attack that weighs many statistics, and this attack uses one")
     values = {}
     for statistic in attack.statistics():
         observation = next((o for o in subject.observations if statistic in o.statistics), None)

@@ -43,7 +43,7 @@ def with_recipe(row: AuditResult, trial: AttackRun) -> tuple[AuditResult, Rotati
 def rotate(trial: AttackRun, choices: int = 1) -> tuple[Rotation, str]:
     """Scores of every encoder of a trial as the target, and how many shadows judged each.
 
-    The attack learns anew for every target, from its jury alone; of its own membership nothing is looked at.
+    The attack learns anew for every target, from its jury alone; its own membership is not used.
 
     Args:
         trial: with shadows like the target, which were asked about its candidates.

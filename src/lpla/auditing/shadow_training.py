@@ -24,7 +24,7 @@ from lpla.training import signals
 NEEDED = ("{members}", "{out}")
 FOUND = "found"
 POLL = 0.2
-"""Seconds between two looks at whether a signal came."""
+"""Seconds between two checks whether a signal came."""
 GRACE = 10
 """Seconds in which a command that is asked to end may do so."""
 

@@ -97,7 +97,7 @@ class Optimization:
         try:
             self.optimizer(weights, lr=self.base_lr).step()
         except Exception as refused:  # whatever it is, training would end in it
-            said = " ".join(str(refused).split()) or "it says nothing more"
+            said = " ".join(str(refused).split()) or "without a message"
             problem = f"must be one that can train a network, got {type(refused).__name__} in its first step: {said}"
             raise SettingError(("optimizer",), problem) from refused
 

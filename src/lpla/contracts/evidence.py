@@ -40,7 +40,7 @@ class Statistic(ABC):
     layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
     """Where it exists."""
     at: ClassVar[str | None] = None
-    """The layer it is taken from whatever layer an attack looks at; None: from that one."""
+    """The layer from which it is always taken, whatever layer is attacked; None: from the attacked layer."""
 
     def query(self, full_query: Query, side: int) -> Query:
         """The views it needs of images of `side` pixels where the audit asks for `full_query`; by default those."""
@@ -60,7 +60,7 @@ class Seen:
     """What an attacker has of one encoder: statistics by name, row i for image `index[i]`. No membership.
 
     The index is the image's identity in its data set, the target's or, where `foreign`, the shadows' own. Where several
-    layers are looked at side by side, a statistic of one of them is named `layer/statistic`.
+    layers are used side by side, a statistic of one of them is named `layer/statistic`.
     """
 
     index: Int[np.ndarray, " N"]
@@ -177,7 +177,7 @@ class Attack(ABC):
         return False
 
     def joins_layers(self) -> bool:
-        """Whether it can look at all released layers at once (layer=joint), as `Seen.by_layer` has them."""
+        """Whether it can use all released layers at once (layer=joint), as `Seen.by_layer` has them."""
         return False
 
     @abstractmethod

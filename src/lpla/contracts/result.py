@@ -57,8 +57,8 @@ class AuditResult:
     defense: str = _target("defense", "What changes the training or what is released.")
     layer: str = _target("layer", "The embedding that is queried.", plain=True)
     p: float = _attack("p", "Order of the norm.", axis="the order of the norm")
-    norms: str = _attack("norms", "How several p are used; empty for attacks that do not look at norms.")
-    queries: int = _attack("queries", "Views of each image that the attacker looks at.", axis="the query budget")
+    norms: str = _attack("norms", "How several p are used; empty for attacks that do not use norms.")
+    queries: int = _attack("queries", "Number of views of each image that the attacker uses.", axis="the query budget")
     shadows: int = _attack("shadows", "Encoders from which the attacker learns.", axis="the number of shadows")
     members: int = _target("members", "Judged images that the target was trained on.")
     epochs: int | None = _target("epochs", "Passes of training over the members; none is known of a given encoder.",
@@ -166,7 +166,7 @@ class AuditResult:
     null_sent_views: int | None = _found("null", "Views that did not reach an encoder as they were asked for, of all "
                                          "encoders; 0 expected.")  # fmt: skip
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
-    target_queries: int = column("cost", "Views asked of the target.", "target queries")
+    target_queries: int = column("cost", "Number of views that were sent to the target.", "target queries")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
     zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
     nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")

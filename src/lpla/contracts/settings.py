@@ -108,7 +108,7 @@ class Settings(BaseModel):
 def checked(kind: Kind) -> Kind:
     """Decorate a class so that its constructor checks what it is given against its annotations.
 
-    What the code supplies (positional-only) is not looked at. A mistake raises SettingError; of a plug-in, its path
+    What the code supplies (positional-only) is not checked. A mistake raises SettingError; of a plug-in, its path
     begins with the plug-in's group, as on the command line.
     """
     init: Any = vars(kind)["__init__"]

@@ -90,7 +90,7 @@ def memberships(path: Path, images: Images) -> dict[str, Bool[np.ndarray, " N"]]
 
 
 def files_inside(path: Path) -> dict[str, dict[str, str]]:
-    """Read the table without a look at the files: for each encoder the files inside and their SHA-256.
+    """Read the table without reading the files: for each encoder the files inside and their SHA-256.
 
     Raises InputError if the table is none, or lacks one of the columns `file` and `sha256`.
     """

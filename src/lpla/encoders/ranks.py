@@ -1,6 +1,6 @@
 """The processes that make one encoder together: where this one stands among them, and what they share.
 
-A process of its own is rank 0 of 1, and every function here is then the identity. A loss that looks at the whole batch
+A process of its own is rank 0 of 1, and every function here is then the identity. A loss that needs the whole batch
 gets it by `all_gather`: every rank then computes that loss, and the mean of the ranks' gradients, which DDP takes, is
 the gradient of one process with the whole batch. A mean over images alone needs nothing: the mean of the ranks' is it.
 """

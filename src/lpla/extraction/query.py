@@ -30,10 +30,10 @@ Encode = Callable[[Float[Tensor, "B C H W"]], Mapping[str, Float[Tensor, "B *T D
 
 @runtime_checkable
 class Door(Protocol):
-    """Looks at what goes into an encoder."""
+    """Record what goes into an encoder."""
 
     def take(self, views: Float[Tensor, "B C H W"]) -> None:
-        """Look at views that the encoder is given next."""
+        """Record the views that the encoder gets next."""
 
 
 def answers(

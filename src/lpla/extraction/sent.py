@@ -58,7 +58,7 @@ class SentViews:
         self._summaries: list[Float[Tensor, "B 4"]] = []
 
     def take(self, views: Float[Tensor, "B C H W"]) -> None:
-        """Look at the tensor that is given to the encoder next."""
+        """Record the tensor that the encoder gets next."""
         self._projections.append(projected(views))
         self._summaries.append(summarised(views))
 

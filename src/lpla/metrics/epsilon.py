@@ -47,7 +47,7 @@ def epsilon_bound(
         score: One score per image, higher = member; which attack, layer and norm it is of was settled beforehand.
         member: Whether each image was trained on, drawn at random with half of the images inside. A list of members
             that somebody hands in is no draw, and gives no bound.
-        seed: Of the random pairs, which look at no score.
+        seed: seed of the random pairs, which do not depend on scores.
         choices: Of so many scores (attacks, layers, norms) these were chosen by what they found; each has its part of
             the 5 % by which a bound may be wrong (Bonferroni).
 

@@ -103,7 +103,7 @@ def permuted_membership(found: Sequence[float], members: int, nonmembers: int, s
 def shadows_rows(score: Float[np.ndarray, "K N"], member: Bool[np.ndarray, " N"]) -> Departure:
     """AUC of the shadows' scores of images against who was inside the target, which their training knew nothing of.
 
-    Looked at are each shadow and the mean of all; the farthest is returned, its distance cut by as much as the most of
+    Each shadow and the mean of all are compared; the farthest is returned, its distance cut by as much as the most of
     so many may reach (Bonferroni). The mean of the AUCs is that of a linear rank statistic, the mean of the shadows'
     ranks, so that its error without signal holds however the shadows depend on each other.
     """

@@ -63,7 +63,7 @@ def knn_accuracy(
 
 
 def chance(bank_y: Int[np.ndarray, " M"], test_y: Int[np.ndarray, " T"]) -> float:
-    """Accuracy of whoever looks at no image and always names the bank's most frequent class."""
+    """Accuracy of a classifier that always names the bank's most frequent class."""
     classes, counts = np.unique(bank_y, return_counts=True)
     return float((test_y == classes[counts.argmax()]).mean())
 

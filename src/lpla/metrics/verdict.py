@@ -21,7 +21,7 @@ the views (`nulls.FALSE_ALARMS` each)."""
 
 @dataclass(frozen=True)
 class Nulls:
-    """What must not tell the groups apart; None: was not looked at, which the verdict then says."""
+    """Results that must not tell the groups apart; None: not checked, which the verdict then says."""
 
     untrained_auc: float | None = None
     images: TwoSample | None = None

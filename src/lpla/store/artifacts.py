@@ -47,7 +47,7 @@ class Store:
     def __init__(self, root: str | Path, create: bool = True, setting: str = "store") -> None:
         """Open the store at `root`, the folder that the configuration's key `setting` names.
 
-        Without `create` nothing is written, so that a command can look at a folder that is somebody else's.
+        Without `create` nothing is written, so that a command can read a folder of another user.
 
         Args:
             root: The folder; `~` is expanded.

@@ -24,7 +24,7 @@ from lpla.work.unit import UnitReport, make, to_train
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1
-"""Between two looks at whether a signal came."""
+"""Seconds between two checks whether a signal came."""
 
 Done = Callable[[Unit, UnitReport], None]
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 JOIN_SECONDS = 600
 """How long the audit's host waits for the others."""
 LOOK_SECONDS = 0.1
-"""Between two looks at whether the ranks have ended or a signal has come."""
+"""Seconds between two checks whether the ranks have ended or a signal has come."""
 THEIRS = {kind.__name__: kind for kind in (InputError, UndefinedError)}
 """Errors that are the user's to mend, by name."""
 MARK = "lpla: "

@@ -90,7 +90,7 @@ def seconds_per_epoch(source: Trained) -> float:
 
 
 def views_per_second(unit: Unit, store: Store) -> float:
-    """Measured on the second of two looks at a few images, in which an untrained encoder is asked what is asked of it.
+    """Measured on the second of two runs over a few images, in which an untrained encoder gets the unit's requests.
 
     As many as go through the encoder at once on a GPU, fewer on the CPU; the store keeps nothing of them.
     """

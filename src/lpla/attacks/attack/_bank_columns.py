@@ -46,7 +46,7 @@ class BankColumns:
         Args:
             p: order of the norms.
             ps: orders that an extraction keeps anyway, so that nothing is extracted twice.
-            queries: views of each image, as the audit looks at them.
+            queries: number of views of each image that the audit uses.
             norms_alone: whether angles between views stay out of it.
 
         Raises:

@@ -30,7 +30,7 @@ class PairAttack(ScalarAttack):
 
     @abstractmethod
     def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
-        """The number per pair of views that the attack looks at; nan where a view is unusable."""
+        """The number per pair of views that the attack uses; nan where a view is unusable."""
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
         """Its mean over all pairs; where some are unknown, what the others and the shadows' say of it."""

@@ -1,4 +1,4 @@
-"""Attacks that look at one number per view (or per image): what they have in common is how that number is judged."""
+"""Attacks that use one number per view (or per image): they share the way in which that number is judged."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class JudgedTogether:
         """
         self.likelihood_ = self._choice.chosen(shadows)
         if self.likelihood_ not in LIKELIHOODS:
-            raise UndefinedError("attack.collective=true needs shadows that were asked about the target's images")
+            raise UndefinedError("attack.collective=true needs shadows that answered for the target's images")
         self.index_, self._features, self._directions = shadows[0].index, features, list(directions)
         self._inside = np.stack([shadow.member for shadow in shadows])
         kernel = kernel_of(self._directions)

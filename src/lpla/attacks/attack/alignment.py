@@ -1,4 +1,4 @@
-"""SSLMem as an attack: members' views lie nearer to the clean image's vector (Wang et al., ICLR '24, arXiv 2401.12233).
+"""Alignment: members' views lie nearer to the clean image's vector (after SSLMem, Wang et al., arXiv 2401.12233).
 
 SSLMem measures memorisation by how much alignment differs between an encoder that saw the image and one that did not.
 Ours: shadows are that reference, the side is learnt, and nothing is divided by the range of the scored images.

@@ -1,6 +1,6 @@
-"""Every attack that exists under an audit's settings, judged from one extraction, and which of them is the strongest.
+"""Run every attack that exists under the settings, from one extraction, and say which of them is the strongest.
 
-The strongest has a p-value that pays for its choice (ours): `lpla.auditing.strongest`.
+The strongest has a p-value that allows for its having been chosen (ours): `lpla.auditing.strongest`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A likelihood ratio over a bank of statistics, raw and whitened, learnt on shadows; collective if so wished (ours).
+"""Bank: many statistics of an image, raw and whitened, weighed on shadows in one likelihood ratio (ours).
 
 Which statistics take part is fixed before any target is seen; what each is worth is learnt on shadows.
 """

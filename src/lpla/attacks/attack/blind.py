@@ -1,4 +1,4 @@
-"""The blind baseline: a likelihood ratio of pixel summaries, without any query (as in Das et al., arXiv 2406.16201).
+"""Blind baseline: an attack on the pixels alone, which must find nothing (as in Das et al., arXiv 2406.16201).
 
 Whatever it finds is a difference between the images of the two groups, not a leak: at anything but 0.5 the split is
 broken. Ours: the summaries, and that they are weighed on the shadows.
@@ -30,7 +30,7 @@ class Blind(ScalarAttack):
         self._last: tuple[object, Float[np.ndarray, "N F"]] = (None, np.empty((0, 0)))
 
     def looks_at_pixels(self) -> bool:
-        """The images are what it looks at."""
+        """The images themselves: this attack needs no embeddings."""
         return True
 
     def statistics(self) -> tuple[()]:
@@ -55,7 +55,7 @@ class Blind(ScalarAttack):
         return super().warnings() + ([] if self._shadows_differ else [alike])
 
     def _summaries(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """Of the images; shadows and target hold the same array, which is looked at once."""
+        """Of the images; shadows and target hold the same array, which is summarised once."""
         if seen.pixels is None:
             raise InputError("attack=blind needs the images' pixels, got none")
         if seen.pixels is not self._last[0]:

@@ -1,4 +1,4 @@
-"""EncoderMI-S: a network on the set of the views' pairwise cosines (Liu et al., arXiv 2108.11023).
+"""EncoderMI-S: a network judges the set of the views' pairwise cosines (Liu et al., arXiv 2108.11023).
 
 The network is DeepSets (Zaheer et al., arXiv 1703.06114): a function of the mean of a function of every element.
 """

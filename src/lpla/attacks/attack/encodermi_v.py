@@ -1,4 +1,4 @@
-"""EncoderMI-V: a network on the sorted vector of the views' pairwise cosines (Liu et al., arXiv 2108.11023)."""
+"""EncoderMI-V: a network judges the sorted vector of the views' pairwise cosines (Liu et al., arXiv 2108.11023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likelihood ratio of the whole vector under mixtures of members' and non-members' vectors.
+"""GMM: compare an image's vector with mixtures of Gaussians fitted to members' and to non-members' vectors.
 
 After Dziedzic et al., "Dataset Inference for Self-Supervised Models" (arXiv 2209.09024), whose mixture tells whether an
 encoder was trained on a data set; here it tells whether it was trained on an image. Ours: shadows, the frame they

@@ -1,4 +1,4 @@
-"""The log angle between an image's views: members' views lie closer (ours; after EncoderMI-T, arXiv 2108.11023).
+"""Log angle: the angle between two views of a member is smaller (ours; after EncoderMI-T, arXiv 2108.11023).
 
 A member's views are closer by a factor, and so by an amount of the logarithm: the difficulty of the views, which is a
 factor as well, cancels where an image is compared with itself under other encoders.

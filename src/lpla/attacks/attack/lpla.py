@@ -1,4 +1,4 @@
-"""LpLA: membership from the p-norm of embeddings, calibrated on shadows (arXiv 2506.05743; the definition is ours)."""
+"""LpLA: the p-norm of an image's embeddings, compared with shadows' (arXiv 2506.05743; the definition is ours)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Norms = Literal["single", "select", "joint", "contrast", "whitened"]
 class LpLA(ScalarAttack):
     """Likelihood ratio of "in" and "out" for the log-norms of an image's views.
 
-    `likelihood`, `density` and `tie_variance` as in `Calibrated`. `norms`: `single` looks at p, `select` at that p of
-    `ps` which tells the shadows' members best, `joint` at all of them together, `contrast` at their differences alone,
-    `whitened` at the norms of a bank (`BankColumns`) for p, of which `queries` says how many views there are.
-    Without shadows `no_shadow` and `tail` as in `NoShadow`, and p alone.
+    `likelihood`, `density` and `tie_variance` are those of `Calibrated`. `norms`: `single` uses p, `select` that p of
+    `ps` which tells the shadows' members best, `joint` all of them together, `contrast` their differences alone,
+    `whitened` the norms of a bank (`BankColumns`) for p, of which `queries` says how many views there are.
+    Without shadows it uses p alone, and `no_shadow` and `tail` are those of `NoShadow`.
     """
 
     NEEDS = ("shadows, labels or known non-members",)
@@ -80,7 +80,7 @@ class LpLA(ScalarAttack):
         return self._bank.statistics() if self.norms == "whitened" else (self._log_norms.statistic,)
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
-        """Which p to look at, or how to weigh them all."""
+        """Which p to use, or how to weigh them all."""
         if self.norms == "whitened":
             self._set_aside = self._bank.set_aside(shadows)
             self.weighed_ = WeighedBank(self._bank).fit(shadows, self.calibrated.chosen(shadows))
@@ -98,7 +98,7 @@ class LpLA(ScalarAttack):
         """Raise InputError for norms that are chosen or weighed on shadows, and for too few images."""
         if self.norms != "single":
             raise InputError(
-                f"attack.norms must be single without shadows, which alone tell norms apart, got {self.norms}"
+                f"attack.norms must be single without shadows, as only shadows say which norm is best, got {self.norms}"
             )
         super().check_nonmembers(images)
 

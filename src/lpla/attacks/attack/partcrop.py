@@ -1,4 +1,4 @@
-"""PartCrop: a network on how parts of an image agree with the map of the whole (Zhu et al., arXiv 2404.02462)."""
+"""PartCrop: a network judges how parts of an image agree with the map of the whole (Zhu et al., arXiv 2404.02462)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantile regression (Bertran et al., arXiv 2307.03694) on the log-norm: is it unusual for images that look alike?
+"""Quantile regression: is an image's norm unusual among images that look alike (Bertran et al., arXiv 2307.03694)?
 
 Ours: the statistic, the features (a thumbnail's principal axes: no second network) and cross-fitting over images.
 """
@@ -43,7 +43,7 @@ class Quantile(Attack):
         self._norms = LogNorms([*ps, p])
 
     def looks_at_pixels(self) -> bool:
-        """The images are what it looks at."""
+        """It predicts the norm from the images themselves."""
         return True
 
     def statistics(self) -> tuple[LogNorm]:

@@ -1,4 +1,4 @@
-"""RMIA on the log-norm: how many images are less of an outlier than this one (arXiv 2312.03262).
+"""RMIA: count how many other images have a less unusual norm than this one (Zarifzadeh et al., arXiv 2312.03262).
 
 The statistic in place of the probability is ours; so is its sign, which shadows' members teach.
 """

@@ -19,7 +19,7 @@ from scipy.stats import t
 LARGEST_SAMPLE = 4000
 """A larger sample is replaced by this many of its order statistics, evenly spaced: a matter of seconds."""
 DOF = (1.0, 100.0)
-"""Degrees of freedom looked at: from Cauchy's to what cannot be told from a normal distribution."""
+"""Degrees of freedom that are tried: from Cauchy's to what cannot be told from a normal distribution."""
 ITERATIONS, TOLERANCE = 200, 1e-6
 FLOOR = 1e-6
 """Smallest variance, as a part of the sample's."""

@@ -1,6 +1,6 @@
 """d3: candidates as a mixture of known non-members and a shifted copy of them, by EM (Dempster, Laird and Rubin 1977).
 
-Transductive, and still blind to labels: the scalars of all candidates are looked at together, inside `score`.
+Transductive, and still blind to labels: the scalars of all candidates are used together, inside `score`.
 """
 
 from __future__ import annotations

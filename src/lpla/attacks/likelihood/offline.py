@@ -40,5 +40,5 @@ class Offline:
         return self
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """sgn(D) (x_0i - xout_i) / sqrt(s_i^2 (1 + 1/n_out)); without any gap there is no side to look at: 0."""
+        """sgn(D) (x_0i - xout_i) / sqrt(s_i^2 (1 + 1/n_out)); without any gap no side is known: 0."""
         return np.where(self._known, np.sign(self.D_) * (x0 - self.mean_) / self.deviation_, 0.0)

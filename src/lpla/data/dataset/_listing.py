@@ -29,7 +29,7 @@ class Listing:
     unusable: dict[str, str] = field(default_factory=dict)
     """Folders, and files named like an image, that cannot be read -> why."""
     others: Counter[str] = field(default_factory=Counter)
-    """Kind of what is not looked at -> how many there are."""
+    """Kind of entry that is skipped -> how many there are."""
 
     @property
     def names(self) -> list[str]:
@@ -38,7 +38,7 @@ class Listing:
 
 
 def image_files(root: Path) -> Listing:
-    """All images below `root`; links are followed, but no folder is read twice, and what is hidden is not looked at."""
+    """All images below `root`; links are followed, but no folder is read twice, and hidden files are skipped."""
     found = Listing()
     read: set[tuple[int, int]] = set()
     # Links come last, so that a folder that is there under its own name is read under that name.

@@ -42,7 +42,7 @@ class Named:
 
 
 class Below:
-    """The image files below data.root, looked at once, and only if a list asks for them."""
+    """The image files below data.root, listed once, and only if a list needs them."""
 
     def __init__(self, root: Path, cache: str) -> None:
         self.root, self.cache = root.resolve(), cache

@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 scans of 8 x 8 pixels in 17 grey levels, embedded in scikit-learn (Alpaydin & Kaynak)."""
+"""Handwritten digits: 1,797 scans of 8 x 8 pixels in 17 grey levels, part of scikit-learn (Alpaydin & Kaynak)."""
 
 import torch
 from sklearn.datasets import load_digits

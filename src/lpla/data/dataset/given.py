@@ -1,6 +1,7 @@
-"""Members and non-members as a user has them: folders or lists, decoded once into one data set in an order of its own.
+"""Read a user's own members and non-members from folders or lists, and decode them once into one data set.
 
-The order is that of the files' SHA-256: it says nothing of who is a member, and stays when files or lists move.
+The images are in the order of the files' SHA-256: it does not depend on who is a member, and stays when files or lists
+move.
 """
 
 from __future__ import annotations

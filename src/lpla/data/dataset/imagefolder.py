@@ -1,4 +1,4 @@
-"""Any folder of images, decoded once; its immediate subfolders are the classes, as in torchvision's ImageFolder."""
+"""Read any folder of images, decoded once; its subfolders are the classes, as in torchvision's ImageFolder."""
 
 import logging
 from collections.abc import Sequence

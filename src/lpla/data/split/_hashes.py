@@ -20,7 +20,7 @@ MIRROR = np.array([1, -1] * (LOW // 2), dtype=np.float32)
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601, as PIL's conversion to grey."""
 PIECE = 2**24
-"""Bytes of pixels that are looked at together, so that a memory map is never in memory as a whole."""
+"""Bytes of pixels that are hashed together, so that a memory map is never in memory as a whole."""
 
 
 def content_groups(pixels: UInt8[Tensor, "N C H W"]) -> Int[np.ndarray, " N"]:

@@ -1,4 +1,4 @@
-"""Balanced layout: every candidate is in half of the shadows (complementary pairs), and in the target by a fair draw.
+"""Balanced layout: every candidate trains half of the shadows (complementary pairs), and the target by a fair draw.
 
 The target's row is drawn independently of the shadows': paired with its own complement it biases per-sample attacks.
 """

@@ -1,4 +1,4 @@
-"""The user's own layout: the target's row is what the lists say, the shadows' rows are drawn on the candidates."""
+"""The user's own layout: lists say who is a member of the target; the shadows' members are drawn from all images."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""VICReg: two views alike, each dimension spread, no two dimensions correlated (Bardes et al., arXiv 2105.04906)."""
+"""VICReg: make two views alike, spread each dimension, and decorrelate dimensions (Bardes et al., arXiv 2105.04906)."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,6 +1,6 @@
-"""Release the p-norm of an embedding in its place: what an interface leaves that returns one number (ours).
+"""Release the p-norm of an embedding in place of the vector, as an interface does that returns one number (ours).
 
-Of length 1, it has one direction: whatever compares directions finds all views and images alike.
+An embedding of one number has one direction, so that an attack on directions finds all views and images alike.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""A file of weights, by torch.save or safetensors, as training code leaves it: MoCo's, DINO's, lightly's, others'."""
+"""Read a file of weights, by torch.save or safetensors, as training code leaves it: MoCo, DINO, lightly and others."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A program of torch.export (.pt2) or of TorchScript; loading the latter runs code, so that it asks for run_code."""
+"""Read a program of torch.export (.pt2) or of TorchScript; TorchScript runs code and needs target.run_code=true."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A folder of Hugging Face transformers: config.json, its weights, and preprocessor_config.json with the input rule."""
+"""Read a folder of Hugging Face transformers: config.json, weights, preprocessor_config.json with the input rule."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""An ONNX model, run by onnxruntime on the CPU; its inputs and outputs say the side, the channels and the layers."""
+"""Read an ONNX model, which onnxruntime runs on the CPU; it names its image size, channels and layers itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

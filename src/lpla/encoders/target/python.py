@@ -1,4 +1,4 @@
-"""A function of the user's own, module:function, from images in [0, 1] to vectors; it is run, and so is its module."""
+"""Call a function of your own, module:function, from images in [0, 1] to vectors; its module is imported and run."""
 
 import hashlib
 import importlib

@@ -1,4 +1,4 @@
-"""A model of timm: a file of weights, or a folder whose config.json has the input rule (pretrained_cfg)."""
+"""Read a model of timm: a file of weights, or a folder whose config.json has the input rule (pretrained_cfg)."""
 
 import json
 from collections.abc import Mapping

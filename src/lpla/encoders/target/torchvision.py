@@ -1,4 +1,4 @@
-"""A classifier of torchvision with the weights of a file; `weights_name` is the entry that has its input rule."""
+"""Read a file of weights of a torchvision classifier; `weights_name` names the entry that has its input rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

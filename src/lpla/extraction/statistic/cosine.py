@@ -1,4 +1,4 @@
-"""Cosine similarity of every pair of views of an image: what EncoderMI looks at (Liu et al., arXiv 2108.11023)."""
+"""Cosine similarity of every pair of views of an image: the statistic of EncoderMI (Liu et al., arXiv 2108.11023)."""
 
 from __future__ import annotations
 

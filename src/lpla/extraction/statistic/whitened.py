@@ -61,7 +61,7 @@ class Whitened(OnAxes):
         return torch.stack(found, dim=2).float()
 
     def prefix(self, values: Float[np.ndarray, "N Q R 3"], queries: int) -> Float[np.ndarray, "N q R 3"]:
-        """The first views' values: none looks at a later view."""
+        """The first views' values: no value depends on a later view."""
         return values[:, :queries]
 
     def _norms(
@@ -89,7 +89,7 @@ class Direction(OnAxes):
     """The mean whitened direction of an image's views, a unit vector: which images an encoder finds alike.
 
     Kept for the first 1, 2, 4, ... views, so that a smaller budget has one too; of the backbone, whatever layer an
-    attack looks at. An image without any usable view has the zero vector.
+    attack uses. An image without any usable view has the zero vector.
     """
 
     name: ClassVar[str] = "direction"

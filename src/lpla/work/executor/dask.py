@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster: one that is there (its scheduler's address), or a local one for this audit."""
+"""Train encoders on the workers of a Dask cluster: a running one (its scheduler's address), or a local one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Worker processes on this machine, each with its share of the cores or a GPU, on Pebble's pool.
+"""Train encoders side by side in worker processes of this machine, each with its share of the cores or a GPU.
 
-The standard library's pool gives up all of its tasks when one worker dies, and has no time limit; Pebble's starts a new
-worker and goes on.
+The pool is Pebble's: when a worker dies it starts another and goes on, and it has a time limit. The standard library's
+gives up all of its tasks then, and has none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One unit after another in the audit's own process, with all of its threads; bars and kept views are shared."""
+"""Train one encoder after another in the audit's own process, with all of its threads."""
 
 from __future__ import annotations
 

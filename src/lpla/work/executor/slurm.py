@@ -1,4 +1,4 @@
-"""Jobs of a Slurm cluster, one per unit, by submitit; where this runs, `sbatch` does too, and all share the folders."""
+"""Train each encoder in a Slurm job of its own; `sbatch` must be on this machine; all machines share the folders."""
 
 from __future__ import annotations
 
