@@ -11,7 +11,16 @@ WIDTH = 16
 
 
 def layout(seed: int, shadows: int, images: int) -> np.ndarray:
-    """Row 0 the target, drawn on its own; then complementary pairs."""
+    """Draw who is trained on what: row 0 is the target, drawn on its own, then come complementary pairs of shadows.
+
+    Args:
+        seed: Seed of the draws.
+        shadows: Number of shadows, an even number.
+        images: Number of images, an even number.
+
+    Returns:
+        [1 + shadows, images] booleans, whether each encoder holds each image.
+    """
     random = np.random.default_rng(seed)
     rows = [random.permutation(images) < images // 2 for _ in range(1 + shadows // 2)]
     return np.stack([rows[0], *(row for half in rows[1:] for row in (half, ~half))])
@@ -26,7 +35,17 @@ def pixels_of(seed: int, images: int) -> np.ndarray:
 
 
 def bright_rows(seed: int, rows: int, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """Halves, each drawn on its own, that hold the brighter images more often."""
+    """Draw halves of the images, each on its own, that hold the brighter images more often.
+
+    Args:
+        seed: Seed of the draws.
+        rows: Number of halves.
+        pixels: Pixels of the images [N, C, H, W].
+        strength: How much more often a brighter image is drawn.
+
+    Returns:
+        [rows, N] booleans, whether each row holds each image.
+    """
     random = np.random.default_rng(seed)
     brightness = pixels.mean(axis=(1, 2, 3))
     rank = strength * (brightness - brightness.mean()) / brightness.std() + random.normal(size=(rows, len(pixels)))
@@ -42,7 +61,20 @@ def answers(
     shift: float = 0.0,
     rotate: bool = False,
 ) -> list[torch.Tensor]:
-    """One [N, Q, D] per encoder: members longer by exp(length), views closer by exp(-steady), moved by shift."""
+    """Make up the embeddings of each encoder, with a leak that is known.
+
+    Args:
+        seed: Seed of the embeddings.
+        inside: [K, N] booleans, whether each encoder holds each image.
+        queries: Number of views of each image.
+        length: Members' embeddings are longer by exp(length).
+        steady: Members' views lie closer by exp(-steady).
+        shift: Distance by which members' embeddings are moved.
+        rotate: Whether each encoder has axes of its own.
+
+    Returns:
+        An array [N, Q, D] for each encoder.
+    """
     random = np.random.default_rng(seed)
     images = inside.shape[1]
     content = random.normal(size=(images, 1, WIDTH))
@@ -64,7 +96,17 @@ def answers(
 def given(
     attack: Attack, embedded: Sequence[torch.Tensor | None], inside: np.ndarray, pixels: np.ndarray | None = None
 ) -> tuple[Seen, list[Labelled], np.ndarray]:
-    """What the attack has of target and shadows, through its own statistics; and the target's members."""
+    """Compute what an attack gets of a target and its shadows, by its own statistics.
+
+    Args:
+        attack: The attack, whose statistics are computed.
+        embedded: Embeddings [N, Q, D] of each encoder, the target's first.
+        inside: [K, N] booleans, whether each encoder holds each image.
+        pixels: Pixels of the images, for attacks that use them.
+
+    Returns:
+        What the attack sees of the target and of the shadows, and the target's members.
+    """
     index = np.arange(inside.shape[1]) + 1000
     values = [{s.name: s(one).numpy() for s in attack.statistics()} if one is not None else {} for one in embedded]
     shadows = [Labelled(index, v, row, pixels=pixels) for v, row in zip(values[1:], inside[1:], strict=True)]

@@ -80,6 +80,9 @@ def lacking(attack: Attack, knowledge: Knowledge, queries: int, has_map: bool) -
         knowledge: what the attacker knows.
         queries: number of views of each image that are used.
         has_map: whether the target answers with a map of positions where it is asked for one.
+
+    Returns:
+        What the attack lacks, in a clause; empty where it lacks nothing.
     """
     of_shadows, of_labels = knowledge.has_shadows, knowledge.of_one_encoder
     met: dict[Need, bool] = {

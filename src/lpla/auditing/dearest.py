@@ -34,6 +34,9 @@ def refuse(settings: Settings, work: str, part: str, wanted: str, raised: str) -
         part: Of the price.
         wanted: What of it the job needs, and what there is.
         raised: The setting that lifts the limit.
+
+    Raises:
+        InputError: Always.
     """
     raise InputError(f"{dearest(settings, part)} makes this job ({work}) need {wanted}; lower it, or set {raised}")
 

@@ -23,6 +23,18 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
     """Members and non-members of every encoder; those of shadows that a user trained are as these were trained.
 
     Raises InputError where they do not suffice for what is learnt.
+
+    Args:
+        settings: The audit's settings.
+        knowledge: What the attacker knows.
+        images: The data set.
+        own: Shadows of the user's own; None: lpla trains them.
+
+    Returns:
+        Who is trained on what.
+
+    Raises:
+        InputError: If the images or the members do not suffice.
     """
     trains = settings["target"] is None or (knowledge.has_shadows and own is None)
     if trains:
@@ -66,7 +78,19 @@ def observed_epochs(settings: Config) -> tuple[int, ...]:
 
 
 def known_nonmembers(settings: Config, knowledge: Knowledge, unseen: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-    """The images that the attacker knows not to be members; raises InputError where there are not so many."""
+    """The images that the attacker knows not to be members; raises InputError where there are not so many.
+
+    Args:
+        settings: The audit's settings.
+        knowledge: What the attacker knows.
+        unseen: Images that no encoder was trained on.
+
+    Returns:
+        Those that the attacker knows.
+
+    Raises:
+        InputError: If there are too few.
+    """
     if knowledge.kind != "known_nonmembers":
         return unseen[:0]
     if knowledge.images > len(unseen):
@@ -76,7 +100,16 @@ def known_nonmembers(settings: Config, knowledge: Knowledge, unseen: Int[np.ndar
 
 
 def fresh_images(settings: Config, membership: Membership, known: Int[np.ndarray, " m"]) -> Int[np.ndarray, " f"]:
-    """As many as the target's non-members, up to `MOST_FRESH`, or as there are; none if these are very few."""
+    """As many as the target's non-members, up to `MOST_FRESH`, or as there are; none if these are very few.
+
+    Args:
+        settings: The audit's settings.
+        membership: Who is trained on what.
+        known: Images that the attacker knows, which are left out.
+
+    Returns:
+        The images for the halves null.
+    """
     left = np.setdiff1d(membership.unseen, known)
     count = min(int((membership.candidates & ~membership.inside[0]).sum()), MOST_FRESH)
     drawn = stream("fresh images", settings["seed"]).permutation(left)[:count]

@@ -66,7 +66,8 @@ def line_up(
     """The encoders that take part in an audit, and what is asked of each.
 
     Args:
-        settings, theirs: the checked configurations of target and shadows, with views beside the data set.
+        settings: the checked configuration of the target, with views beside the data set.
+        theirs: that of the shadows.
         knowledge: what the attacker knows.
         images: the target's data set.
         membership: who is trained on which of them.
@@ -74,6 +75,9 @@ def line_up(
         full_query: the views that the audit asks for.
         epochs: epochs before the last after which all of it is observed too.
         given: the target, where it was trained elsewhere, and what stands beside it.
+
+    Returns:
+        The encoders of the audit.
 
     Raises:
         InputError: where the images do not suffice for what the attacker knows.

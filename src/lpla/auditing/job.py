@@ -72,7 +72,13 @@ def run(config: DictConfig) -> None:
 
 
 def write_refusal(folder: Path, overrides: Sequence[str], reason: str) -> None:
-    """Write a failed job's one row, which says why it failed: no folder of a job is left without a `result.json`."""
+    """Write a failed job's one row, which says why it failed: no folder of a job is left without a `result.json`.
+
+    Args:
+        folder: The job's folder.
+        overrides: What was set on the command line.
+        reason: The sentence that says why.
+    """
     (folder / "result.json").write_text(to_json([{"overrides": list(overrides), "error": reason}]))
 
 

@@ -60,6 +60,9 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
         layer: whose row it is.
         run: fields of the row that only the job knows.
         data: the nulls that all rows of a job share, where they are there already.
+
+    Returns:
+        The row.
     """
     fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
     fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer) | _origin(plan, store)
@@ -94,7 +97,17 @@ def _posterior(trial: AttackRun, attack: Attack, score: Scores) -> Scores:
 
 
 def judge_epoch(plan: Plan, store: Store, layer: str, epoch: int) -> dict[str, Any]:
-    """One row of the curve: leak and utility of the encoders as they were after `epoch`, target and shadows alike."""
+    """One row of the curve: leak and utility of the encoders as they were after `epoch`, target and shadows alike.
+
+    Args:
+        plan: The audit.
+        store: Where encoders and statistics are kept.
+        layer: The layer that is attacked.
+        epoch: How many epochs the encoders had been trained for.
+
+    Returns:
+        Figure -> its value.
+    """
     found = {"epoch": epoch, "attack": plan.choices["attack"], "layer": layer} | measure_utility(
         plan, store, layer, epoch
     )

@@ -75,7 +75,16 @@ Alternative = Callable[[str, str], Any]
 
 
 def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alternative) -> Config:
-    """The settings by which shadows are trained: the target's, but for what the attacker does not know."""
+    """The settings by which shadows are trained: the target's, but for what the attacker does not know.
+
+    Args:
+        settings: The audit's settings.
+        knowledge: What the attacker knows.
+        alternative: Gives the settings of another option of a group.
+
+    Returns:
+        The settings of the shadows.
+    """
     other = settings | {"target": None}
     if knowledge.dataset != SAME:
         composed = separate_views(alternative("dataset", knowledge.dataset))

@@ -72,6 +72,9 @@ def named_at(score: Scores, known: ShadowScores | None, choices: int = 1) -> Mem
         score: of the judged images.
         known: the left-out scores of the encoders that taught the attack; None: there are none.
         choices: rows of the job, of which the attacker keeps the best one.
+
+    Returns:
+        Whether each image is named.
     """
     threshold = _threshold(known, EVEN, choices)
     return np.zeros(len(score), dtype=bool) if threshold is None else score >= threshold
@@ -88,6 +91,9 @@ def with_statements(
         untrained: the same by its initial weights.
         known: the left-out scores of the encoders that taught the attack; None: there are none.
         member: who was inside.
+
+    Returns:
+        The row with these statements.
     """
     found, unsaid = _epsilon(row, score, untrained, member), []
     if (threshold := _threshold(known, EVEN, row.compared)) is None:

@@ -14,7 +14,16 @@ UNLIKE = 0.1
 
 
 def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
-    """Those of the evaluation, of the data, of the encoder and of the attack, in this order."""
+    """List the notes of the evaluation, of the data, of the encoder and of the attack, in this order.
+
+    Args:
+        row: The row.
+        attack: The fitted attack.
+        plan: The audit.
+
+    Returns:
+        The sentences.
+    """
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]

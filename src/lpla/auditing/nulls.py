@@ -104,6 +104,9 @@ def nulls_of(plan: Plan, store: Store, trial: AttackRun, attack: Attack, data: N
         trial: the attack on the target at one layer.
         attack: the same, fitted.
         data: those of the images and views, where another row of the job has them; None: they are computed here.
+
+    Returns:
+        The results of all of them.
     """
     member, data = plan.member, data or nulls_of_data(plan, store)
     untrained, *more = (_without_the_images(plan, store, trial, attack, one) for one in plan.encoders.nulls)

@@ -97,7 +97,16 @@ def usable_images(seen: Seen) -> Bool[np.ndarray, " N"]:
 
 
 def count_unusable(subject: QueriedEncoder, store: Store, layers: Sequence[str]) -> tuple[int, int] | tuple[None, None]:
-    """Zero and non-finite embeddings among the views of one query at these layers; None if there is none."""
+    """Zero and non-finite embeddings among the views of one query at these layers; None if there is none.
+
+    Args:
+        subject: The queried encoder.
+        store: Where encoders and statistics are kept.
+        layers: The released layers.
+
+    Returns:
+        Numbers of zero and of non-finite embeddings.
+    """
     for observation in subject.observations:
         there = tuple(one for one in observation.statistics if set(layers) <= set(one.layers))
         if there:
@@ -108,7 +117,17 @@ def count_unusable(subject: QueriedEncoder, store: Store, layers: Sequence[str])
 
 
 def log_norms(subject: QueriedEncoder, store: Store, layer: str, p: float) -> Float[np.ndarray, "N Q"] | None:
-    """Log-norms of order `p` of every view of every image; None if they were not observed at this layer."""
+    """Log-norms of order `p` of every view of every image; None if they were not observed at this layer.
+
+    Args:
+        subject: The queried encoder.
+        store: Where encoders and statistics are kept.
+        layer: The layer.
+        p: Order of the norm.
+
+    Returns:
+        The logarithm of the norm of each image's views.
+    """
     for observation in subject.observations:
         for statistic in observation.statistics:
             if isinstance(statistic, LogNorm) and p in statistic.ps and layer in statistic.layers:
@@ -122,13 +141,33 @@ def mean_log_norm(subject: QueriedEncoder, store: Store, layer: str, p: float, q
     """Mean of every image's log-norms of order `p` over its first views; nan if they were not observed at this layer.
 
     An image with a zero embedding among its views has -inf, one with a non-finite embedding nan.
+
+    Args:
+        subject: The queried encoder.
+        store: Where encoders and statistics are kept.
+        layer: The layer.
+        p: Order of the norm.
+        queries: Number of views that are used.
+
+    Returns:
+        Its mean over the views of each image.
     """
     found = log_norms(subject, store, layer, p)
     return np.full(len(subject.index), np.nan) if found is None else found[:, :queries].mean(axis=1)
 
 
 def queries_of(attack: Attack, full_query: Query, budget: int, side: int) -> int:
-    """Views of one image that the attack looks at, references included: what a target would count."""
+    """Count the views of one image that the attack uses, references included: what a target would count.
+
+    Args:
+        attack: The attack.
+        full_query: What the audit extracts.
+        budget: Views of each image that the attacker may ask for.
+        side: Side of the images in pixels.
+
+    Returns:
+        The number of views.
+    """
     needed = {statistic.query(full_query, side) for statistic in attack.statistics()}
     asked = sum(min(budget, query.queries) if query == full_query else query.queries for query in needed)
     # The principal axes are found in a pass of their own over the clean views.

@@ -88,6 +88,9 @@ def jury(inside: Bool[np.ndarray, "K N"], target: int, most: int | None, seed: i
         most: how many judge at most: pairs of complements, in their order for the audited encoder and drawn for others,
             then encoders without a complement; None: all.
         seed: of the audit.
+
+    Returns:
+        The rows of the encoders that judge this target.
     """
     others = [k for k in range(len(inside)) if k != target and not (inside[k] == ~inside[target]).all()]
     if most is None:

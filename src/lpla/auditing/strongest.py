@@ -27,6 +27,14 @@ def strongest_first(plan: Plan, store: Store, found: Sequence[Judgement]) -> lis
 
     An attack that does not exist at a layer has no row: why is a note of the first row. The strongest is the row whose
     AUC is the farthest above 0.5 in standard errors without a leak.
+
+    Args:
+        plan: The audit.
+        store: Where encoders and statistics are kept.
+        found: The attacks and their rows.
+
+    Returns:
+        The rows in their order, the strongest of them marked.
     """
     defined = [one for one in found if one.row.auc is not None]
     if not defined:

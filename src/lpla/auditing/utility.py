@@ -25,6 +25,15 @@ def measure_utility(plan: Plan, store: Store, layer: str, epoch: int | None = No
 
     None where there are no images outside the pool, their labels are not of two classes, or embeddings are not finite;
     and of several layers at once, which are no embedding.
+
+    Args:
+        plan: The audit.
+        store: Where encoders and statistics are kept.
+        layer: The layer.
+        epoch: Of which epoch; None: of the finished encoder.
+
+    Returns:
+        The accuracies and the spread.
     """
     if plan.encoders.outside is None or layer == JOINT:
         return {"knn_accuracy": None, "linear_accuracy": None, "embedding_spread": None, "utility_images": 0}

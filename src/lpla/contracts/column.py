@@ -33,22 +33,61 @@ class Column:
 
 
 def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSING, **more: Any) -> Any:
-    """A field of a row, with the words of `Column`; adding one, and computing it, is all that a new column takes."""
+    """Make a field of a row; adding one, and computing it, is all that a new column takes.
+
+    Args:
+        kind: Whether it is a choice, a figure, a null and so on.
+        sentence: What the column means.
+        heading: Heading in the table; empty: the table leaves the column out.
+        default: The field's default, if it has one.
+        more: Further words of `Column`.
+
+    Returns:
+        A dataclass field that carries them.
+    """
     return field(default=default, metadata={"column": Column(kind, sentence, heading, **more)})
 
 
 def of_target(heading: str, sentence: str, **more: Any) -> Any:
-    """A choice that makes the target."""
+    """Make a field for a choice that makes the target.
+
+    Args:
+        heading: Heading in the table.
+        sentence: What the choice means.
+        more: Further words of `Column`.
+
+    Returns:
+        A dataclass field, as of `column`.
+    """
     return column("choice", sentence, heading, whose="target", **more)
 
 
 def of_attack(heading: str, sentence: str, **more: Any) -> Any:
-    """A choice that makes the attack."""
+    """Make a field for a choice that makes the attack.
+
+    Args:
+        heading: Heading in the table.
+        sentence: What the choice means.
+        more: Further words of `Column`.
+
+    Returns:
+        A dataclass field, as of `column`.
+    """
     return column("choice", sentence, heading, whose="attack", **more)
 
 
 def measured(kind: Kind, sentence: str, heading: str = "", **more: Any) -> Any:
-    """A number that is None where it could not be measured."""
+    """Make a field for a number that is None where it could not be measured.
+
+    Args:
+        kind: Kind of the number.
+        sentence: What it means.
+        heading: Heading in the table.
+        more: Further words of `Column`.
+
+    Returns:
+        A dataclass field, as of `column`.
+    """
     return column(kind, sentence, heading, default=None, **more)
 
 

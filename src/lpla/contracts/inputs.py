@@ -173,8 +173,18 @@ class Split(ABC):
 
     @abstractmethod
     def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
-        """Rows for one target and `shadows` shadows; more shadows never change the earlier rows.
+        """Draw the rows for one target and `shadows` shadows; more shadows never change the earlier rows.
 
-        Raises InputError if the images do not suffice, the layout cannot have that many shadows, or `members` is None
-        (all that the user's lists name) where there are no lists.
+        Args:
+            images: The images of the data set.
+            members: Number of members of each encoder; None: all that the user's lists name.
+            shadows: Number of shadows.
+            seed: Seed of the audit.
+
+        Returns:
+            Who is trained on what.
+
+        Raises:
+            InputError: If the images do not suffice, the layout cannot have that many shadows, or `members` is None
+                where there are no lists.
         """

@@ -10,13 +10,16 @@ from lpla.contracts.settings import SettingError, all_known
 
 
 def check_names(kind: type, settings: Mapping[str, Any], handed_on: Sequence[Callable[..., Any]] = ()) -> None:
-    """Raise SettingError where the constructor of any class has no keyword of such a name.
+    """Check that the constructor of some class has a keyword for each setting.
 
     Args:
         kind: the class. What it takes by `**`, and of itself knows nothing of, it hands on: to the classes that it is
             derived from, or elsewhere.
         settings: its keywords.
         handed_on: where else; without them a class passes that would take any keyword.
+
+    Raises:
+        SettingError: If a setting is none of these keywords.
     """
     inherited = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one)][1:]
     known = _keywords([kind, *inherited])

@@ -26,18 +26,30 @@ numbers of its own. Numpy pads with zeros: `pool` is the stream of the seed alon
 
 
 def stream(name: str, seed: int, *more: int) -> np.random.Generator:
-    """The random stream of a purpose.
+    """Make the random stream of a purpose.
 
     Args:
         name: the purpose; two names never share a stream, but for those of `STREAMS`.
         seed: of the audit, the encoder or the plug-in.
         more: integers >= 0 that tell streams of one purpose apart (a pair, an epoch, a permutation).
+
+    Returns:
+        numpy's generator, the same for the same arguments.
     """
     return np.random.default_rng(stream_seed(name, seed, *more))
 
 
 def stream_seed(name: str, seed: int, *more: int) -> list[int]:
-    """The integers that seed `stream`: for a function that takes a seed, and draws from its beginning every time."""
+    """List the integers that seed `stream`.
+
+    Args:
+        name: the purpose, as of `stream`.
+        seed: of the audit, the encoder or the plug-in.
+        more: integers that tell streams of one purpose apart.
+
+    Returns:
+        The integers, for a function that takes a seed and draws from its beginning every time.
+    """
     if name in STREAMS:
         return [seed, *STREAMS[name], *more]
     # Four words fill numpy's pool: what follows is never mistaken for its padding.

@@ -24,12 +24,15 @@ FEW = 5
 
 
 def write_memberships(path: Path, images: Images, encoders: Mapping[str, Bool[np.ndarray, " N"]]) -> None:
-    """Write who was trained on what.
+    """Write a table of who was trained on what.
 
     Args:
         path: the file to write; it is its owner's alone, as who was a member may be nobody else's to read.
         images: of files whose hashes are known.
         encoders: name of an encoder -> whether each image is inside.
+
+    Raises:
+        ValueError: If the images are no files, and so have no hashes.
     """
     if images.names is None or images.file_hashes is None:
         raise ValueError(f"memberships are of files with hashes, which {images.name} does not have")

@@ -63,10 +63,18 @@ def backend_on(device: torch.device, compile_on_cuda: bool) -> str | None:
 
 
 def compiled(encoder: Encoder, backend: str | None, training: bool = True) -> AbstractContextManager[None]:
-    """Within, and with a `backend`, backbones of `encoder` run compiled in training (or only out of it), else as ever.
+    """Run the backbones of an encoder compiled for a while.
 
     torch keeps a graph with the code of the class, and weights are arguments of it: the next encoder of the same
     settings and batch finds it. After 8 graphs of one class torch warns, and what is new to it runs uncompiled.
+
+    Args:
+        encoder: The encoder, whose backbones are compiled.
+        backend: Of torch.compile; None: nothing changes.
+        training: Whether they run compiled in training, or only out of it.
+
+    Returns:
+        A context within which they do.
     """
     networks = [child for child in encoder.children() if isinstance(child, Backbone)]
     return forwards({network: _compiled_in(training, network, backend) for network in networks} if backend else {})

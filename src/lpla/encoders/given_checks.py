@@ -100,7 +100,16 @@ def collapsed(encoder: Encoder, images: Float[Tensor, "B C H W"]) -> str | None:
 
 
 def untrained(encoder: Encoder, images: Float[Tensor, "B C H W"], blank: Encoder) -> str | None:
-    """Whether the encoder answers otherwise than with random weights, and its batch norms have seen images."""
+    """Check that an encoder answers otherwise than with random weights, and that its batch norms have seen images.
+
+    Args:
+        encoder: The encoder.
+        images: A few images.
+        blank: The same architecture with random weights.
+
+    Returns:
+        The complaint in a sentence, or None.
+    """
     differences = _differences(_asked(encoder, images), _asked(blank.eval(), images))
     if max(differences.values()) < REPEATED:
         return "the encoder answers as its architecture with random weights does: the file's weights are not in it"

@@ -43,10 +43,18 @@ def answers(
     side: int,
     door: Door | None = None,
 ) -> dict[str, Float[Tensor, "VB D"]]:
-    """Embeddings by layer of the views that `made` makes of images of `side` pixels, in their order.
+    """Compute the embeddings of the views, in their order.
 
-    One per view; or, for positions, one per position of the clean image and then one per part, of the backbone alone.
-    `door` is shown every view, as it is given to the encoder.
+    Args:
+        encoder: The encoder.
+        views: What `made` makes of the images.
+        query: What is asked for.
+        side: Side of the images in pixels.
+        door: Is shown every view, as the encoder gets it; None: nothing is recorded.
+
+    Returns:
+        Layer -> an embedding per view; for positions one per position of the clean image, then one per part, of the
+        backbone alone.
     """
     if not query.positions:
         return encode_fixed(encoder.encode, views[0], door)
@@ -59,13 +67,33 @@ def answers(
 def made(
     pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
 ) -> tuple[Float[Tensor, "_M C _S _S"], ...]:
-    """What an encoder is shown of a chunk: all views at once, or, for positions, the clean images and their parts."""
+    """Make what an encoder is shown of a chunk.
+
+    Args:
+        pixels: The images of a chunk.
+        index: Their indices in the data set.
+        query: What is asked for.
+        backend: Of torch.compile, as of `augment`.
+
+    Returns:
+        All views at once, or, for positions, the clean images and their parts.
+    """
     views = query_views(pixels, index, query, backend)
     return (clean(pixels), views[len(pixels) :]) if query.positions else (views,)
 
 
 def check_positions(backbone: Backbone, channels: int, side: int, query: Query) -> None:
-    """Raises UndefinedError if the backbone has no positions, or no parts of the size that `query` asks for."""
+    """Check that a backbone has the positions that a query needs.
+
+    Args:
+        backbone: The backbone.
+        channels: Number of channels of the images.
+        side: Their side in pixels.
+        query: What is asked for.
+
+    Raises:
+        UndefinedError: If the backbone has no positions, or no parts of that size.
+    """
     training = backbone.training
     backbone.eval()
     with torch.inference_mode():
@@ -77,9 +105,16 @@ def check_positions(backbone: Backbone, channels: int, side: int, query: Query) 
 def query_views(
     pixels: UInt8[Tensor, "B C H W"], index: Int[Tensor, " B"], query: Query, backend: str | None = None
 ) -> Float[Tensor, "QB C S S"]:
-    """The views of a chunk, view-major: first every clean image, then every image's view 1, and so on.
+    """Make the views of a chunk.
 
-    With a `backend` (of torch.compile) they are fused, which may round differently.
+    Args:
+        pixels: The images of a chunk.
+        index: Their indices in the data set.
+        query: What is asked for.
+        backend: Of torch.compile, as of `augment`.
+
+    Returns:
+        The views, view-major: first every clean image, then every image's view 1, and so on.
     """
     whole, images = clean(pixels, query.views.size), len(pixels)
     # In the order in which convolutions read it, and that of the outputs of folded ones.
@@ -99,7 +134,16 @@ def query_views(
 def encode_fixed(
     encode: Encode, views: Float[Tensor, "M C S S"], door: Door | None = None
 ) -> dict[str, Float[Tensor, "M *T D"]]:
-    """Embeddings by layer, computed in forward passes of one fixed size; `door` sees what is given, but for filling."""
+    """Compute embeddings in forward passes of one fixed size.
+
+    Args:
+        encode: From views to embeddings by layer.
+        views: The views.
+        door: Is shown what is given to the encoder, without the filling; None: nothing is recorded.
+
+    Returns:
+        Layer -> embeddings.
+    """
     size = FORWARD[views.device.type]
     passes = []
     for block in views.split(size):

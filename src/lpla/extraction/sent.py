@@ -103,9 +103,15 @@ def _step(one: Float[Tensor, "B h w C"], other: Float[Tensor, "B h w C"]) -> Flo
 
 @lru_cache(maxsize=16)
 def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np.ndarray, "N Q"]:
-    """Projections of the views of the images `index` of a data set, made once more, `here`.
+    """Make the views of some images once more, `here`, and project them.
 
-    Kept for other layers, encoders and jobs of this process.
+    Args:
+        images: The data set.
+        index: Indices of the images.
+        query: What was asked for.
+
+    Returns:
+        A projection of each view; it is kept for other layers, encoders and jobs of this process.
     """
     found = []
     for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):

@@ -38,7 +38,17 @@ class ViewCache:
     def chunk(
         self, pixels: UInt8[Tensor, "N C H W"], index: Int[Tensor, " B"], query: Query, device: torch.device
     ) -> Chunk:
-        """The views of the images `index` of a data set's `pixels`; not to be changed in place."""
+        """Take the views of a chunk from memory, or make them.
+
+        Args:
+            pixels: The images of a data set.
+            index: Indices of the images of the chunk.
+            query: What is asked for.
+            device: Device of the views.
+
+        Returns:
+            The views, which must not be changed in place.
+        """
         # Pixels are told apart by identity, and held so that no others can get it.
         key = id(pixels), index.numpy().tobytes(), query, device
         if key in self._kept:

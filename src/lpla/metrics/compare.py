@@ -17,7 +17,10 @@ def paired_auc(
     comparisons: int = 1,
     spread: float = 1.0,
 ) -> tuple[Estimate, float]:
-    """AUC of `a` minus AUC of `b` on the same images, and the two-sided p-value of no difference (DeLong 1988).
+    """Compare the AUC of two attacks on the same images (DeLong 1988): the difference and the two-sided p-value of
+    none.
+
+    Scores that order the images equally differ by exactly 0 with p = 1.
 
     Args:
         score_a: One score per image, higher = member.
@@ -27,7 +30,11 @@ def paired_auc(
             is this comparison's alone.
         spread: By which the error over images is multiplied (`intervals.CROSS_FITTED`).
 
-    Scores that order the images equally differ by exactly 0 with p = 1.
+    Returns:
+        The difference with its interval, and its p-value.
+
+    Raises:
+        InputError: If a group has fewer than two images.
     """
     (in_a, out_a), (in_b, out_b) = placements(score_a, member), placements(score_b, member)
     by_member, by_nonmember = in_a - in_b, out_a - out_b

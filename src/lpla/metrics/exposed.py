@@ -43,6 +43,9 @@ def exposed(
             itself finds exposed images in half of all audits without a leak.
         prior: Part of the images in question that are members.
         choices: Of so many scores these were chosen by what they found: each bound has its part of the 5 %.
+
+    Returns:
+        The counts, and the precision with its bounds.
     """
     inside, outside = sides(score, member)
     found, wrong = int((inside >= threshold).sum()), int((outside >= threshold).sum())

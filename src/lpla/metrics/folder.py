@@ -51,6 +51,9 @@ def folder_test(score: Any, fair: Any, seed: int = 0, choices: int = 1) -> Folde
         choices: Of so many attacks and layers these scores were chosen by what they found on the same images; the
             p-value is multiplied by it (Bonferroni).
 
+    Returns:
+        The p-value, the mean scores and a sentence.
+
     Raises:
         InputError: If one of the two holds less than two scores, or is no list of finite numbers.
     """

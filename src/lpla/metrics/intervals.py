@@ -32,7 +32,16 @@ def spread_of(knowledge: str) -> float:
 
 
 def clopper_pearson(found: int, trials: int, alpha: float = ALPHA) -> tuple[float, float]:
-    """The exact interval of a rate of which `found` in `trials` were seen; it misses with probability `alpha`."""
+    """Compute the exact interval of a rate of which `found` in `trials` were seen.
+
+    Args:
+        found: Number of hits.
+        trials: Number of trials.
+        alpha: Probability with which the interval misses.
+
+    Returns:
+        Lower and upper end.
+    """
     low = betaincinv(found, trials - found + 1, alpha / 2) if found else 0.0
     high = betaincinv(found + 1, trials - found, 1 - alpha / 2) if found < trials else 1.0
     return float(low), float(high)
@@ -49,10 +58,18 @@ def wilson(
 
 
 def newcombe(area: float, members: int, nonmembers: int) -> tuple[float, float]:
-    """The score interval of an area under the ROC curve by the sizes of the groups (Newcombe 2006, method 5).
+    """Compute the score interval of an area under the ROC curve by the sizes of the groups (Newcombe 2006, method 5).
 
     Its ends are the areas that lie as many standard errors from the one seen as the normal law allows, each by its own
     standard error: Hanley and McNeil's, of exponential scores and of groups of the mean size.
+
+    Args:
+        area: The area that was seen.
+        members: Number of members.
+        nonmembers: Number of non-members.
+
+    Returns:
+        Lower and upper end.
     """
 
     def error(true: float) -> float:

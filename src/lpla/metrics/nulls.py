@@ -67,9 +67,17 @@ class SentViews:
 def permuted(
     inside: Bool[np.ndarray, "K N"], candidates: Bool[np.ndarray, " N"], seed: int | list[int]
 ) -> Bool[np.ndarray, "K N"]:
-    """Membership without truth: every image carries the whole column of another one (a candidate that of a candidate).
+    """Permute membership: every image gets the whole column of another one (a candidate that of a candidate).
 
-    The layout's balance survives, so an attack is fitted as it was; only the tie between image and membership is cut.
+    The layout's balance survives, so that an attack is fitted as it was.
+
+    Args:
+        inside: Whether each encoder holds each image.
+        candidates: Which images are candidates.
+        seed: Seed of the permutation.
+
+    Returns:
+        Membership of the same balance, whose tie to the images is cut.
     """
     order = np.arange(inside.shape[1])
     for group in (candidates, ~candidates):
@@ -84,7 +92,11 @@ def fresh_images(nonmembers: Float[np.ndarray, " n"], fresh: Float[np.ndarray, "
 
 
 def permuted_membership(found: Sequence[float], members: int, nonmembers: int, spread: float = 1.0) -> Departure:
-    """The mean AUC over permutations, each without truth.
+    """Judge the mean AUC over permutations of membership.
+
+    Permutations keep whole columns, and so what membership in the target has in common, by chance, with membership in
+    the shadows: the mean over many varies by that. Its squared error is therefore that of one AUC divided by the number
+    of permutations, and as much again as `COLUMNS` of one.
 
     Args:
         found: The AUC under each permutation.
@@ -92,9 +104,8 @@ def permuted_membership(found: Sequence[float], members: int, nonmembers: int, s
         nonmembers: Judged images outside.
         spread: Of one AUC without truth, in standard errors over images (`intervals.CROSS_FITTED`).
 
-    Permutations keep whole columns, and so what membership in the target has in common, by chance, with membership in
-    the shadows: the mean over many varies by that. Its squared error is therefore that of one AUC divided by the number
-    of permutations, and as much again as `COLUMNS` of one.
+    Returns:
+        The mean with what chance allows it.
     """
     error = spread * null_error(members, nonmembers) * math.sqrt(1 / len(found) + COLUMNS)
     return Departure(float(np.mean(found)), (float(np.mean(found)) - 0.5) / error)
@@ -137,11 +148,19 @@ def _rank_separation(ranks: Float[np.ndarray, " N"], member: Bool[np.ndarray, " 
 def parity_auc(
     summaries: Float[np.ndarray, "N Q 4"], projection: Float[np.ndarray, "N Q"], member: Bool[np.ndarray, " N"]
 ) -> BlindResult:
-    """Whether the views sent to the target tell the groups apart, by the summaries that were kept of them.
+    """Test whether the views that the target got tell the groups apart.
 
     Then their transforms differ, and are what is seen: a published attack cropped and flipped members but only resized
     non-members; it measured that. Every summary is a mean over an image's views; `between_views` is the deviation of
     the views' projections.
+
+    Args:
+        summaries: Four summaries of each view.
+        projection: A projection of each view.
+        member: Whether each image was inside the target.
+
+    Returns:
+        The summary that separates the groups most.
     """
     features = np.column_stack([summaries.mean(axis=1), projection.std(axis=1)])
     return farthest(features, VIEW_SUMMARIES, member)
@@ -150,20 +169,32 @@ def parity_auc(
 def sent_as_asked(
     sent: Float[np.ndarray, "N Q"], asked: Float[np.ndarray, "N Q"], exact: bool
 ) -> Bool[np.ndarray, "N Q"]:
-    """Whether each view's projection is that of the view that was asked for.
+    """Compare each view's projection with that of the view that was intended.
 
     Args:
         sent: Projections of the views that an encoder was given.
         asked: Those of the same views made once more.
         exact: Whether both were made by the same code on the same kind of device, so that no bit may differ; otherwise
             a difference of `ROUNDING` of a projection's usual size is taken for rounding.
+
+    Returns:
+        Whether each view arrived unchanged.
     """
     allowed = 0.0 if exact else ROUNDING * float(np.abs(asked).mean())
     return np.asarray(np.abs(sent - asked) <= allowed)
 
 
 def farthest(features: Float[np.ndarray, "N F"], names: Sequence[str], member: Bool[np.ndarray, " N"]) -> BlindResult:
-    """The summary farthest from 0.5 on either side, in standard errors of an AUC without signal."""
+    """Find the feature whose AUC is farthest from 0.5 on either side.
+
+    Args:
+        features: Features of each image.
+        names: Their names.
+        member: Whether each image was inside the target.
+
+    Returns:
+        Its name, its AUC and its distance from 0.5 in standard errors of an AUC without signal.
+    """
     found = [auc(column, member).value for column in features.T]
     z = [abs(_in_errors(column, member)) for column in features.T]
     best = int(np.argmax(z))

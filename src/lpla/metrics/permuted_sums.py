@@ -97,13 +97,16 @@ def _ways(numbers: Int[np.ndarray, " N"], k: int, most: int) -> Float[np.ndarray
 
 
 def drawn_sums(numbers: Int[np.ndarray, " N"], members: int, draws: int, *which: int) -> Int[np.ndarray, " D"]:
-    """Sums over memberships that are drawn, always the same ones.
+    """Sum numbers over memberships that are drawn, always the same ones.
 
     Args:
         numbers: Of the images, integers.
         members: How many images are in each.
         draws: How many memberships.
         which: Integers that tell draws apart which must not depend on each other.
+
+    Returns:
+        A sum for each membership.
     """
     random, (values, size) = stream("memberships of tied scores", 0, *which), np.unique(numbers, return_counts=True)
     if len(values) <= FEW:

@@ -27,7 +27,13 @@ def posterior(
     prior: float,
     usable: Bool[np.ndarray, " N"] | None = None,
 ) -> Float[np.ndarray, " N"]:
-    """Probability that each image is a member, if a part `prior` of all images in question are (our section 9.5).
+    """Compute the probability that each image is a member, if a part `prior` of all images in question are (our section
+    9.5).
+
+    A logistic curve of the shadows' scores, asinh(3 s / median |s|), gives the weight of evidence of a score: its
+    log-odds less those of the shadows' own proportion of members. A curve that falls would call an image the less a
+    member the more the attack says that it is one: then the shadows show no evidence in the attack's own direction, and
+    every image gets the prior.
 
     Args:
         score: One score per image of the target, higher = member.
@@ -35,10 +41,11 @@ def posterior(
         prior: Probability of membership before the attack, above 0 and below 1.
         usable: Images of which something was seen, all by default; of the others the prior is all that is known.
 
-    A logistic curve of the shadows' scores, asinh(3 s / median |s|), gives the weight of evidence of a score: its
-    log-odds less those of the shadows' own proportion of members. A curve that falls would call an image the less a
-    member the more the attack says that it is one: then the shadows show no evidence in the attack's own direction, and
-    every image gets the prior.
+    Returns:
+        A probability for each image.
+
+    Raises:
+        InputError: If the prior is not between 0 and 1, or the shadows have no members or no non-members.
     """
     if not 0 < prior < 1:
         raise InputError(f"prior must be a number between 0 and 1, both excluded, got {prior}")

@@ -36,7 +36,8 @@ def knn_accuracy(
     test_y: Int[np.ndarray, " T"],
     k: int = 200,
 ) -> Accuracy:
-    """Accuracy of the k nearest by cosine, votes weighted exp(similarity / 0.1) as in lightly (arXiv 1805.01978).
+    """Classify by the k nearest embeddings by cosine, votes weighted exp(similarity / 0.1) as in lightly (arXiv
+    1805.01978).
 
     Args:
         bank_x: embeddings of the images among which neighbours are looked for.
@@ -44,6 +45,9 @@ def knn_accuracy(
         test_x: embeddings of the images that are classified.
         test_y: their classes.
         k: neighbours that vote; at most the whole bank.
+
+    Returns:
+        The accuracy, by image and by class, and what naming the most frequent class gets.
 
     Raises:
         InputError: the bank has fewer than two classes.
@@ -74,7 +78,17 @@ def linear_accuracy(
     test_x: Float[np.ndarray, "T D"],
     test_y: Int[np.ndarray, " T"],
 ) -> float:
-    """Accuracy of a logistic regression on the frozen, standardised embeddings."""
+    """Classify by a logistic regression on the frozen, standardised embeddings.
+
+    Args:
+        bank_x: embeddings of the images from which it learns.
+        bank_y: their classes.
+        test_x: embeddings of the images that are classified.
+        test_y: their classes.
+
+    Returns:
+        The share of images that are classified correctly.
+    """
     _check_utility(bank_x, bank_y, test_x, test_y)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, random_state=0))
     return float(model.fit(bank_x.astype(np.float64), bank_y).score(test_x.astype(np.float64), test_y))

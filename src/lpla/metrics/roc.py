@@ -41,7 +41,7 @@ class Rate:
 
 
 def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> Estimate:
-    """Area under the ROC curve with the logit interval of DeLong's standard error, widened near 1 (9.3).
+    """Compute the area under the ROC curve with the logit interval of DeLong's error, widened near 1 (9.3).
 
     DeLong's error (1988, by midranks as in Sun & Xu 2014) is symmetric about the area, whose own distribution is not
     near 1: on the scale of log(AUC / (1 - AUC)) the interval stays within 0 and 1. Near 1 few images show the variance,
@@ -49,7 +49,14 @@ def auc(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: 
     against 5,000). Each end moves towards that of Newcombe's score interval, if that is wider, by 1 - smaller / larger
     group / 2 of the way, half of it in groups of one size. Of these 50, 100 and 1,000 a side then cover .945 to .99
     (4,000 draws of each of five distributions, AUC .5 to .995); up to .9 the interval is 2 % wider at most.
-    DeLong's error is multiplied by `spread` (`intervals.CROSS_FITTED`).
+
+    Args:
+        score: One score per image, higher = member.
+        member: Who was inside the target.
+        spread: By which DeLong's error is multiplied (`intervals.CROSS_FITTED`).
+
+    Returns:
+        The area with its interval.
     """
     by_member, by_nonmember = placements(score, member)
     value = float(by_member.mean())
@@ -110,7 +117,7 @@ def _clipped(value: float, error: float) -> Estimate:
 
 
 def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Rate | None:
-    """True-positive rate at false-positive rate `fpr` (our section 9.2); None where `tpr_absent` says why.
+    """Estimate the true-positive rate at `fpr` (our section 9.2); returns None where `tpr_absent` says why.
 
     Args:
         score: One score per image, higher = member.
@@ -172,7 +179,7 @@ def lowest_fpr(nonmembers: int) -> float | None:
 
 
 def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> float:
-    """Exact one-sided p-value of "no leak" from the members above the non-members that `fpr` allows, at any size.
+    """Exact one-sided p-value of "no leak" from the tail, at any size; arguments as of `tpr_at`.
 
     Without a leak all orders of the m + n scores are equally likely. The number X of members above the (k+1)-th largest
     non-member, k = floor(fpr n), is then negative hypergeometric, and X >= x exactly if the x + k largest scores hold
@@ -187,7 +194,7 @@ def leak_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"],
 
 
 def found_in_tail(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> tuple[int, int]:
-    """The members that `leak_p_value` counts, and the non-members above which they need not lie."""
+    """Count the members of `leak_p_value`, and the non-members above which they need not lie; arguments as of it."""
     inside, outside = sides(score, member)
     allowed = _allowed(fpr, len(outside))
     return int(np.sum(inside > first_refused(outside, allowed))), allowed
@@ -204,7 +211,7 @@ def first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
 
 
 def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate:
-    """Mean of the two rates of right calls; a score at or above the threshold is called a member.
+    """Average both rates of right calls, members being at or above `threshold`; other arguments as of `auc`.
 
     The interval joins Wilson's intervals of the two independent rates (the square-and-add method for a sum: Newcombe
     1998, method 10; Zou & Donner 2008). The threshold was learnt elsewhere, so it is taken as given.
@@ -218,7 +225,7 @@ def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, "
 
 
 def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate | None:
-    """Part of the images called members, score at or above the threshold, that are; None where none is called one.
+    """Estimate the share of members among images at or above `threshold`, None of none; other arguments as of `auc`.
 
     It holds for the groups' own proportion of members, half in the balanced layout. The interval is Clopper and
     Pearson's, given how many images are called members.

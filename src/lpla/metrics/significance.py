@@ -60,13 +60,16 @@ class LeakTest:
 
 
 def leak_test(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> LeakTest:
-    """Both tests on the scores (higher = member) of one row, at any number of images.
+    """Run both tests on the scores (higher = member) of one row, at any number of images.
 
     Args:
         score: One per image.
         member: Whether each image was inside.
         spread: Of the rank test (`rank_p_value`). The tail test has none: without a leak it rejects .006 to .013 of
             cross-fitted audits, where it allows .0125 (300 to 700 simulated, 30 to 300 images a side).
+
+    Returns:
+        Both p-values and what they rest on.
     """
     inside, outside = sides(score, member)
     fpr = lowest_fpr(len(outside)) or FALLBACK_FPR
@@ -128,10 +131,19 @@ def auc_and_error(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
 
 
 def rank_p_value(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], spread: float = 1.0) -> float:
-    """One-sided p-value of "no leak" from all ranks: the probability of an AUC as high, all orders being equal.
+    """Compute the one-sided p-value of "no leak" from all ranks.
 
     Of all memberships (`sum_p_value`) below `EXACT_BELOW` images and where ties are heavy, else by the normal law. With
     a `spread` the orders of cross-fitted scores are not equal, and the normal law has that many standard errors.
+
+    Args:
+        score: One score per image, higher = member.
+        member: Whether each image was inside the target.
+        spread: Standard errors of the normal law, in those of independent scores: cross-fitted scores have more
+            (`intervals.CROSS_FITTED`).
+
+    Returns:
+        The probability of an AUC as high, all orders being equal.
     """
     sides(score, member)
     doubled = doubled_ranks(score)

@@ -58,7 +58,16 @@ def over_targets(values: Sequence[float], errors: Sequence[float | None]) -> Ove
 
 
 def error_of(value: float | None, low: float | None, high: float | None) -> float | None:
-    """Standard error of an area or a rate, by its 95 % interval: the logit's where no end is 0 or 1."""
+    """Compute the standard error of an area or a rate from its 95 % interval: the logit's where no end is 0 or 1.
+
+    Args:
+        value: The area or rate.
+        low: Lower end.
+        high: Upper end.
+
+    Returns:
+        The standard error, or None where one of them is missing.
+    """
     if value is None or low is None or high is None:
         return None
     if 0 < low <= value <= high < 1:

@@ -49,7 +49,11 @@ SAID = {
 
 
 def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], nulls: Nulls, spread: float = 1.0) -> str:
-    """The verdict on scores (higher = member) beside their nulls, and the numbers from which it is drawn.
+    """Give the verdict on scores (higher = member) beside their nulls, and the numbers from which it is drawn.
+
+    A row leaks if one of two tests of "no leak" says so, each at 1.25 %: that of all ranks, and that of the members
+    found at the lowest measurable false-positive rate. A verdict of "undecided" says that no test was possible, of a
+    leak or of scores that look backwards; it is not a kind of "no leak found".
 
     Args:
         score: One per image.
@@ -58,9 +62,8 @@ def verdict(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], null
         spread: Of an AUC without a leak, in standard errors over images: `intervals.CROSS_FITTED` where the attack
             learnt from labels of the judged images.
 
-    A row leaks if one of two tests of "no leak" says so, each at 1.25 %: that of all ranks, and that of the members
-    found at the lowest measurable false-positive rate. A verdict of "undecided" says that no test was possible, of a
-    leak or of scores that look backwards; it is not a kind of "no leak found".
+    Returns:
+        The sentence.
     """
     test, members, nonmembers = leak_test(score, member, spread), int(member.sum()), int((~member).sum())
     if reasons := _invalid(test, nulls, spread * null_error(members, nonmembers)):

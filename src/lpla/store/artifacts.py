@@ -129,13 +129,16 @@ class Store:
         write: Callable[[Path], object],
         made: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Let `write` fill a new folder, then publish it under its key in one rename; returns the published folder.
+        """Let `write` fill a new folder, then publish it under its key in one rename.
 
         Args:
             kind: the artifact's kind, a folder of the store.
             parts: what its content depends on: its key.
             write: is given the new folder and fills it.
             made: its provenance (`provenance.describe`); by default that of this process on the CPU.
+
+        Returns:
+            The published folder.
 
         Raises:
             InputError: if the disk refuses (full, read-only); nothing is left half-written under the key.

@@ -45,6 +45,15 @@ class Members(nn.Module):
 
 
 def fits(pixels: UInt8[Tensor, "M C H W"], members: int, device: torch.device) -> bool:
-    """Whether a copy of the members takes at most SHARE of the memory that is free on the device."""
+    """Check whether a copy of the members takes at most SHARE of the memory that is free on the device.
+
+    Args:
+        pixels: The images of the data set.
+        members: Number of images to copy.
+        device: The device.
+
+    Returns:
+        True if it does.
+    """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return members * pixels[0].numel() <= SHARE * free

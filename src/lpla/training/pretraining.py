@@ -141,12 +141,25 @@ def train(
     compile_on_cuda: bool = False,
     resume: Path | None = None,
 ) -> list[float]:
-    """Train `arch` in place on the images `index` of a data set's `pixels`; returns the mean loss of each epoch.
+    """Train an encoder on some images of a data set.
 
-    With `resume` it goes on from that state of the same training, as Lightning saved it. Its convolutions become
-    channels-last and, on CUDA and if so wished, backbones and views are compiled.
+    Its convolutions become channels-last.
 
-    Raises InputError if the settings cannot work or the loss stops being finite.
+    Args:
+        arch: The encoder, trained in place.
+        pixels: The images of the data set.
+        index: Indices of the members.
+        regime: Batch, epochs, seed and the like.
+        trainer: Makes Lightning's trainer.
+        callbacks: Further callbacks.
+        compile_on_cuda: Whether backbones and views are compiled on CUDA.
+        resume: State of the same training, as Lightning saved it, from which it goes on; None: from the beginning.
+
+    Returns:
+        The mean loss of each epoch.
+
+    Raises:
+        InputError: If the settings cannot work or the loss stops being finite.
     """
     if len(index) < regime.batch_size:
         raise InputError(f"train.batch_size must be at most members, {len(index)}, got {regime.batch_size}")

@@ -38,7 +38,14 @@ def load_axes(
 
 
 def save_axes(unit: Unit, store: Store, observation: ExtractionRequest, extraction: Extraction) -> None:
-    """Keep the axes of `extraction`, if it has any, for other statistics of the same images."""
+    """Keep the axes of `extraction`, if it has any, for other statistics of the same images.
+
+    Args:
+        unit: The encoder.
+        store: Where it is kept.
+        observation: The request.
+        extraction: What was extracted.
+    """
     parts = _parts(unit, observation)
     if not extraction.result or not extraction.axes or store.find("statistics", parts):
         return

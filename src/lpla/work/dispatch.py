@@ -41,10 +41,21 @@ class Adaptive(Protocol):
 def make_all(
     units: Sequence[Unit], store: Store, executor: Executor, progress: Progress, views: ViewCache, done: Done
 ) -> None:
-    """Make every unit and tell `done` of each, from whichever thread; `executor` is shut down afterwards.
+    """Make every unit.
 
-    Raises, when the others have ended, what the first of the failed units raised. After an InputError, which the other
-    units would most likely meet too, no unit is begun; any other failure may be the machine's and is given another try.
+    After an InputError, which the other units would most likely meet too, no unit is begun; any other failure may be
+    the machine's and is given another try.
+
+    Args:
+        units: The encoders and what is asked of each.
+        store: Where they are kept.
+        executor: Where they are made; it is shut down afterwards.
+        progress: Shows what has been done.
+        views: Views that are kept for the next encoder.
+        done: Is called for each, from whichever thread.
+
+    Raises:
+        Exception: What the first of the failed units raised, when the others have ended.
     """
     with executor:
         if isinstance(executor, Adaptive):
@@ -62,7 +73,17 @@ def make_all(
 
 
 def work(unit: Unit, store: Store, progress: Progress, views: ViewCache) -> UnitReport:
-    """What is submitted: as `unit.make`, wherever it runs; of `progress` and `views` a copy elsewhere starts empty."""
+    """Make a unit wherever an executor runs it, as `unit.make` does.
+
+    Args:
+        unit: The encoder.
+        store: Where it is kept.
+        progress: Shows what has been done; a copy elsewhere starts empty.
+        views: Views that are kept; likewise.
+
+    Returns:
+        What was made.
+    """
     quieten_lightning()
     return make(unit, store, progress, views)
 

@@ -27,6 +27,9 @@ def plug_in(config: Any, partial: bool = False, setting: str = "") -> Any:
         partial: whether the code has further arguments to supply: a callable is returned that takes them.
         setting: the keys that lead to it, where they are not the group that its module belongs to.
 
+    Returns:
+        The plug-in, or what makes it.
+
     Raises:
         InputError: the constructor's own, with the keys that lead to the setting, or one that quotes what it could not
             use.

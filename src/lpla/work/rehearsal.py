@@ -74,7 +74,16 @@ class ShortClock(Clock):
 
 
 def training_rate(source: Trained, folder: Path, count: int) -> float:
-    """Steps per second of a throwaway encoder, while `count` processes that meet in `folder` train one each."""
+    """Time a throwaway encoder while `count` processes train one each.
+
+    Args:
+        source: What is trained.
+        folder: Where the processes meet.
+        count: Number of processes that train one encoder each.
+
+    Returns:
+        Steps per second of one encoder.
+    """
     epochs = math.ceil((WARM + TIMED) / (len(source.members) // source.regime.batch_size))
     meeting = Meeting(folder, count)
     _train_throwaway(source, replace(source.regime, epochs=epochs), WARM + TIMED, meeting)

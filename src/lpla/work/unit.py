@@ -53,9 +53,19 @@ class UnitReport:
 
 
 def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None = None) -> UnitReport:
-    """Train the encoder unless the store has it, observe what it lacks; raises InputError for a user's mistake.
+    """Train the encoder unless the store has it, and extract what it lacks.
 
-    `views` are those that other units of the same process were shown, and will be.
+    Args:
+        unit: The encoder and what is asked of it.
+        store: Where it is kept.
+        progress: Shows what has been done.
+        views: Views that other units of this process were shown, and will be; None: none are kept.
+
+    Returns:
+        What was made, and what was found.
+
+    Raises:
+        InputError: For a user's mistake.
     """
     start = time.monotonic()
     views = ViewCache(unit.cache_mb * 2**20, unit.source.compile_on_cuda) if views is None else views

@@ -21,7 +21,16 @@ class GaussianHead:
     """
 
     def fit(self, f: Float[np.ndarray, "N F"], y: Float[np.ndarray, "K N"], known: Bool[np.ndarray, "K N"]) -> Self:
-        """Learn from the known values y[k, i] of images with (standardised) features f[i]."""
+        """Learn from the known values y[k, i] of images with features f[i].
+
+        Args:
+            f: Standardised features of each image.
+            y: Values of each image under each encoder.
+            known: Which of these values are known; the others are not used.
+
+        Returns:
+            The model itself.
+        """
         self.mean_ = _ridge(f, y, known)
         squared = (y - self.mean_.predict(f)) ** 2
         floor = SMALLEST * squared[known].mean() or 1.0

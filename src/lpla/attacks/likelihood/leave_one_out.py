@@ -14,7 +14,7 @@ from lpla.contracts.inputs import InputError
 def leave_one_out(
     make_model: Callable[[], PerSample], x: Float[np.ndarray, "K N"], inside: Bool[np.ndarray, "K N"]
 ) -> Float[np.ndarray, "K N"]:
-    """Score of every shadow by the others, nan where it means nothing; InputError where the others are too few.
+    """Score every shadow by the others.
 
     A shadow's complement sits out with it. The target has no complement among the shadows; a stand-in that had one
     would be judged by counts that give its members away, reversed (AUC .47 instead of .50 at 4 shadows without any
@@ -25,6 +25,17 @@ def leave_one_out(
     images differ from the candidates in what they are judged by: K - 2 shadows, half of them inside, instead of K
     shadows outside. `hier` and `offline` scale every score by what is known of its image; the shares of `rmia` are a
     little less certain than those of candidates.
+
+    Args:
+        make_model: Makes an unfitted model.
+        x: Scalars of each image under each shadow.
+        inside: Whether each shadow was trained on each image.
+
+    Returns:
+        A score per shadow and image, nan where it means nothing.
+
+    Raises:
+        InputError: If the others are too few.
     """
     judged, scores, models = held_by_some(inside), np.full(x.shape, np.nan), {}
     for k, others in enumerate(judges(inside)):

@@ -33,7 +33,17 @@ def fit_variance_prior(squares: Float[np.ndarray, " N"], dof: Int[np.ndarray, " 
 def moderate(
     squares: Float[np.ndarray, " N"], dof: Int[np.ndarray, " N"], d0: float, s02: float
 ) -> Float[np.ndarray, " N"]:
-    """Variances between each image's own estimate and the prior's: (d0 s0^2 + SS_i) / (d0 + dof_i)."""
+    """Move each image's own variance towards the prior's: (d0 s0^2 + SS_i) / (d0 + dof_i).
+
+    Args:
+        squares: Sum of squares of each image.
+        dof: Its degrees of freedom.
+        d0: Degrees of freedom of the prior.
+        s02: Variance of the prior.
+
+    Returns:
+        A variance for each image.
+    """
     return np.full(len(dof), s02) if math.isinf(d0) else (d0 * s02 + squares) / (d0 + dof)
 
 

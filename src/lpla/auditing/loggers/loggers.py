@@ -58,7 +58,13 @@ def _check_handed_on(name: str, settings: Config) -> None:
 
 
 def log_job(settings: Config, folder: Path, recorded: Callable[[], Record]) -> None:
-    """Log the training of a job's encoders and its audit; a failure costs a warning, not the audit in `folder`."""
+    """Log the training of a job's encoders and its audit; a failure costs a warning, not the audit in `folder`.
+
+    Args:
+        settings: The audit's settings.
+        folder: The job's folder.
+        recorded: What is logged.
+    """
     try:
         record = recorded()
         if _name(settings) == "WandbLogger":

@@ -19,6 +19,9 @@ def opened(settings: Config, record: Record, kind: str, **more: Any) -> Iterator
         record: the job.
         kind: which of its figures are logged, those of `train` or of `audit`.
         more: further arguments of the logger.
+
+    Returns:
+        The logger, which is closed at the end.
     """
     words = {"folder": record.job.folder, "group": record.job.group, "name": f"{record.job.name} {kind}", "kind": kind}
     logger = plug_in(_filled(settings, words) | more)

@@ -134,7 +134,19 @@ def recorded(
     settings: Mapping[str, Any],
     job: Job,
 ) -> Record:
-    """A judged audit with the training records of its encoders and the norms of its images, both from the store."""
+    """A judged audit with the training records of its encoders and the norms of its images, both from the store.
+
+    Args:
+        plan: The audit.
+        store: Where encoders and statistics are kept.
+        found: The attacks and their rows.
+        curve: Leak and utility over training.
+        settings: The audit's settings.
+        job: The job's folder.
+
+    Returns:
+        What loggers write.
+    """
     several = len({one.row.attack for one in found}) > 1
     layers = [
         Layer(

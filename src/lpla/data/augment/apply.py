@@ -47,12 +47,23 @@ def augment(
     view: int | Int64[Tensor, " B"],
     backend: str | None = None,
 ) -> Float32[Tensor, "B C S T"]:
-    """View number `view` of each image, its index being `stream`: pixels in [0, 1], not standardised.
+    """Make view number `view` of each image.
 
-    Pixels are uint8, or floats in [0, 1], on the device of `stream`. The output is `spec.size` square, or as large as
-    the input. A crop scale and ratio of exactly (1, 1) mean no crop. The bits of a view depend on neither the size nor
-    the order of the batch. With a `backend` (of torch.compile) the operations are fused, which may round differently.
-    Raises InputError if `spec` cannot be applied to images of this shape.
+    The bits of a view depend on neither the size nor the order of the batch.
+
+    Args:
+        pixels: uint8, or floats in [0, 1], on the device of `stream`.
+        spec: The augmentation; a crop scale and ratio of exactly (1, 1) mean no crop.
+        seed: Seed of the draws.
+        stream: Index of each image.
+        view: Number of the view, of all images or of each.
+        backend: Of torch.compile: the operations are fused, which may round differently; None: not compiled.
+
+    Returns:
+        Pixels in [0, 1], not standardised, `spec.size` square, or as large as the input.
+
+    Raises:
+        InputError: If `spec` cannot be applied to images of this shape.
     """
     check(spec, *pixels.shape[1:])
     draws = uniforms(seed, stream, view, _COUNT)
@@ -133,7 +144,17 @@ def _between(draws: Tensor, low: float, high: float) -> Tensor:
 
 
 def check(spec: Views, channels: int, height: int, width: int) -> None:
-    """Raise InputError, naming the setting, if `spec` cannot be applied to images of this shape (pixels)."""
+    """Check that `spec` can be applied to images of this shape.
+
+    Args:
+        spec: The augmentation.
+        channels: Number of channels of the images.
+        height: Height in pixels.
+        width: Width in pixels.
+
+    Raises:
+        InputError: If it cannot; the sentence names the setting.
+    """
     _check_channels(spec, channels)
     side = min(height, width) if spec.size is None else spec.size
     if spec.blur > 0 and side < 2:

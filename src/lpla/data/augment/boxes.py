@@ -22,9 +22,20 @@ def crop_boxes(
     ratio: tuple[float, float],
     side: tuple[int, int],
 ) -> Int64[Tensor, "B 4"]:
-    """Boxes (top, left, height, width) in pixels, inside images of `side` (height, width), from draws in [0, 1).
+    """Choose a crop of each image.
 
     The first of ten attempts that fits is taken; if none fits, the central crop whose ratio is nearest to the allowed.
+
+    Args:
+        area: Draws in [0, 1) for the area of ten attempts.
+        aspect: Draws in [0, 1) for their ratio of width to height.
+        corner: Draws in [0, 1) for the place.
+        scale: Least and greatest share of the image's area.
+        ratio: Least and greatest ratio of width to height.
+        side: Height and width of the images in pixels.
+
+    Returns:
+        Boxes (top, left, height, width) in pixels, inside the images.
     """
     # float64: a box is rounded to whole pixels, and an ulp of exp that differs between devices must not move it.
     high, wide = _sizes(area.double(), aspect.double(), scale, ratio, side)
@@ -39,7 +50,16 @@ def crop_boxes(
 
 
 def whole_boxes(batch: int, side: tuple[int, int], device: torch.device) -> Int64[Tensor, "{batch} 4"]:
-    """The boxes (top, left, height, width) of whole images of `side` (height, width) pixels."""
+    """Make the boxes of whole images.
+
+    Args:
+        batch: Number of images.
+        side: Their height and width in pixels.
+        device: Device of the result.
+
+    Returns:
+        Boxes (top, left, height, width).
+    """
     boxes = torch.zeros(batch, 4, dtype=torch.int64, device=device)
     boxes[:, 2], boxes[:, 3] = side
     return boxes

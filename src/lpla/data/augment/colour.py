@@ -24,7 +24,17 @@ def on_chosen(
     parameter: Float32[Tensor, " B"],
     chosen: Bool[Tensor, " B"],
 ) -> Float32[Tensor, "B C H W"]:
-    """`operation(pixels, parameter)` where `chosen`, and the pixels unchanged elsewhere."""
+    """Apply an operation to some of the images.
+
+    Args:
+        operation: From pixels and a parameter for each image to pixels.
+        pixels: The images.
+        parameter: A number for each image.
+        chosen: The images that are changed.
+
+    Returns:
+        `operation(pixels, parameter)` where `chosen`, and the pixels unchanged elsewhere.
+    """
     if pixels.device.type == "cpu":
         index = chosen.nonzero().squeeze(1)
         return pixels.index_copy(0, index, operation(pixels[index], parameter[index]))
@@ -52,11 +62,18 @@ def jitter(
     order: Int64[Tensor, "B 4"],
     active: tuple[bool, bool, bool, bool] = (True, True, True, True),
 ) -> Float32[Tensor, "B C H W"]:
-    """Brightness, contrast, saturation and hue of pixels in [0, 1], in each sample's order, clamped after each.
+    """Change brightness, contrast, saturation and hue, in each sample's order, and clamp after each.
 
-    `factors` are in the order just said (hue in turns, -0.5 to 0.5); `order[:, k]` is the operation that comes k-th.
-    A sample with `NEUTRAL` factors is returned exactly. Operations that are not `active` must have neutral factors and
-    are not executed. Saturation and hue need three channels.
+    Saturation and hue need three channels.
+
+    Args:
+        pixels: Images in [0, 1].
+        factors: Factors of brightness, contrast and saturation, and the shift of hue in turns (-0.5 to 0.5).
+        order: `order[:, k]` is the operation that comes k-th.
+        active: Operations that are executed; the others must have neutral factors.
+
+    Returns:
+        Images in [0, 1]; a sample with `NEUTRAL` factors is returned exactly.
     """
     for turn in order.unbind(1):
         if any(active[:HUE]):

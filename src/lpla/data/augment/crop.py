@@ -17,9 +17,16 @@ from torch import Tensor
 def resized_crop(
     pixels: Float32[Tensor, "B C H W"], box: Int64[Tensor, "B 4"], flip: Bool[Tensor, " B"], size: tuple[int, int]
 ) -> Float32[Tensor, "B C S T"]:
-    """Each image's box (top, left, height, width; inside the image), resized to `size` and mirrored where `flip`.
+    """Cut out each image's box, resize it and mirror it where `flip` says so.
 
-    Pixels lie in [0, 1] and so does the result. A box that already has the output's size is copied exactly.
+    Args:
+        pixels: Images in [0, 1].
+        box: Top, left, height and width in pixels, inside the image.
+        flip: Which images are mirrored.
+        size: Height and width of the result in pixels.
+
+    Returns:
+        Images in [0, 1]; a box that already has the output's size is copied exactly.
     """
     batch, channels, height, width = pixels.shape
     top, left, high, wide = box.unbind(1)

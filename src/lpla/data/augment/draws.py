@@ -18,10 +18,18 @@ _BITS = 24
 def uniforms(
     seed: int, stream: Int64[Tensor, " B"], view: Int64[Tensor, " B"] | int, count: int
 ) -> Float32[Tensor, "B {count}"]:
-    """Uniform numbers in [0, 1), `count` for each image, on the device of `stream`.
+    """Draw uniform numbers for each image.
 
-    `seed` is any integer (taken modulo 2^64), `stream` the index of the image, `view` the number of the view. The same
-    four numbers give the same bits on every device, in every batch and in every order.
+    The same four numbers give the same bits on every device, in every batch and in every order.
+
+    Args:
+        seed: Any integer, taken modulo 2^64.
+        stream: Index of each image.
+        view: Number of the view, of all images or of each.
+        count: How many numbers each image gets.
+
+    Returns:
+        Numbers in [0, 1) on the device of `stream`.
     """
     start = _absorb(stream, _signed(_mix_int(seed + _GOLDEN)))
     state = _absorb(view, start)

@@ -39,6 +39,9 @@ def complementary_rows(pool: int, shadows: int, seed: int, split: str) -> list[B
         seed: of the audit.
         split: the option's name, for messages.
 
+    Returns:
+        A row for each shadow, whether it holds each image.
+
     Raises:
         InputError: shadows do not come in pairs.
     """

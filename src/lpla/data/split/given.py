@@ -30,7 +30,8 @@ class Given(Split):
         self.near_duplicates: NearDuplicates = near_duplicates
 
     def draw(self, images: Images, members: int | None, shadows: int, seed: int) -> Membership:
-        """Row 0 are the listed members; rows 2j+1 and 2j+2 are the complementary pair j, drawn from (seed, j) alone.
+        """Draw the rows: row 0 are the listed members; rows 2j+1 and 2j+2 are the complementary pair j, drawn from
+        (seed, j) alone.
 
         `members` is how many images of each side are drawn, or None for all, however unequal the sides are.
         """

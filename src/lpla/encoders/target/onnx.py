@@ -91,7 +91,16 @@ class _Onnx(nn.Module):
 
 
 def in_batches(x: Tensor, size: int | None, run: Any) -> list[Tensor]:
-    """The outputs of a program of a fixed batch, the last one filled with zeros; of any batch if `size` is None."""
+    """Run a program of a fixed batch, the last batch being filled with zeros.
+
+    Args:
+        x: The images.
+        size: The batch that the program takes; None: any.
+        run: From a batch to its outputs.
+
+    Returns:
+        The outputs of all images.
+    """
     if size is None:
         return list(run(x))
     found = []
