@@ -100,8 +100,8 @@ def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., 
         assert not said and both.auc != labels.auc
     else:
         assert said == [
-            f"attack={attack}, backbone: the shadows tell each image's own level, which this attack does not use: "
-            "it learns from the labels alone, as without target.shadows"
+            f"attack={attack}, backbone: the shadows tell each image's own level, of which this attack makes no use: "
+            "it looks at the labels alone, as without target.shadows"
         ]
         assert both.auc == labels.auc
 

@@ -36,19 +36,19 @@ class CrossFitted(Attack):
         self._attack, self._seed = attack, seed
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Those of the attack."""
+        """Name the statistics of the attack."""
         return self._attack.statistics()
 
     def looks_at_pixels(self) -> bool:
-        """As the attack says."""
+        """Return what the attack says."""
         return self._attack.looks_at_pixels()
 
     def takes_levels(self) -> bool:
-        """As the attack says."""
+        """Return what the attack says."""
         return self._attack.takes_levels()
 
     def joins_layers(self) -> bool:
-        """As the attack says."""
+        """Return what the attack says."""
         return self._attack.joins_layers()
 
     def fit(self, shadows: Sequence[Labelled]) -> Self:
@@ -79,7 +79,7 @@ class CrossFitted(Attack):
         self._attack.check([replace(told.part(rest), foreign=True)])
 
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """One score per image, by the attack that learnt from the folds in which the image is not; 0 is its threshold.
+        """Score every image by the attack that learnt from the folds in which the image is not; 0 is its threshold.
 
         Raises UndefinedError if these are not the images that it was fitted to.
         """
@@ -89,10 +89,10 @@ class CrossFitted(Attack):
         return found[self._fold, np.arange(len(self._fold))]
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """Those of the first fold's attack, as all take the same."""
+        """Return the summary of the first fold's attack, as all folds take the same settings."""
         found: dict[str, str | int | float] = {"folds": FOLDS}
         return found | {k: v for k, v in self.attacks_[0].fit_summary().items() if isinstance(v, str)}
 
     def warnings(self) -> list[str]:
-        """Those of every fold's attack, each once."""
+        """Return the warnings of every fold's attack, each once."""
         return list(dict.fromkeys(one for attack in self.attacks_ for one in attack.warnings()))

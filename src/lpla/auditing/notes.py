@@ -32,7 +32,7 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
         misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
         found.append(f"attack={row.attack}, {row.layer}: {misled}; log_angle uses one statistic alone")
     if plan.knowledge.of_one_encoder and plan.encoders.shadows and not attack.takes_levels():
-        unused = "the shadows tell each image's own level, which this attack does not use: it learns from the labels"
+        unused = "the shadows tell each image's own level, of which this attack makes no use: it looks at the labels"
         found.append(f"attack={row.attack}, {row.layer}: {unused} alone, as without target.shadows")
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")

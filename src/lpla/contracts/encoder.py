@@ -162,7 +162,7 @@ class Target(ABC):
         """The encoder with its weights, on the CPU, in evaluation mode; raises InputError with the remedy."""
 
     def blank(self) -> Encoder | None:
-        """The same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
+        """Build the same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
         return None
 
 

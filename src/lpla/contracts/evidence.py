@@ -20,7 +20,7 @@ from lpla.contracts.inputs import InputError, UndefinedError, Views
 
 @dataclass(frozen=True)
 class Query:
-    """Which views an attacker asks for: `queries` per image, the first of them the clean image."""
+    """The views that an attacker asks for: `queries` per image, the first of them the clean image."""
 
     views: Views
     queries: int
@@ -85,7 +85,7 @@ class Seen:
                 )
 
     def part(self, rows: Bool[np.ndarray, " N"] | Int[np.ndarray, " n"]) -> Self:
-        """Some of the images alone."""
+        """Keep some of the images alone."""
         own = {name: getattr(self, name) for name in self.by_image}
         chosen = {name: None if one is None else one[rows] for name, one in own.items()}
         beside = tuple(one.part(rows) for one in self.beside)
@@ -109,7 +109,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Labelled(Seen):
-    """The same of a shadow, whose training set the attacker chose."""
+    """What `Seen` holds, of a shadow with its membership, whose training set the attacker chose."""
 
     member: Bool[np.ndarray, " N"]
     by_image: ClassVar[tuple[str, ...]] = (*Seen.by_image, "member")
@@ -204,7 +204,7 @@ class Attack(ABC):
 
     @abstractmethod
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
-        """One score per image, higher = member; raises NotFittedError before `fit`."""
+        """Score every image, higher = member; raises NotFittedError before `fit`."""
 
     def scores_log_ratio(self) -> bool:
         """Whether a score is log p(seen | member) - log p(seen | non-member) and shown to be calibrated as it stands.

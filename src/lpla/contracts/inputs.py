@@ -110,7 +110,7 @@ class Images:
 
     @property
     def counts(self) -> str:
-        """The same without the names of files, which may be private."""
+        """Say what was left out without the names of files, which may be private."""
         return self._summary([one.counted for one in self.left_out])
 
     def _summary(self, left_out: Sequence[str]) -> str:

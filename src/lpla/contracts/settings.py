@@ -24,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class SettingError(InputError):
-    """One setting is not what it may be; `path` are the keys that lead to it.
+    """Error of a setting that has no allowed value; `path` are the keys that lead to it.
 
     Of one that does not exist `known` are those that stand in its place: the most similar is named as it is typed, with
     all keys that lead to it.
@@ -41,7 +41,7 @@ class SettingError(InputError):
         return f"{'.'.join(self.path)} {f'is no setting{hint}' if hint else self.problem}"
 
     def below(self, *path: str) -> SettingError:
-        """The same error of a setting that stands below the keys `path`."""
+        """Make the same error for a setting that stands below the keys `path`."""
         return SettingError((*path, *self.path), self.problem, self.known)
 
 

@@ -124,7 +124,7 @@ class Extraction:
         return ranks.from_first(found)
 
     def path(self, layer: str, statistic: str) -> Path:
-        """Where the values of a statistic are written."""
+        """Return the file to which the values of a statistic are written."""
         return self.folder / f"{layer}-{statistic}.npy"
 
     def keep_sent(self, folder: Path) -> None:

@@ -40,7 +40,7 @@ class Sent:
 
     @classmethod
     def load(cls, folder: Path) -> Sent:
-        """From the folder of a statistic, memory-mapped."""
+        """Load what was sent from the folder of a statistic, memory-mapped."""
         projection, summaries = (np.load(folder / sent_file(one), mmap_mode="r", allow_pickle=False) for one in PARTS)
         return cls(projection, summaries, (folder / MAKER).read_text())
 

@@ -21,7 +21,7 @@ Chunk = tuple[Float[Tensor, "_M C _S _S"], ...]
 
 
 class ViewCache:
-    """First come, first kept, on the device they are made on, up to `limit` bytes; what does not fit is made again.
+    """Views that are kept on their device, first come, first kept, up to `limit` bytes; the others are made again.
 
     On CUDA and if so wished they are made by compiled code.
     """

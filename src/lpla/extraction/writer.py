@@ -60,7 +60,7 @@ class PendingCopy:
             self._sent.record(torch.cuda.current_stream(device))
 
     def arrived(self) -> Arrived:
-        """Wait for it."""
+        """Wait for the copy."""
         if self._sent:
             self._sent.synchronize()
         found = {}
@@ -83,6 +83,6 @@ class Pending:
     nonfinite: int = 0
 
     def observed(self) -> Extracted:
-        """All of it, mapped from the files."""
+        """Return all values, mapped from the files."""
         values = {name: np.load(one.path, mmap_mode="r", allow_pickle=False) for name, one in self.rows.items()}
         return Extracted(values, self.zero, self.nonfinite)

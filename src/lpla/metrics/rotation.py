@@ -81,7 +81,7 @@ class Pooled:
 
 
 def pooled(rotations: Sequence[Rotation]) -> Pooled:
-    """All targets of audits of one data set: targets are numbered through, an image is the same in all audits."""
+    """Pool the targets of audits of one data set: targets are numbered through, an image is the same in all audits."""
     image = np.concatenate([np.broadcast_to(one.index, one.score.shape).ravel() for one in rotations])
     targets = [len(one.score) for one in rotations]
     images = np.repeat([len(one.index) for one in rotations], targets)

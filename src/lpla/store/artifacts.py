@@ -79,7 +79,7 @@ class Store:
             raise InputError(f"{setting} must be a folder this user can write, but {self.root} {problem}") from refused
 
     def path(self, kind: str, key: str) -> Path:
-        """Where the artifact stands, or would stand; raises InputError for a link, which could lead elsewhere."""
+        """Return where the artifact stands, or would stand; raises InputError for a link, which may lead elsewhere."""
         place = self.root / kind / key
         for part in (place.parent, place):
             self._not_linked(part)
@@ -180,7 +180,7 @@ class Store:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, what fails because the store was deleted, unmounted or locked meanwhile raises InputError."""
+        """Watch the store: if it is deleted, unmounted or locked meanwhile, what fails within raises InputError."""
         try:
             yield
         except OSError as failed:

@@ -63,7 +63,7 @@ def describe(device: str = "cpu", precision: str = "32-true") -> dict[str, Any]:
 
 
 def read(place: Path) -> dict[str, Any]:
-    """The provenance of a stored artifact, by its folder."""
+    """Read the provenance of a stored artifact from its folder."""
     return json.loads((place / PROVENANCE).read_text())
 
 

@@ -18,13 +18,13 @@ class Clock(pl.Callback):
         self.ticks: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The first tick."""
+        """Start the clock."""
         self.ticks.append(time.monotonic())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """One step more."""
+        """Count one step more."""
         self.ticks.append(time.monotonic())
 
 
@@ -35,11 +35,11 @@ class Epochs(pl.Callback):
         self.advance = advance
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Those that a checkpoint has."""
+        """Count the epochs that a checkpoint has."""
         self.advance(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """One epoch more."""
+        """Count one epoch more."""
         self.advance(1)
 
 

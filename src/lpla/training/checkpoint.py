@@ -30,7 +30,7 @@ NO_STATE = (UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, FileN
 
 
 class Checkpoints(Checkpoint):
-    """Those of one encoder: one artifact for each `every` epochs, of which only the newest is left.
+    """Checkpoints of one encoder: one artifact for each `every` epochs, of which only the newest is left.
 
     A subclass of Lightning's Checkpoint so that it comes last at the end of an epoch, when all else is done.
     """
@@ -58,7 +58,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Between two steps of an epoch: stop if a signal asks for it."""
+        """Stop between two steps of an epoch if a signal asks for it."""
         if batch_idx + 1 < trainer.num_training_batches:
             signals.check()
 

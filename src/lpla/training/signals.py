@@ -27,7 +27,7 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, a first signal is heeded by the next `check`, a second one raises Stopped wherever the process is.
+    """Handle signals: a first one is heeded by the next `check`, a second one raises Stopped wherever the process is.
 
     An ignored signal stays ignored, and outside the main thread, which alone may be signalled, nothing changes.
     """
@@ -58,7 +58,7 @@ def asked() -> bool:
 
 
 def check() -> None:
-    """Between two steps: raises Stopped if a signal came."""
+    """Raise Stopped if a signal came; to be called between two steps."""
     if _received:
         raise Stopped(128 + _received[0])
 

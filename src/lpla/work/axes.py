@@ -19,7 +19,7 @@ from lpla.work.recipe import ExtractionRequest, Unit
 def load_axes(
     unit: Unit, store: Store, observation: ExtractionRequest, statistics: Sequence[Statistic]
 ) -> dict[str, Axes]:
-    """By layer, the axes that an earlier observation of the same images found.
+    """Load, by layer, the axes that an earlier observation of the same images found.
 
     Args:
         unit: whose encoder answers.

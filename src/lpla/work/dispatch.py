@@ -99,7 +99,7 @@ def has_our_devices(executor: Config) -> bool:
 
 
 def quieten_lightning() -> None:
-    """It speaks of devices, tips and Slurm once per encoder, and uses a name that torch has deprecated."""
+    """Silence Lightning, which prints devices, tips and Slurm once per encoder, and uses a deprecated name of torch."""
     # Importing Lightning, perhaps later, sets the first one's level anew; the second one says nearly all.
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -24,7 +24,7 @@ MOST_VIEWS = 64
 
 @dataclass(frozen=True)
 class Network:
-    """One kind of encoder, counted on no device."""
+    """The size of one kind of encoder, counted on no device."""
 
     weights: int
     """Bytes."""

@@ -85,7 +85,7 @@ def plain(value: Any) -> Any:
 
 
 def trained_defense(config: Mapping[str, Any]) -> Parts | None:
-    """The part of a defence that belongs into an encoder's key: None if it does not change what is trained."""
+    """Return the part of a defence that belongs into an encoder's key: None if it does not change what is trained."""
     kind = get_object(config["_target_"])
     hooks = [name for name in dir(Defense) if name[0] != "_" and callable(getattr(Defense, name)) and name != RELEASE]
     if all(getattr(kind, hook) is getattr(Defense, hook) for hook in hooks):
@@ -94,7 +94,7 @@ def trained_defense(config: Mapping[str, Any]) -> Parts | None:
 
 
 def released_defense(config: Mapping[str, Any]) -> Parts | None:
-    """The part of a defence that belongs into a statistic's key: None if it releases embeddings as they are."""
+    """Return the part of a defence that belongs into a statistic's key: None if it releases embeddings as they are."""
     kind = get_object(config["_target_"])
     return of_plug_in(config) if getattr(kind, RELEASE) is not getattr(Defense, RELEASE) else None
 

@@ -20,7 +20,7 @@ from rich.progress import Progress as RichProgress
 
 @runtime_checkable
 class Progress(Protocol):
-    """Where a unit reports how far it is."""
+    """Receives the reports of a unit on how far it is."""
 
     def begin(self, task: str, total: int) -> Callable[[int], None]:
         """Announce a task of `total` steps; returns the function that advances it."""

@@ -51,7 +51,7 @@ class Reports(logging.Handler):
 
 @contextmanager
 def joined(unit: Unit, folder: Path) -> Iterator[Reports]:
-    """Within, this process is a rank of `unit`; ranks of one host meet in `folder`, which opens no port."""
+    """Make this process a rank of `unit` for a while; ranks of one host meet in `folder`, which opens no port."""
     threading.Thread(target=_end_with_the_launcher, daemon=True).start()
     reports = Reports()
     logging.getLogger("lpla").addHandler(reports)

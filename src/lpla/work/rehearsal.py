@@ -68,7 +68,7 @@ class ShortClock(Clock):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """One step more, which may be the last."""
+        """Count one step more, which may be the last."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         trainer.should_stop = self.ticks[-1] - self.ticks[0] > PROBE_SECONDS
 

@@ -67,7 +67,7 @@ class Trained(Source):
         return resolve(self.trainer)["precision"]
 
     def parts(self) -> Config:
-        """As of every source; computed once."""
+        """Return its key, computed once."""
         return self._parts
 
     @cached_property
@@ -94,7 +94,7 @@ class Trained(Source):
             return plug_in(self.arch, partial=True)(backbone)
 
     def blank(self) -> Trained:
-        """The same framework with its initial weights: trained for no epoch."""
+        """Build the same framework with its initial weights, trained for no epoch."""
         return replace(self, regime=replace(self.regime, epochs=0))
 
     def is_made(self, store: Store) -> bool:
@@ -102,7 +102,7 @@ class Trained(Source):
         return store.find("encoders", self.parts()) is not None
 
     def steps(self) -> int:
-        """Of its optimiser: whole batches alone."""
+        """Count the optimiser's steps: whole batches alone."""
         return self.regime.epochs * (len(self.members) // self.regime.batch_size)
 
     def image_epochs(self) -> int:

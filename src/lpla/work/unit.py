@@ -113,7 +113,7 @@ def is_made(unit: Unit, store: Store) -> bool:
 
 
 def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, layer: str) -> Extracted:
-    """One layer of an observation, memory-mapped; raises FileNotFoundError if the unit was not made.
+    """Load one layer of an observation, memory-mapped; raises FileNotFoundError if the unit was not made.
 
     Raises UndefinedError if one of the statistics does not exist at this layer.
     """

@@ -16,7 +16,7 @@ FORMS = ({"attack": "lpla", "norms": "whitened"}, {"attack": "bank", "collective
 
 @checked
 class All:
-    """Which attacks are judged: those that are soon fitted and ask for the audit's views, and those of `also`.
+    """Chooses the attacks to run: all that are quickly fitted and use the audit's views, and the attacks of `also`.
 
     `forms`: an attack's name with the settings in which a form of it differs. `refits`: under how many permutations of
     memberships all of them are refitted where the p-value needs it.

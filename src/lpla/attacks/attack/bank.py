@@ -46,19 +46,19 @@ class Bank(ScalarAttack):
         self._columns = BankColumns(p=p, ps=ps, queries=queries, norms_alone=False)
 
     def joins_layers(self) -> bool:
-        """The columns of several layers are weighed as those of one are."""
+        """Return True: the columns of several layers are weighed as the columns of one layer are."""
         return True
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Those of the bank, and which images an encoder finds alike where candidates are judged together."""
+        """Name the bank's statistics, and which images an encoder finds alike where candidates are judged together."""
         return (*self._columns.statistics(), *([Direction()] if self.together else []))
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
-        """What each statistic is worth."""
+        """Learn what each statistic is worth."""
         self.weighed_ = WeighedBank(self._columns).fit(shadows, self.calibrated.chosen(shadows))
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """The weighted sum of the statistics."""
+        """Compute the weighted sum of the statistics."""
         return self.weighed_.scalars(seen)
 
     def fit(self, shadows: Sequence[Labelled]) -> Self:
@@ -88,11 +88,11 @@ class Bank(ScalarAttack):
         return self.together is not None or super().scores_log_ratio()
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """Those of the calibration."""
+        """Return the calibration's summary."""
         return self.together.fit_summary() if self.together else super().fit_summary()
 
     def warnings(self) -> list[str]:
-        """Those of the calibration, what one view leaves out, and what was set aside."""
+        """Return the calibration's warnings, what one view leaves out, and what was set aside."""
         alone = "with one view there are no angles and no spread: the bank is of norms alone"
         calibration = self.together.warnings() if self.together else super().warnings()
         return calibration + ([alone] if self._columns.queries == 1 else []) + self._set_aside

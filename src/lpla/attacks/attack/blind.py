@@ -30,25 +30,25 @@ class Blind(ScalarAttack):
         self._last: tuple[object, Float[np.ndarray, "N F"]] = (None, np.empty((0, 0)))
 
     def looks_at_pixels(self) -> bool:
-        """The images themselves: this attack needs no embeddings."""
+        """Return True: the attack uses the images themselves."""
         return True
 
     def statistics(self) -> tuple[()]:
-        """Nothing of any encoder."""
+        """Name no statistic, as this attack needs no encoder."""
         return ()
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
-        """The weights of the summaries."""
+        """Learn the weights of the summaries."""
         x = np.stack([self._summaries(shadow) for shadow in shadows])
         self._ratio = LinearRatio(per_sample=False).fit(x, np.stack([shadow.member for shadow in shadows]))
         self._shadows_differ = bool(np.ptp(self._ratio.project(x)) > TIE)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N 1"]:
-        """The weighted sum of an image's summaries."""
+        """Compute the weighted sum of an image's summaries."""
         return self._ratio.project(self._summaries(seen))[:, None]
 
     def warnings(self) -> list[str]:
-        """Those of the calibration; where the shadows could teach nothing."""
+        """Return the calibration's warnings, and say where nothing could be learnt from the shadows."""
         alike = (
             "the shadows' members and non-members have the same pixels, so no summary could be weighed: scores are ties"
         )

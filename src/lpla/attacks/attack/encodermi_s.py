@@ -25,7 +25,7 @@ class DeepSets(nn.Module):
         self.whole = mlp(hidden, hidden, 1)
 
     def forward(self, elements: Float[Tensor, "B P F"]) -> Float[Tensor, "B 1"]:
-        """The same for every order of the P elements."""
+        """Compute the output, which is the same for every order of the P elements."""
         return self.whole(self.element(elements).mean(dim=1))
 
 

@@ -51,7 +51,7 @@ class GMM(Attack):
         self.dimensions, self.components = dimensions, components
 
     def statistics(self) -> tuple[Clean]:
-        """The vector of the clean image."""
+        """Name the vector of the clean image."""
         return (Clean(),)
 
     def check(self, shadows: Sequence[Labelled]) -> None:
@@ -96,7 +96,7 @@ class GMM(Attack):
         return _ratio(self.out_, self.in_, z, usable)
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """How well the shadows' vectors agree, the threshold and its origin."""
+        """Say how well the shadows' vectors agree, the threshold and its origin."""
         return {
             "alignment": self.alignment_,
             "shadow_threshold": self.threshold_,
@@ -104,7 +104,7 @@ class GMM(Attack):
         }
 
     def warnings(self) -> list[str]:
-        """Where the threshold is not learnt, where EM did not settle, what was set aside."""
+        """Say where the threshold is not learnt, where EM did not settle, and what was set aside."""
         found = [f"threshold at {NEITHER_SIDE}"] if self.shadow_scores_ is None else []
         if not (self.out_.converged_ and self.in_.converged_):
             found.append(f"the mixtures were still moving after {self.in_.max_iter} steps of EM")

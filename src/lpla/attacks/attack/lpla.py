@@ -68,7 +68,7 @@ class LpLA(ScalarAttack):
         self.no_shadow, self._conditions_on_pixels = NoShadow(no_shadow=no_shadow, tail=tail), no_shadow in NEEDS_PIXELS
 
     def looks_at_pixels(self) -> bool:
-        """Without shadows d2 does."""
+        """Return whether the images are used, as d2 does without shadows."""
         return self._conditions_on_pixels
 
     def joins_layers(self) -> bool:
@@ -80,7 +80,7 @@ class LpLA(ScalarAttack):
         return self._bank.statistics() if self.norms == "whitened" else (self._log_norms.statistic,)
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
-        """Which p to use, or how to weigh them all."""
+        """Learn which p to use, or how to weigh them all."""
         if self.norms == "whitened":
             self._set_aside = self._bank.set_aside(shadows)
             self.weighed_ = WeighedBank(self._bank).fit(shadows, self.calibrated.chosen(shadows))
@@ -109,7 +109,7 @@ class LpLA(ScalarAttack):
         return super().fit_nonmembers(known)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
-        """The log-norms for one p, or one combination of all."""
+        """Return the log-norms for one p, or one combination of all."""
         if self.weighed_ is not None:
             return self.weighed_.scalars(seen)
         log_norms = self._log_norms.all(seen)
@@ -118,10 +118,10 @@ class LpLA(ScalarAttack):
         return log_norms[..., self._log_norms.statistic.ps.index(self.p_)]
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """Those of the calibration, and the p that was selected."""
+        """Return the calibration's summary, and the p that was selected."""
         return super().fit_summary() | ({"p": self.p_} if self.norms == "select" else {})
 
     def warnings(self) -> list[str]:
-        """Where the threshold does not come from the shadows' scores, which p was selected, what was set aside."""
+        """Say where the threshold is not of the shadows' scores, which p was selected and what was set aside."""
         selected = [f"the shadows selected p={self.p_:g}"] if self.norms == "select" else []
         return super().warnings() + selected + self._set_aside

@@ -39,7 +39,7 @@ class PartCrop(NetworkAttack):
         return (self._statistic,)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N E"]:
-        """Both energies of every part, each sorted."""
+        """Return both energies of every part, each sorted."""
         return np.asarray(seen.values[PartEnergy.name])
 
     def network(self, width: int) -> nn.Module:

@@ -43,7 +43,7 @@ class Quantile(Attack):
         self._norms = LogNorms([*ps, p])
 
     def looks_at_pixels(self) -> bool:
-        """It predicts the norm from the images themselves."""
+        """Return True: the norm is predicted from the images themselves."""
         return True
 
     def statistics(self) -> tuple[LogNorm]:
@@ -95,7 +95,7 @@ class Quantile(Attack):
         }
 
     def warnings(self) -> list[str]:
-        """Views of the shadows that were set aside."""
+        """Say which views of the shadows were set aside."""
         return self._set_aside
 
     @property

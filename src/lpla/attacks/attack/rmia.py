@@ -44,5 +44,5 @@ class RMIA(ScalarAttack):
         return self._norms.of(seen, self.p)
 
     def warnings(self) -> list[str]:
-        """Those of the calibration; views of the shadows that were set aside."""
+        """Return the calibration's warnings, and which views of the shadows were set aside."""
         return super().warnings() + self._set_aside

@@ -124,7 +124,7 @@ class Calibrated:
         return raw if self.on_one_scale else standardise(raw)
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """The likelihood used, the sign and size of the members' shift, the threshold and its origin."""
+        """Return the likelihood used, the sign and size of the members' shift, the threshold and its origin."""
         return {
             "likelihood": self.likelihood_,
             "member_gap": self.member_gap_,
@@ -133,7 +133,7 @@ class Calibrated:
         }
 
     def warnings(self) -> list[str]:
-        """Where the threshold does not come from the shadows' scores."""
+        """Say where the threshold does not come from the shadows' scores."""
         return [f"threshold at {NEITHER_SIDE}"] if self.threshold_from_ == NEITHER_SIDE else []
 
 

@@ -43,7 +43,7 @@ class Conditional(NonMembers):
         return self._standardised(mean_of_views(u) - self.model_.predict(_given(features, len(u))))
 
     def warnings(self) -> list[str]:
-        """Where the features predicted nothing."""
+        """Say where the features predicted nothing."""
         useless = "the features predict nothing of the known non-members' norms: none is conditioned on"
         return [useless] if self._ridge.alpha_ == self._ridge.alphas[0] else []
 

@@ -60,7 +60,7 @@ class Mixture(NonMembers):
         return _log_odds(z, weight, sign * size)
 
     def warnings(self) -> list[str]:
-        """Where the candidates scored last looked like known non-members, all of them."""
+        """Say where all candidates that were scored last resembled known non-members."""
         nothing = "no evidence: the candidates are no mixture of known non-members and others, and every score is 0"
         return [nothing] if self.no_evidence_ else []
 

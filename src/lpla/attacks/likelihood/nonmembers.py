@@ -37,10 +37,10 @@ class NonMembers(ABC):
     def score(
         self, u: Float[np.ndarray, "N Q"], features: Float[np.ndarray, "N F"] | None = None, /
     ) -> Float[np.ndarray, " N"]:
-        """One score per candidate, higher = member."""
+        """Score every candidate, higher = member."""
 
     def warnings(self) -> list[str]:
-        """What a reader of the scores must know."""
+        """Say what a reader of the scores must know."""
         return []
 
 

@@ -32,7 +32,7 @@ class PerSample(Protocol):
         ...
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """One score per image of the target, higher = member; nan where `x0` is."""
+        """Score every image of the target, higher = member; nan where `x0` is."""
         ...
 
 

@@ -54,7 +54,7 @@ class Given(Dataset):
         self.class_level, self.bits = class_level, bits
 
     def load(self) -> Images:
-        """All images of the lists as uint8 [N, 3, size, size]; an image in more than one list is left out."""
+        """Load all images of the lists as uint8 [N, 3, size, size]; an image in more than one list is left out."""
         if self.given["members"] is None or self.given["nonmembers"] is None:
             raise InputError("dataset=given needs data.members and data.nonmembers, each a folder or a list of images")
         root = Path(self.root).expanduser()

@@ -44,7 +44,7 @@ class ImageFolder(Dataset):
         self.class_level, self.bits = class_level, bits
 
     def load(self) -> Images:
-        """All images as uint8 [N, 3, size, size]; label -1 for an image that is in no subfolder."""
+        """Load all images as uint8 [N, 3, size, size]; label -1 for an image that is in no subfolder."""
         self._check()
         root = Path(self.root).expanduser()
         if not root.is_dir():

@@ -34,7 +34,7 @@ class Source:
 
 
 class Torchvision(Dataset):
-    """One of `SOURCES` by its name; a yaml of the group `dataset` for each of them chooses its views."""
+    """A data set of `SOURCES`, chosen by its name; a yaml of the group `dataset` for each of them chooses its views."""
 
     def __init__(self, *, name: str, root: str = "data", download: bool = False, part: str = "pooled") -> None:
         """Args:

@@ -77,7 +77,7 @@ class MAE(Arch):
         self.optimization = optimization
 
     def views(self, base: Views) -> tuple[Views, ...]:
-        """One view, of crops and flips alone unless `colour` keeps the base's jitter, grayscale and blur."""
+        """Return one view, of crops and flips alone unless `colour` keeps the base's jitter, grayscale and blur."""
         return (base if self.colour else replace(base, jitter=0.0, grayscale=0.0, blur=0.0),)
 
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:

@@ -69,7 +69,7 @@ class CifarResNet(Backbone):
         return self._map(x, stages_with_positions(side, STEM)).flatten(2).mT
 
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
-        """The same stage's map, averaged."""
+        """Average the map of the same stage."""
         return self._map(x, stages_with_positions(side, STEM)).mean(dim=(2, 3))
 
     def _map(self, x: Tensor, stages: int) -> Tensor:

@@ -38,7 +38,7 @@ class ImagenetResNet(Backbone):
         return self._map(x, side).flatten(2).mT
 
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
-        """The same stage's map, averaged."""
+        """Average the map of the same stage."""
         return self._map(x, side).mean(dim=(2, 3))
 
     def _map(self, x: Tensor, side: int) -> Tensor:

@@ -17,7 +17,7 @@ class Clean(Statistic):
     name: ClassVar[str] = "clean"
 
     def query(self, full_query: Query, side: int) -> Query:
-        """One view: the clean image."""
+        """Ask for one view, the clean image."""
         return replace(full_query, queries=1)
 
     def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B D"]:
@@ -25,5 +25,5 @@ class Clean(Statistic):
         return embeddings[:, 0].float()
 
     def prefix(self, values: Float[np.ndarray, "N D"], queries: int) -> Float[np.ndarray, "N D"]:
-        """The same for every budget."""
+        """Return all values, which are the same for every budget."""
         return values

@@ -56,7 +56,7 @@ class PartEnergy(Statistic):
         return torch.cat(energies, dim=1).float()
 
     def prefix(self, values: Float[np.ndarray, "N E"], queries: int) -> Float[np.ndarray, "N E"]:
-        """The same for every number of queries that an audit asks for: the budget is 1 + parts."""
+        """Return all values, which do not depend on the audit's queries: the budget is 1 + parts."""
         return values
 
     def _references(self, positions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ class Axes:
 
     @classmethod
     def from_array(cls, array: Float[np.ndarray, "D2 D"]) -> Self:
-        """What `array` made an array of."""
+        """Read axes from what `array` made of them."""
         rows = torch.from_numpy(np.array(array, dtype=np.float64))
         return cls(rows[0], rows[1], rows[2:])
 
@@ -57,7 +57,7 @@ class Axes:
         return torch.cat([self.mean[None], self.variance[None], self.directions]).cpu().numpy()
 
     def to(self, device: torch.device) -> Axes:
-        """The same on a device."""
+        """Move the axes to a device."""
         return Axes(self.mean.to(device), self.variance.to(device), self.directions.to(device))
 
     def scale(self, ridge: float) -> Float[Tensor, " D"]:
@@ -85,7 +85,7 @@ class PrincipalAxes(Statistic):
     name: ClassVar[str] = "principal_axes"
 
     def query(self, full_query: Query, side: int) -> Query:
-        """One view: the clean image."""
+        """Ask for one view, the clean image."""
         return replace(full_query, queries=1)
 
     def __call__(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B D"]:
@@ -93,7 +93,7 @@ class PrincipalAxes(Statistic):
         return embeddings[:, 0]
 
     def prefix(self, values: Float[np.ndarray, "D2 D"], queries: int) -> Float[np.ndarray, "D2 D"]:
-        """The same for every budget."""
+        """Return all values, which are the same for every budget."""
         return values
 
 

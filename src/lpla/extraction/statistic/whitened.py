@@ -109,7 +109,7 @@ class Direction(OnAxes):
         return torch.stack(found, dim=1).float()
 
     def prefix(self, values: Float[np.ndarray, "N T D"], queries: int) -> Float[np.ndarray, "N D"]:
-        """That for the largest power of two within the budget."""
+        """Return the direction for the largest power of two within the budget."""
         return values[:, queries.bit_length() - 1]
 
 

@@ -68,7 +68,7 @@ class Slurm(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for what was submitted, if `wait`."""
+        """Wait for the submitted jobs, if `wait`."""
         if wait:
             for follower in self._followers:
                 follower.join()
