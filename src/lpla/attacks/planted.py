@@ -114,6 +114,6 @@ def given(
 
 
 def null_error(member: np.ndarray) -> float:
-    """Standard error of an AUC without any signal."""
+    """Return the standard error of an AUC without any signal."""
     m, n = member.sum(), (~member).sum()
     return float(np.sqrt((m + n + 1) / (12 * m * n)))

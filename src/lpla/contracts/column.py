@@ -92,10 +92,10 @@ def measured(kind: Kind, sentence: str, heading: str = "", **more: Any) -> Any:
 
 
 def low_end() -> Any:
-    """The lower bound of the figure before it."""
+    """Return the lower bound of the figure before it."""
     return measured("bound", "Lower end of the 95 % interval.")
 
 
 def high_end() -> Any:
-    """The upper bound of the same figure."""
+    """Return the upper bound of the same figure."""
     return measured("bound", "Upper end of the 95 % interval.")

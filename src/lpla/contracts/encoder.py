@@ -110,17 +110,17 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
-        """The feature vectors of a batch."""
+        """Return the feature vectors of a batch."""
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
-        """The deepest map with more than one position of images of `side` pixels, which `x` are, by rows.
+        """Return the deepest map with more than one position of images of `side` pixels, which `x` are, by rows.
 
         Raises UndefinedError if there is none. Its width E need not be `features`.
         """
         raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
 
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
-        """Parts of such images, at a size of their own: one vector each, comparable with those positions."""
+        """Return parts of such images, at a size of their own: one vector each, comparable with those positions."""
         raise UndefinedError(f"a map of positions needs a backbone that has one, got {type(self).__name__}")
 
 
@@ -132,7 +132,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The embedding at each of `layers`, which may be queried."""
+        """Return the embedding at each of `layers`, which may be queried."""
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
         """A map of positions of images of `side` pixels, as a backbone's; raises UndefinedError if there is none."""
@@ -159,7 +159,7 @@ class Target(ABC):
 
     @abstractmethod
     def build(self) -> Encoder:
-        """The encoder with its weights, on the CPU, in evaluation mode; raises InputError with the remedy."""
+        """Return the encoder with its weights, on the CPU, in evaluation mode; raises InputError with the remedy."""
 
     def blank(self) -> Encoder | None:
         """Build the same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
@@ -190,7 +190,7 @@ class Arch(Encoder):
         """The loss of a batch seen through every view; `progress` in [0, 1) drives schedules; moves slow copies."""
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The backbone's feature h and the projector's output z, before it is brought to unit length.
+        """Return the backbone's feature h and the projector's output z, before it is brought to unit length.
 
         Of a framework with slow copies those of the network that is trained. One without a projector overrides this.
         """
@@ -198,11 +198,11 @@ class Arch(Encoder):
         return {"backbone": h, "projector": self.projector(h)}
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T E"]:
-        """The backbone's."""
+        """Return what the backbone returns."""
         return self.backbone.positions(x, side)
 
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
-        """The backbone's."""
+        """Return what the backbone returns."""
         return self.backbone.part(x, side)
 
 
@@ -219,9 +219,9 @@ class Defense:
     """Names of the constructor's arguments that `release` alone reads: in no encoder's key."""
 
     def train_views(self, views: Views) -> Views:
-        """The base augmentation of training, possibly strengthened."""
+        """Return the base augmentation of training, possibly strengthened."""
         return views
 
     def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """What a query returns in place of the embedding."""
+        """Return what a query returns in place of the embedding."""
         return embedding

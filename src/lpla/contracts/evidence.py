@@ -162,22 +162,22 @@ class Attack(ABC):
 
     @abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
-        """What it needs of every encoder."""
+        """Name the statistics that it needs of every encoder."""
 
     def needs(self) -> tuple[Need, ...]:
-        """What it needs as it is configured."""
+        """Name what it needs as it is configured."""
         return self.NEEDS
 
     def looks_at_pixels(self) -> bool:
-        """Whether `Seen.pixels` must be given."""
+        """Return whether `Seen.pixels` must be given."""
         return False
 
     def takes_levels(self) -> bool:
-        """Whether shadows `Seen.beside` the target tell it more, where it learns from labels."""
+        """Return whether shadows `Seen.beside` the target tell it more, where it learns from labels."""
         return False
 
     def joins_layers(self) -> bool:
-        """Whether it can use all released layers at once (layer=joint), as `Seen.by_layer` has them."""
+        """Return whether it can use all released layers at once (layer=joint), as `Seen.by_layer` has them."""
         return False
 
     @abstractmethod
@@ -214,11 +214,11 @@ class Attack(ABC):
         return False
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """What the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
+        """Return what the fit chose and found, by name (the likelihood, the threshold's origin, ...)."""
         return {}
 
     def warnings(self) -> list[str]:
-        """Sentences that a reader of the result must know: what was set aside, what could not be learnt."""
+        """Return sentences that a reader of the result must know: what was set aside, what could not be learnt."""
         return []
 
 

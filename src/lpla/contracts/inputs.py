@@ -164,7 +164,7 @@ class Membership:
     """Groups of near-duplicates that the user's lists have on both sides: all their candidates are set aside."""
 
     def members(self, encoder: int) -> Int[np.ndarray, " n"]:
-        """Data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
+        """Return data-set indices that encoder `encoder` (0 = target) is trained on, ascending."""
         return np.sort(self.index[self.inside[encoder]])
 
 

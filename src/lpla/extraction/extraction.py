@@ -201,7 +201,7 @@ class Extraction:
 
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, each when the next one has been made."""
+    """Return the items, each as soon as the next one has been made."""
     earlier: list[Item] = []
     for item in items:
         yield from earlier

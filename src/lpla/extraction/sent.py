@@ -46,7 +46,7 @@ class Sent:
 
 
 def sent_file(part: str) -> str:
-    """The name of the file of one of `PARTS`."""
+    """Return the name of the file of one of `PARTS`."""
     return f"sent-{part}.npy"
 
 
@@ -63,7 +63,7 @@ class SentViews:
         self._summaries.append(summarised(views))
 
     def by_image(self, images: int) -> dict[str, Tensor]:
-        """Projections [B, Q] and summaries [B, Q, 4], of view-major views of so many images."""
+        """Return projections [B, Q] and summaries [B, Q, 4], of view-major views of so many images."""
         both = (torch.cat(self._projections), torch.cat(self._summaries))
         return {part: one.unflatten(0, (-1, images)).transpose(0, 1) for part, one in zip(PARTS, both, strict=True)}
 
@@ -121,7 +121,7 @@ def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np
 
 
 def maker(device: torch.device, compiled: bool) -> str:
-    """The kind of device and of code that makes views: where it is the same, they have the same bits."""
+    """Return the kind of device and of code that makes views: where it is the same, they have the same bits."""
     if device.type == "cuda":
         model = torch.cuda.get_device_name(device)
     else:
@@ -130,5 +130,5 @@ def maker(device: torch.device, compiled: bool) -> str:
 
 
 def here() -> str:
-    """What makes the views of `expected`: this process, on the CPU."""
+    """Return what makes the views of `expected`: this process, on the CPU."""
     return maker(torch.device("cpu"), compiled=False)

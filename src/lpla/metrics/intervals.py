@@ -22,7 +22,7 @@ Simulated with 1 to 22 statistics of 10 to 500 images a side: 1.22 to 1.47 times
 
 
 def by_labels(knowledge: str) -> bool:
-    """Whether a row's attacker learnt from labels of the judged images."""
+    """Return whether a row's attacker learnt from labels of the judged images."""
     return knowledge.split()[:1] == ["labels"]
 
 
@@ -50,7 +50,7 @@ def clopper_pearson(found: int, trials: int, alpha: float = ALPHA) -> tuple[floa
 def wilson(
     rate: Float[np.ndarray, " 2"], trials: Int[np.ndarray, " 2"]
 ) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
-    """Lower and upper ends of the score intervals of two rates."""
+    """Return the lower and upper ends of the score intervals of two rates."""
     z2 = NORMAL_QUANTILE**2
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     half = NORMAL_QUANTILE * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)

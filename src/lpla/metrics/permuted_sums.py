@@ -31,7 +31,7 @@ def doubled_ranks(score: Float[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
 
 
 def heavily_tied(numbers: Int[np.ndarray, " N"], members: int) -> bool:
-    """Whether ties take the sum over so many members away from the normal law: few values, or a skewed sum.
+    """Return whether ties take the sum over so many members away from the normal law: few values, or a skewed sum.
 
     Ties that take less than `HEAVY` of the variance of the ranks do not. Groups of one size have a symmetric sum.
     """
@@ -50,7 +50,7 @@ def _skewness(numbers: Int[np.ndarray, " N"], k: int) -> float:
 
 
 def sum_p_value(numbers: Int[np.ndarray, " N"], member: Bool[np.ndarray, " N"], draws: int = DRAWS) -> float:
-    """The probability of a sum over the members as high, if all memberships of their number are equally likely.
+    """Return the probability of a sum over the members as high, if all memberships of their number are equally likely.
 
     Args:
         numbers: Of the images, integers; a linear change of all leaves the p-value as it is.
@@ -117,7 +117,7 @@ def drawn_sums(numbers: Int[np.ndarray, " N"], members: int, draws: int, *which:
 def in_errors(
     normal: float, numbers: Int[np.ndarray, " N"], member: Bool[np.ndarray, " N"], draws: int = DRAWS
 ) -> float:
-    """How far a sum over the members is from what is expected, in standard errors, so that the normal law holds.
+    """Return how far a sum over the members is from what is expected, in standard errors, so that the normal law holds.
 
     Args:
         normal: The sum less its expectation, over its error: returned unless ties are heavy.

@@ -67,7 +67,7 @@ def knn_accuracy(
 
 
 def chance(bank_y: Int[np.ndarray, " M"], test_y: Int[np.ndarray, " T"]) -> float:
-    """Accuracy of a classifier that always names the bank's most frequent class."""
+    """Return the accuracy of a classifier that always names the bank's most frequent class."""
     classes, counts = np.unique(bank_y, return_counts=True)
     return float((test_y == classes[counts.argmax()]).mean())
 
@@ -105,7 +105,7 @@ def _check_utility(bank_x: np.ndarray, bank_y: np.ndarray, test_x: np.ndarray, t
 
 
 def embedding_spread(x: Float[np.ndarray, "N D"]) -> float:
-    """Mean over dimensions of the deviation of unit-length embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
+    """Return the mean over dimensions of the deviation of unit-length embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
 
     SimSiam's test for collapse (Chen & He, arXiv 2011.10566, section 4.1).
     """

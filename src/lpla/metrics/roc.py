@@ -76,7 +76,7 @@ def delong_error(by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndar
 
 
 def null_error(members: int, nonmembers: int) -> float:
-    """Standard error of an AUC without signal and without ties: that of a rank sum (Mann & Whitney 1947)."""
+    """Return the standard error of an AUC without signal and without ties: that of a rank sum (Mann & Whitney 1947)."""
     return math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
 
 
@@ -93,7 +93,7 @@ def placements(
 def boundary(
     value: float, by_member: Float[np.ndarray, " m"], by_nonmember: Float[np.ndarray, " n"], spread: float = 1.0
 ) -> Estimate | None:
-    """The interval of an AUC whose sample shows no variance of its own; None for all others."""
+    """Return the interval of an AUC whose sample shows no variance of its own; None for all others."""
     m, n = len(by_member), len(by_nonmember)
     if value in (0.0, 1.0):
         return _separated(value, min(m, n))
@@ -165,7 +165,7 @@ def _tpr_interval(
 
 
 def tpr_absent(fpr: float, nonmembers: int) -> str | None:
-    """The sentence that says why there is no true-positive rate at `fpr`; None if there is one."""
+    """Return the sentence that says why there is no true-positive rate at `fpr`; None if there is one."""
     if fpr not in NEEDED_NONMEMBERS:
         raise ValueError(f"fpr must be one of {', '.join(map(str, NEEDED_NONMEMBERS))}, got {fpr}")
     if nonmembers >= NEEDED_NONMEMBERS[fpr]:
@@ -174,7 +174,7 @@ def tpr_absent(fpr: float, nonmembers: int) -> str | None:
 
 
 def lowest_fpr(nonmembers: int) -> float | None:
-    """The lowest false-positive rate for which so many non-members suffice; None if they suffice for none."""
+    """Return the lowest false-positive rate for which so many non-members suffice; None if they suffice for none."""
     return min((fpr for fpr, needed in NEEDED_NONMEMBERS.items() if nonmembers >= needed), default=None)
 
 
@@ -206,7 +206,7 @@ def _allowed(fpr: float, nonmembers: int) -> int:
 
 
 def first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
-    """The cut above which so many non-members lie, ties apart."""
+    """Return the cut above which so many non-members lie, ties apart."""
     return float(np.sort(outside)[::-1][allowed])
 
 
@@ -240,7 +240,7 @@ def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], th
 def sides(
     score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " n"]]:
-    """Scores of members and of non-members, checked."""
+    """Return the scores of members and of non-members, checked."""
     if score.shape != member.shape or score.ndim != 1:
         raise ValueError(f"score and member must be [N], one per image, got {score.shape} and {member.shape}")
     if unknown := int(np.isnan(score).sum()):

@@ -94,7 +94,7 @@ def pooled(rotations: Sequence[Rotation]) -> Pooled:
 
 
 def recipe(rotations: Sequence[Rotation]) -> Recipe:
-    """The figures and the verdict of the recipe by which the encoders of one or several audits were trained.
+    """Return the figures and the verdict of the recipe by which the encoders of one or several audits were trained.
 
     Args:
         rotations: of one data set; those of several seeds are pooled, and judged with one threshold.
@@ -113,7 +113,7 @@ def recipe(rotations: Sequence[Rotation]) -> Recipe:
 
 
 def auc_influence(pool: Pooled) -> tuple[float, Float[np.ndarray, " M"]]:
-    """The mean AUC over targets, and the influence of every score on it: its derivative by the score's weight.
+    """Return the mean AUC over targets, and the influence of every score on it: its derivative by the score's weight.
 
     To that of the images (DeLong's components) every score of a target adds its share of the target's own deviation,
     so that a target's sum is (AUC_t - mean) / K.
@@ -133,7 +133,7 @@ def auc_influence(pool: Pooled) -> tuple[float, Float[np.ndarray, " M"]]:
 
 
 def tpr_influence(pool: Pooled, fpr: float) -> tuple[float, Float[np.ndarray, " M"]]:
-    """The pooled true-positive rate at `fpr` by one threshold, and the influence of every score on it.
+    """Return the pooled true-positive rate at `fpr` by one threshold, and the influence of every score on it.
 
     A member counts by being above the threshold; a non-member moves the threshold, which costs the slope of the ROC.
     """
@@ -153,7 +153,7 @@ def tpr_influence(pool: Pooled, fpr: float) -> tuple[float, Float[np.ndarray, " 
 
 
 def two_way_errors(pool: Pooled, influence: Float[np.ndarray, " M"]) -> tuple[float, float]:
-    """Standard errors of a figure clustered by image and by target: the two-way one, and the conservative one.
+    """Return the standard errors of a figure clustered by image and by target: the two-way one, and the conservative one.
 
     V_image and V_target are sums of squared cluster sums, V_target with the correction K / (K - 1); V_cell is the sum
     of squares, which both hold (Cameron, Gelbach & Miller 2011). Two-way: sqrt(V_image + V_target - V_cell), not below

@@ -116,7 +116,7 @@ def _members_highest(score: Float[np.ndarray, " N"], nonmembers: int) -> Bool[np
 
 
 def separation(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
-    """AUC less 0.5 in standard errors without a leak (`auc_and_error`); 0 if all scores tie."""
+    """Return the AUC less 0.5 in standard errors without a leak (`auc_and_error`); 0 if all scores tie."""
     area, error = auc_and_error(score, member)
     return (area - 0.5) / error if error else 0.0
 

@@ -54,11 +54,11 @@ class Pretraining(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: Int[Tensor, " B"], device: torch.device, dataloader_idx: int
     ) -> tuple[Tensor, Tensor]:
-        """Positions -> pixels and data-set indices on the device."""
+        """Turn positions into pixels and data-set indices on the device."""
         return self.members(batch, device)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> list[Tensor]:
-        """Pixels -> one augmented batch per training view, those of one kind made at once."""
+        """Turn pixels into one augmented batch per training view, views of one kind at once."""
         pixels, stream = batch
         views, first = [], self.current_epoch * len(self.specs)
         for spec, alike in itertools.groupby(self.specs):
@@ -70,7 +70,7 @@ class Pretraining(pl.LightningModule):
         return views
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """The framework's loss; `progress` is the share of steps done."""
+        """Return the framework's loss; `progress` is the share of steps done."""
         loss = self.arch.loss(batch, self.global_step / self.trainer.estimated_stepping_batches)
         self._batch_losses.append(loss.detach())
         return loss
@@ -102,7 +102,7 @@ class Pretraining(pl.LightningModule):
         self.epoch_loss = checkpoint["epoch_loss"]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
+        """Return the framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
         spec = self.arch.optimization
         scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
         trained = [p for p in self.arch.parameters() if p.requires_grad]
@@ -114,7 +114,7 @@ class Pretraining(pl.LightningModule):
 
 
 def fused(optimizer: Callable[..., torch.optim.Optimizer], device: torch.device) -> dict[str, bool]:
-    """The argument that makes an optimiser's step one kernel: on CUDA, if it has one and no other way is set."""
+    """Return the argument that makes an optimiser's step one kernel: on CUDA, if it has one and no other way is set."""
     ways = {name for name in ("fused", "foreach", "differentiable") if getattr(optimizer, "keywords", {}).get(name)}
     has_one = "fused" in inspect.signature(optimizer).parameters
     return {"fused": True} if device.type == "cuda" and has_one and not ways else {}

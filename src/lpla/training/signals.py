@@ -53,7 +53,7 @@ def stoppable() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether a signal waits to be heeded."""
+    """Return whether a signal has not been heeded yet."""
     return bool(_received)
 
 

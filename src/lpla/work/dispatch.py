@@ -89,12 +89,12 @@ def work(unit: Unit, store: Store, progress: Progress, views: ViewCache) -> Unit
 
 
 def trains_here(executor: Config) -> bool:
-    """Whether this process may train in place of an executor's workers; one with others says `elsewhere`."""
+    """Return whether this process may train in place of an executor's workers; one with others says `elsewhere`."""
     return not getattr(get_class(executor["_target_"]), "elsewhere", False)
 
 
 def has_our_devices(executor: Config) -> bool:
-    """Whether an executor's workers have this machine's devices, be they of a cluster that is started on it."""
+    """Return whether an executor's workers have this machine's devices, be they of a cluster that is started on it."""
     return trains_here(executor) or ("address" in executor and executor["address"] is None)
 
 

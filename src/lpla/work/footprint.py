@@ -86,7 +86,7 @@ def _counted_loss(arch: Arch, views: Sequence[Tensor]) -> tuple[int, float]:
 
 @lru_cache
 def values_of(statistic: Statistic, query: Query, width: int, prefix: int | None = None) -> int:
-    """How many numbers a statistic keeps of one image whose embeddings have `width` dimensions.
+    """Return how many numbers a statistic keeps of one image whose embeddings have `width` dimensions.
 
     It is measured on a few images of 4 and of 8 dimensions, of which the number of dimensions makes a linear function,
     and under at most 64 views: beyond them it grows as it did from 32 to 64.

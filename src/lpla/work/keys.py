@@ -56,7 +56,7 @@ def name_of(kind: type) -> str:
 
 
 def changed(noun: Any) -> Parts:
-    """The fields of a dataclass instance that differ from their defaults, dataclasses among them likewise."""
+    """Return the fields of a dataclass instance that differ from their defaults, dataclasses among them likewise."""
     away = _away(type(noun), {field.name: getattr(noun, field.name) for field in fields(noun)})
     return {name: changed(value) if is_dataclass(value) else plain(value) for name, value in away.items()}
 

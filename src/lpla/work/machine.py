@@ -13,7 +13,7 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 
 
 def accelerator(trainer: Mapping[str, Any]) -> str:
-    """What Lightning is to train on, cpu or cuda; `auto` never means a device that cannot make views (MPS)."""
+    """Return what Lightning is to train on, cpu or cuda; `auto` never means a device that cannot make views (MPS)."""
     wanted = trainer.get("accelerator", "auto")
     return "cpu" if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()) else "cuda"
 

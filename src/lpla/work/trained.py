@@ -52,7 +52,7 @@ class Trained(Source):
 
     @classmethod
     def of(cls, data: Config) -> Trained:
-        """The source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
+        """Return the source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
         regime = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
         return cls(**data | {"regime": regime, "members": tuple(data["members"])})
 
@@ -86,7 +86,7 @@ class Trained(Source):
         }
 
     def build(self) -> Arch:
-        """The framework with the initial weights of its seed, on the CPU."""
+        """Return the framework with the initial weights of its seed, on the CPU."""
         channels = self.images.pixels.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.regime.seed)
@@ -98,7 +98,7 @@ class Trained(Source):
         return replace(self, regime=replace(self.regime, epochs=0))
 
     def is_made(self, store: Store) -> bool:
-        """Whether the store has the encoder's weights."""
+        """Return whether the store has the encoder's weights."""
         return store.find("encoders", self.parts()) is not None
 
     def steps(self) -> int:
@@ -106,11 +106,11 @@ class Trained(Source):
         return self.regime.epochs * (len(self.members) // self.regime.batch_size)
 
     def image_epochs(self) -> int:
-        """How often an image is shown: an epoch leaves out those that fill no whole batch."""
+        """Return how often an image is shown: an epoch leaves out images that fill no whole batch."""
         return self.steps() * self.regime.batch_size
 
     def exposure(self) -> float:
-        """How often a member is shown, on average."""
+        """Return how often a member is shown, on average."""
         return self.image_epochs() / len(self.members)
 
     def left_over(self) -> str:
@@ -127,7 +127,7 @@ class Trained(Source):
         self.regime.check_shares(ranks)
 
     def trained_as(self, store: Store) -> Config:
-        """The provenance of the stored weights."""
+        """Return the provenance of the stored weights."""
         return provenance.read(store.path("encoders", key_of(self.parts())))
 
     def make(

@@ -62,7 +62,7 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def resolve(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The trainer's settings with the precision that will be used; those that are resolved stay as they are.
+    """Return the trainer's settings with the precision that will be used; those that are resolved stay as they are.
 
     `precision: auto` is bf16-mixed on a CUDA GPU that has bfloat16, and 32-true elsewhere: of the machine that plans an
     audit, so that all machines that train for it use the same one.

@@ -93,22 +93,22 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
 
 
 def trained(units: Sequence[Unit]) -> list[Trained]:
-    """The sources of those whose encoder is trained here."""
+    """Return the sources of the units whose encoder is trained here."""
     return [unit.source for unit in units if isinstance(unit.source, Trained) and unit.source.regime.epochs]
 
 
 def to_train(units: Sequence[Unit], store: Store) -> list[Trained]:
-    """The sources of those whose encoder has yet to be trained."""
+    """Return the sources of the units whose encoder has yet to be trained."""
     return [source for source in trained(units) if not source.is_made(store)]
 
 
 def views_to_observe(unit: Unit, store: Store) -> int:
-    """How many views the encoder is asked for until the store has every statistic asked of it."""
+    """Return how many views the encoder is asked for until the store has every statistic asked of it."""
     return sum(len(o.index) * o.query.queries for o in unit.observations if _missing(unit, o, store))
 
 
 def is_made(unit: Unit, store: Store) -> bool:
-    """Whether the store has the encoder and every statistic asked of it."""
+    """Return whether the store has the encoder and every statistic asked of it."""
     return unit.source.is_made(store) and not any(_missing(unit, one, store) for one in unit.observations)
 
 
@@ -129,7 +129,7 @@ def load_observed(unit: Unit, store: Store, observation: ExtractionRequest, laye
 
 
 def load_sent(unit: Unit, store: Store, observation: ExtractionRequest, statistic: Statistic) -> Sent:
-    """What the encoder was given when a statistic was extracted, memory-mapped; errors as of `load_observed`."""
+    """Return what the encoder was given when a statistic was extracted, memory-mapped; errors as of `load_observed`."""
     place = store.path("statistics", key_of(unit.statistic_parts(observation, statistic)))
     return Sent.load(place)
 
@@ -155,7 +155,7 @@ def extraction_of(
     views: ViewCache,
     folder: Path,
 ) -> Extraction:
-    """What observes the encoder for one request: the statistics `todo` of it, written to `folder`."""
+    """Return the extraction of the encoder for one request: the statistics `todo` of it, written to `folder`."""
     index = np.asarray(observation.index)
     advance = progress.begin(f"{unit.name}: {observation.query.queries} views of {len(index)} images", len(index))
 

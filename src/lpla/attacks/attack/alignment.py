@@ -25,5 +25,5 @@ class Alignment(PairAttack):
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
     def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
-        """The distances."""
+        """Return the distances."""
         return distances(seen)

@@ -39,13 +39,13 @@ class EncoderMIS(NetworkAttack):
         self.hidden, self.training = hidden, training
 
     def statistics(self) -> tuple[Cosine]:
-        """The cosines of all pairs."""
+        """Return the cosines of all pairs."""
         return (Cosine(),)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N P 1"]:
-        """The cosines, one number per element of the set."""
+        """Return the cosines, one number per element of the set."""
         return seen.values[Cosine.name][..., None]
 
     def network(self, width: int) -> nn.Module:
-        """The network on sets."""
+        """Return the network on sets."""
         return DeepSets(width, self.hidden)

@@ -25,5 +25,5 @@ class EncoderMIT(PairAttack):
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
     def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
-        """The cosines."""
+        """Return the cosines."""
         return cosines(seen)

@@ -23,13 +23,13 @@ class EncoderMIV(NetworkAttack):
         self.hidden, self.training = hidden, training
 
     def statistics(self) -> tuple[Cosine]:
-        """The cosines of all pairs."""
+        """Return the cosines of all pairs."""
         return (Cosine(),)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N P"]:
-        """The cosines in ascending order, so that it does not matter which pair has which."""
+        """Return the cosines in ascending order, so that it does not matter which pair has which."""
         return np.sort(seen.values[Cosine.name], axis=1)
 
     def network(self, width: int) -> nn.Module:
-        """The multilayer perceptron."""
+        """Return the multilayer perceptron."""
         return mlp(width, self.hidden, self.hidden, 1)

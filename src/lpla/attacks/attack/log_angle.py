@@ -25,5 +25,5 @@ class LogAngle(PairAttack):
         super().__init__(likelihood=likelihood, tie_variance=tie_variance)
 
     def pairs(self, seen: Seen) -> Float[np.ndarray, "N P"]:
-        """The logarithms."""
+        """Return the logarithms."""
         return log_angles(seen)

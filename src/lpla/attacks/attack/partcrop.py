@@ -35,7 +35,7 @@ class PartCrop(NetworkAttack):
         self._statistic = PartEnergy(parts, seed)
 
     def statistics(self) -> tuple[PartEnergy]:
-        """The energies."""
+        """Name the energies of the parts."""
         return (self._statistic,)
 
     def features(self, seen: Seen) -> Float[np.ndarray, "N E"]:
@@ -43,5 +43,5 @@ class PartCrop(NetworkAttack):
         return np.asarray(seen.values[PartEnergy.name])
 
     def network(self, width: int) -> nn.Module:
-        """The paper's multilayer perceptron."""
+        """Return the paper's multilayer perceptron."""
         return mlp(width, *HIDDEN, 1)

@@ -47,7 +47,7 @@ class Quantile(Attack):
         return True
 
     def statistics(self) -> tuple[LogNorm]:
-        """The log-norms for every p of the sweep, so that one extraction serves them all."""
+        """Return the log-norms for every p of the sweep, so that one extraction serves them all."""
         return (self._norms.statistic,)
 
     def check(self, shadows: Sequence[Labelled]) -> None:
@@ -86,7 +86,7 @@ class Quantile(Attack):
         return np.where(usable, self._sign * self._residual(features, target.index, x), 0.0)
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """The sign and size of the members' shift, the threshold and its origin."""
+        """Return the sign and size of the members' shift, the threshold and its origin."""
         return {
             "likelihood": "gaussian_head",
             "member_gap": self.member_gap_,
@@ -131,7 +131,7 @@ class Quantile(Attack):
 
 
 def folds(index: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """The fold of every image: a hash of its identity, so that it is the same wherever the image turns up."""
+    """Return the fold of every image: a hash of its identity, so that it is the same wherever the image turns up."""
     mixed = index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(40)) % np.uint64(FOLDS)).astype(np.int64)
 

@@ -32,7 +32,7 @@ class RMIA(ScalarAttack):
         self.calibrated = Calibrated(likelihood="rmia", tie_variance=True, models=models)
 
     def statistics(self) -> tuple[LogNorm]:
-        """The log-norms for every p of the sweep, so that one extraction serves them all."""
+        """Return the log-norms for every p of the sweep, so that one extraction serves them all."""
         return (self._norms.statistic,)
 
     def learn(self, shadows: Sequence[Labelled]) -> None:
@@ -40,7 +40,7 @@ class RMIA(ScalarAttack):
         self._set_aside = self._norms.set_aside(shadows)
 
     def scalars(self, seen: Seen) -> Float[np.ndarray, "N Q"]:
-        """The log-norms for p."""
+        """Return the log-norms for p."""
         return self._norms.of(seen, self.p)
 
     def warnings(self) -> list[str]:

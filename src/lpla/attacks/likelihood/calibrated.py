@@ -51,7 +51,7 @@ class Calibrated:
         self._pooled = ClassConditional(tie_variance, density)
 
     def compares_images(self) -> bool:
-        """Whether the likelihood compares an image with itself under shadows, and can do nothing else."""
+        """Return whether the likelihood compares an image with itself under shadows, and can do nothing else."""
         return self.likelihood in self._models and self.likelihood != "combined"
 
     def chosen(self, shadows: Sequence[Labelled]) -> str:

@@ -33,7 +33,7 @@ class Cells:
 
     @staticmethod
     def fewest(inside: Bool[np.ndarray, "K N"]) -> int:
-        """The smallest cell that the layout makes, whatever is known of it."""
+        """Return the smallest cell that the layout makes, whatever is known of it."""
         times = inside.sum(axis=0)
         return int(min(times.min(), (len(inside) - times).min()))
 

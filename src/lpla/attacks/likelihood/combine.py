@@ -48,7 +48,7 @@ class LinearRatio:
         return self
 
     def project(self, x: Float[np.ndarray, "*N F"]) -> Float[np.ndarray, "*N"]:
-        """The likelihood ratio up to a constant, higher = member."""
+        """Return the likelihood ratio up to a constant, higher = member."""
         return x @ self.direction_
 
 

@@ -39,7 +39,7 @@ class Conditional(NonMembers):
     def score(
         self, u: Float[np.ndarray, "N Q"], features: Float[np.ndarray, "N F"] | None = None, /
     ) -> Float[np.ndarray, " N"]:
-        """The standardised residual of every image, by the model of all known non-members."""
+        """Return the standardised residual of every image, by the model of all known non-members."""
         return self._standardised(mean_of_views(u) - self.model_.predict(_given(features, len(u))))
 
     def warnings(self) -> list[str]:

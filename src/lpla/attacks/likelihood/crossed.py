@@ -63,7 +63,7 @@ class Crossed:
         return self
 
     def given(self, target: Float[np.ndarray, " N"]) -> LogRatio:
-        """The log ratio of "in" and "out" for this target, whose values are compared with the shadows' here."""
+        """Return the log ratio of "in" and "out" for this target, whose values are compared with the shadows' here."""
         shadows, known = self._times, np.isfinite(target)
         total = self._centred.sum(axis=0)
         mean = target.mean() if known.all() else target[known].mean() if known.any() else 0.0
@@ -106,10 +106,10 @@ class Combined:
         return self
 
     def given(self, target: Float[np.ndarray, " N"]) -> LogRatio:
-        """The mean log ratio for this target."""
+        """Return the mean log ratio for this target."""
         crossed = self.crossed_.given(target)
         return lambda value, extra: (self.hier_.score(value, extra) + crossed(value, extra)) / 2
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """The mean of both scores."""
+        """Return the mean of both scores."""
         return (self.hier_.score(x0) + self.crossed_.score(x0)) / 2

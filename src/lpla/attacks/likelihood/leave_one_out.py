@@ -47,7 +47,7 @@ def leave_one_out(
 
 
 def held_by_some(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, " N"]:
-    """Whether some shadow held each image and some did not."""
+    """Return whether some shadow held each image and some did not."""
     return np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
 
 
@@ -58,7 +58,7 @@ def judges(inside: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "K K"]:
 
 
 def balanced_cut(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"]) -> float:
-    """Lowest score called a member at the largest balanced accuracy; of equally good cuts the highest.
+    """Return the lowest score called a member at the largest balanced accuracy; of equally good cuts the highest.
 
     Raises InputError where the scores are of one side alone.
     """

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 def explained(
     x: Float[np.ndarray, "N F"], others: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]
 ) -> Float[np.ndarray, "N F"]:
-    """The part of each value that the image's level explains: subtract it; its mean over the known values is 0.
+    """Return the part of each value that the image's level explains: subtract it; its mean over the known values is 0.
 
     Args:
         x: standardised values of one encoder, a column for each statistic; not finite where an image has none.

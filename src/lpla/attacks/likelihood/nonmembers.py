@@ -59,7 +59,7 @@ def check_known(images: int) -> None:
 
 
 def in_tail(z: Float[np.ndarray, " N"], tail: Tail) -> Float[np.ndarray, " N"]:
-    """How far z lies out in the tail: |z|, z or -z."""
+    """Return how far z lies out in the tail: |z|, z or -z."""
     return np.abs(z) if tail == "both" else z if tail == "upper" else -z
 
 

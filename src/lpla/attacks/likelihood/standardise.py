@@ -38,7 +38,7 @@ def standardise(
 
 
 def mean_of_views(u: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
-    """Mean of every image over its usable views; nan where it has none."""
+    """Return the mean of every image over its usable views; nan where it has none."""
     usable = np.isfinite(u)
     if usable.all():
         return u.mean(axis=1)

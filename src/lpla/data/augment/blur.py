@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 
 def kernel_size(side: int) -> int:
-    """The odd number nearest to a tenth of the side in pixels, at least 3."""
+    """Return the odd number nearest to a tenth of the side in pixels, at least 3."""
     return max(3, 2 * (side // 20) + 1)
 
 
 def blur(pixels: Float32[Tensor, "B C H W"], sigma: Float32[Tensor, " B"]) -> Float32[Tensor, "B C H W"]:
-    """Pixels in [0, 1] blurred by a Gaussian of `sigma` pixels, cut at `kernel_size`, with reflected borders.
+    """Return pixels in [0, 1] blurred by a Gaussian of `sigma` pixels, cut at `kernel_size`, with reflected borders.
 
     Height and width are at least 2.
     """

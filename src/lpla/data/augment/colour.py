@@ -44,7 +44,7 @@ def on_chosen(
 
 
 def luminance(pixels: Float32[Tensor, "B C H W"]) -> Float32[Tensor, "B 1 H W"]:
-    """Grey value of RGB pixels (ITU-R 601-2 weights); of images of one channel, that channel."""
+    """Return the grey value of RGB pixels (ITU-R 601-2 weights); of images of one channel, that channel."""
     if pixels.shape[1] == 1:
         return pixels
     red, green, blue = pixels.split(1, dim=1)
@@ -52,7 +52,7 @@ def luminance(pixels: Float32[Tensor, "B C H W"]) -> Float32[Tensor, "B 1 H W"]:
 
 
 def grayscale(pixels: Float32[Tensor, "B 3 H W"], chosen: Bool[Tensor, " B"]) -> Float32[Tensor, "B 3 H W"]:
-    """The chosen images without colour; the three channels are kept."""
+    """Return the chosen images without colour; the three channels are kept."""
     return torch.where(chosen[:, None, None, None], luminance(pixels), pixels)
 
 

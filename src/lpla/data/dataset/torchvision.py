@@ -48,7 +48,7 @@ class Torchvision(Dataset):
         self.name, self.root, self.download, self.part = name, root, download, part
 
     def load(self) -> Images:
-        """The training images, then (part=pooled) the test images, as uint8 [N, C, H, W].
+        """Return the training images, then (part=pooled) the test images, as uint8 [N, C, H, W].
 
         Raises InputError with the remedy if the files are absent or damaged, or hold other counts or shapes.
         """

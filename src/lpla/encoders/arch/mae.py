@@ -81,7 +81,7 @@ class MAE(Arch):
         return (base if self.colour else replace(base, jitter=0.0, grayscale=0.0, blur=0.0),)
 
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
-        """Mean squared error of the hidden patches' values."""
+        """Return the mean squared error of the hidden patches' values."""
         from lightly.models import utils
         from timm.layers.pos_embed import resample_abs_pos_embed
 

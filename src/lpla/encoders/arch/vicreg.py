@@ -49,7 +49,7 @@ class VICReg(Arch):
         self.optimization = optimization
 
     def loss(self, views: Sequence[Float[Tensor, "B C _H _W"]], progress: float) -> Float[Tensor, ""]:
-        """The three terms by their weights; no schedule."""
+        """Return the sum of the three weighted terms, without a schedule."""
         from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 
         z0, z1 = self.projector(self.backbone(torch.cat(list(views)))).chunk(2)

@@ -19,7 +19,7 @@ STAGES = 4
 
 
 def stages_with_positions(side: int, stem: int) -> int:
-    """How many stages in a row, from the first, make maps of more than one position of images of `side` pixels.
+    """Return how many stages in a row, from the first, make maps of more than one position of images of `side` pixels.
 
     The stem of a residual network divides the side by `stem`, the first stage keeps it, each later one halves it; all
     round up. Raises UndefinedError if there is no such stage.

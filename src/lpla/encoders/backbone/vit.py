@@ -73,14 +73,14 @@ class ViT(Backbone):
         return tokens[:, 0] if self.pooling == "token" else tokens[:, 1:].mean(dim=1)
 
     def positions(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B T F"]:
-        """The last block's patches."""
+        """Return the patches of the last block."""
         if side <= self.patch_size:
             needs = f"a map of more than one position needs images larger than patch_size, {self.patch_size}"
             raise UndefinedError(f"{needs}, got {side}")
         return self.net.encode(x)[:, 1:]
 
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B F"]:
-        """The feature of the part alone, pooled as any image's."""
+        """Return the feature of the part alone, pooled as any image's."""
         if x.shape[-1] % self.patch_size:
             needs = f"parts of an image need a side that patch_size, {self.patch_size}, divides"
             raise UndefinedError(f"{needs}, got {x.shape[-1]} for images of {side}")
@@ -88,7 +88,7 @@ class ViT(Backbone):
 
 
 def transformer(backbone: Backbone) -> MaskedVisionTransformerTIMM | None:
-    """The transformer within a backbone; None if it is a convolutional network."""
+    """Return the transformer within a backbone; None if it is a convolutional network."""
     from lightly.models.modules import MaskedVisionTransformerTIMM
 
     net = getattr(backbone, "net", None)

@@ -23,5 +23,5 @@ class NormsOnly(Defense):
         self.p = p
 
     def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B 1"]:
-        """The norm as a vector of width 1; of a zero vector zero, of one that is not finite not finite."""
+        """Return the norm as a vector of width 1; of a zero vector zero, of one that is not finite not finite."""
         return torch.linalg.vector_norm(embedding, ord=self.p, dim=1, keepdim=True)

@@ -11,5 +11,5 @@ class UnitNorm(Defense):
     """What many embedding services return; a zero vector stays zero."""
 
     def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """The embedding divided by its L2 norm."""
+        """Return the embedding divided by its L2 norm."""
         return F.normalize(embedding, dim=1)

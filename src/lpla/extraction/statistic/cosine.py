@@ -35,7 +35,7 @@ class Cosine(Statistic):
         return torch.cat(pairs, dim=1).float()
 
     def prefix(self, values: Float[np.ndarray, "N P"], queries: int) -> Float[np.ndarray, "N p"]:
-        """The pairs among the first views; raises UndefinedError if there is none."""
+        """Return the pairs among the first views; raises UndefinedError if there is none."""
         if queries < 2:
             raise UndefinedError(f"pairwise cosines need queries >= 2, got {queries}")
         return values[:, : queries * (queries - 1) // 2]

@@ -44,7 +44,7 @@ def valid_p(p: object) -> float:
 
 
 def count_unusable(values: Float[np.ndarray, "N Q P"]) -> tuple[int, int]:
-    """Views with a zero embedding (s = -inf) and views with a non-finite one (s = nan)."""
+    """Count views with a zero embedding (s = -inf) and views with a non-finite one (s = nan)."""
     return int(np.isneginf(values).any(axis=-1).sum()), int(np.isnan(values).any(axis=-1).sum())
 
 
@@ -73,7 +73,7 @@ class LogNorm(Statistic):
         return torch.where(usable.unsqueeze(-1), torch.stack(log_norms, dim=-1), torch.nan)
 
     def prefix(self, values: Float[np.ndarray, "N Q P"], queries: int) -> Float[np.ndarray, "N q P"]:
-        """The first views alone: every view's value is its own."""
+        """Return the values of the first views alone, as no value depends on other views."""
         return values[:, :queries]
 
 

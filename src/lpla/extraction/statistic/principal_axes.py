@@ -66,7 +66,7 @@ class Axes:
         return torch.where(spread > 0, spread.rsqrt(), 0.0)
 
     def coordinates(self, embeddings: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """The views' coordinates along the axes; 0 for a view that is unusable.
+        """Return the views' coordinates along the axes; 0 for a view that is unusable.
 
         A matrix product rounds by its number of rows, so that it is always given the same one; the last rows are zeros.
         """
@@ -106,7 +106,7 @@ class OnAxes(Statistic):
 
 
 def usable(embeddings: Float[Tensor, "*B D"]) -> Tensor:
-    """Whether every embedding is finite and not zero."""
+    """Return whether every embedding is finite and not zero."""
     return embeddings.isfinite().all(dim=-1) & (embeddings != 0).any(dim=-1)
 
 

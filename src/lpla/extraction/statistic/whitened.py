@@ -61,7 +61,7 @@ class Whitened(OnAxes):
         return torch.stack(found, dim=2).float()
 
     def prefix(self, values: Float[np.ndarray, "N Q R 3"], queries: int) -> Float[np.ndarray, "N q R 3"]:
-        """The first views' values: no value depends on a later view."""
+        """Return the first views' values: no value depends on a later view."""
         return values[:, :queries]
 
     def _norms(
@@ -114,7 +114,7 @@ class Direction(OnAxes):
 
 
 def gram(x: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q Q"]:
-    """Products of all pairs of views of every image, in matrix products of one shape and alignment."""
+    """Return products of all pairs of views of every image, in matrix products of one shape and alignment."""
     images, views, width = x.shape
     padded = F.pad(x, (0, -width % WIDTH, 0, -views % VIEWS, 0, -images % IMAGES)).contiguous()
     products = [torch.bmm(block, block.transpose(1, 2)) for block in padded.split(IMAGES)]
