@@ -52,7 +52,7 @@ class Plan:
     released: tuple[str, ...]
     """What the target and its shadows both return."""
     full_query: Query
-    """The views that the audit asks for; a budget of `queries` looks at the first of them."""
+    """The views that the audit asks for; a budget of `queries` uses the first of them."""
     queries: int
     permutations: int
     targets: str

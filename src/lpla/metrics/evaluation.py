@@ -51,8 +51,8 @@ def evaluate(score: Any, member: Any) -> Evaluation:
         member: [N] booleans (or 0 and 1), whether each image was in the training set.
 
     Returns:
-        The figures with their intervals, the p-value of both tests, and the verdict, in which nothing but the scores
-        was looked at: no untrained encoder, no pixels and no views.
+        The figures with their intervals, the p-value of both tests, and the verdict, which rests on the
+        scores alone: on no untrained encoder, no pixels and no views.
 
     Raises:
         InputError: If the arrays are not one real number (infinite ones stand above or below all others) and one label

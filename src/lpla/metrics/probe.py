@@ -105,7 +105,7 @@ def _check_utility(bank_x: np.ndarray, bank_y: np.ndarray, test_x: np.ndarray, t
 
 
 def embedding_spread(x: Float[np.ndarray, "N D"]) -> float:
-    """Return the mean over dimensions of the deviation of unit-length embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
+    """Return the mean over dimensions of the deviation of unit embeddings, times sqrt(D): 0 collapsed, 1 isotropic.
 
     SimSiam's test for collapse (Chen & He, arXiv 2011.10566, section 4.1).
     """

@@ -153,7 +153,7 @@ def tpr_influence(pool: Pooled, fpr: float) -> tuple[float, Float[np.ndarray, " 
 
 
 def two_way_errors(pool: Pooled, influence: Float[np.ndarray, " M"]) -> tuple[float, float]:
-    """Return the standard errors of a figure clustered by image and by target: the two-way one, and the conservative one.
+    """Return the standard errors of a figure clustered by image and by target: the two-way, and the conservative one.
 
     V_image and V_target are sums of squared cluster sums, V_target with the correction K / (K - 1); V_cell is the sum
     of squares, which both hold (Cameron, Gelbach & Miller 2011). Two-way: sqrt(V_image + V_target - V_cell), not below

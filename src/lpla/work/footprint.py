@@ -95,7 +95,7 @@ def values_of(statistic: Statistic, query: Query, width: int, prefix: int | None
         statistic: What is kept.
         query: The views of an image.
         width: Of an embedding.
-        prefix: If given, what of it an attacker reads who looks at so many views.
+        prefix: If given, what of it an attacker reads who uses so many views.
 
     Returns:
         The count; 0 where nothing exists under so few views.

@@ -54,7 +54,7 @@ class Rmia:
         return self
 
     def score(self, x0: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        """Return the share of the other images z for which ratio(x) / ratio(z) >= gamma, ratio(x) = Pr(x | target) / P(x).
+        """Return the share of other images z for which ratio(x) / ratio(z) >= gamma, ratio(x) = Pr(x | target) / P(x).
 
         z runs over all other images that target and shadows are queried with, members and non-members alike, as
         nothing of the target's membership is known. Against one population the share is a step function of the
