@@ -32,10 +32,10 @@ def _run_cell(source: str, namespace: dict[str, Any]) -> list[Output]:
     from matplotlib import pyplot
 
     body = ast.parse(source).body
-    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    last = body[-1] if body and isinstance(body[-1], ast.Expr) else None
     said, outputs = io.StringIO(), []
     with redirect_stdout(said):
-        exec(compile(ast.Module(body, []), "<cell>", "exec"), namespace)
+        exec(compile(ast.Module(body[:-1] if last else body, []), "<cell>", "exec"), namespace)
         found = eval(compile(ast.Expression(last.value), "<cell>", "eval"), namespace) if last else None
     if said.getvalue().strip():
         outputs.append({"output_type": "stream", "name": "stdout", "text": _lines(said.getvalue())})

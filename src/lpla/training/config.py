@@ -16,7 +16,10 @@ from lpla.encoders import ranks
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What the weights depend on beside the framework and its members."""
+    """Settings of a training.
+
+    What the weights depend on beside the framework and its members.
+    """
 
     epochs: int
     batch_size: int

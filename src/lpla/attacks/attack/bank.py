@@ -23,7 +23,9 @@ from lpla.extraction.statistic.whitened import Direction
 
 @checked
 class Bank(ScalarAttack):
-    """`BankColumns` weighed by `LinearRatio`, judged by `likelihood` as in `Calibrated`.
+    """Attacks by a bank of statistics that is weighed on shadows.
+
+    `BankColumns` weighed by `LinearRatio`, judged by `likelihood` as in `Calibrated`.
 
     `p` is the order of the norms, `queries` the budget. `collective`: candidates are judged together, each corrected
     for how many of its neighbours were inside, as `Collective` infers it. Fitted: `weighed_`, unless collective.

@@ -21,7 +21,10 @@ from lpla.data.pixels import summaries
 
 
 class Blind(ScalarAttack):
-    """Norms, mean, deviation, entropy and compressed size become one number, which is pooled over images."""
+    """Attacks by summaries of the pixels alone.
+
+    Norms, mean, deviation, entropy and compressed size become one number, which is pooled over images.
+    """
 
     NEEDS = ("shadows or labels",)
 

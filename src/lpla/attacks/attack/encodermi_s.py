@@ -17,7 +17,10 @@ from lpla.extraction.statistic.cosine import Cosine
 
 
 class DeepSets(nn.Module):
-    """Both functions have one hidden layer, of `hidden` neurons as is what they exchange."""
+    """A network on sets: a function of the mean of a function of every element.
+
+    Both functions have one hidden layer, of `hidden` neurons as is what they exchange.
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

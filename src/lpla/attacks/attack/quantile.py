@@ -29,7 +29,9 @@ FEWEST = 2 * FOLDS
 
 @checked
 class Quantile(Attack):
-    """The log-norm for p against its distribution over the shadows' non-members that look alike, in deviations.
+    """Asks how unusual an image's norm is among images that look alike.
+
+    The log-norm for p against its distribution over the shadows' non-members that look alike, in deviations.
 
     An image's distribution is learnt from other images, in the shadows as in the target. Fitted: `heads_` (one per
     fold), `member_gap_` (whose sign says whether members lie above or below).

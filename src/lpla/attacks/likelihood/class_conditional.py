@@ -18,7 +18,9 @@ FLOOR = 1e-6
 
 
 class ClassConditional:
-    """m_i ~ N(mu_y, tau_y^2) and u_iq | m_i ~ N(m_i, sig_y^2), y = 0 (out) or 1 (in); one shadow is enough.
+    """One distribution for all members and one for all non-members.
+
+    m_i ~ N(mu_y, tau_y^2) and u_iq | m_i ~ N(m_i, sig_y^2), y = 0 (out) or 1 (in); one shadow is enough.
 
     Fitted, each indexed by y: `mu_`, `tau2_`, `sig2_`. With one view the two variances cannot be told apart: `tau2_` is
     the variance of u and `sig2_` is 0. Another `density` than `gaussian` replaces the normal law of an image's mean

@@ -21,7 +21,9 @@ COLLINEAR = 1e-10
 
 
 class LinearRatio:
-    """Fitted: `direction_`, one weight per scalar; 0 for a scalar that does not vary.
+    """Weighs several scalars into one likelihood ratio.
+
+    Fitted: `direction_`, one weight per scalar; 0 for a scalar that does not vary.
 
     `per_sample=False`: gap and covariance of all images pooled, for a calibration that pools them. `per_sample=True`:
     the gap within images and the covariance within cells (image x side), which is all the noise that a calibration

@@ -22,7 +22,10 @@ PENALTIES = np.append(1e9, np.logspace(3, -3, 13))
 
 
 class Conditional(NonMembers):
-    """score = (m_i - prediction) / spread, in the attacker's tail. Fitted: `model_`, `spread_`, `threshold_`."""
+    """Predicts an image's mean from its features, and scores the residual.
+
+    score = (m_i - prediction) / spread, in the attacker's tail. Fitted: `model_`, `spread_`, `threshold_`.
+    """
 
     def fit(self, known_u: Float[np.ndarray, "n Q"], known_features: Float[np.ndarray, "n F"] | None = None, /) -> Self:
         """Learn to predict the means from the features; the penalty is chosen by leaving one image out."""

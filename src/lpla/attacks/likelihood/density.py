@@ -33,7 +33,10 @@ Sides = Sequence[Float[np.ndarray, " _n"]]
 
 
 class StudentT:
-    """Fitted: `location_`, `scale_`, `dof_`, each [2], y = 0 out and 1 in."""
+    """Student's t distribution of members' and of non-members' means.
+
+    Fitted: `location_`, `scale_`, `dof_`, each [2], y = 0 out and 1 in.
+    """
 
     def fit(self, sides: Sides, tie: bool) -> Self:
         """Maximum likelihood, both sides at once if tied."""
@@ -84,7 +87,9 @@ def _thinned(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
 
 
 class Kde:
-    """Fitted: `bandwidth_` [2], y = 0 out and 1 in; `floor_`, which is added to both densities.
+    """A kernel density of members' and of non-members' means.
+
+    Fitted: `bandwidth_` [2], y = 0 out and 1 in; `floor_`, which is added to both densities.
 
     The floor is the peak of one image's kernel, as if one image of each side lay wherever one looks: where neither side
     has any image the ratio is 1, and a single image never decides.

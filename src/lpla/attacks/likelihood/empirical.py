@@ -12,7 +12,9 @@ from lpla.attacks.likelihood.standardise import mean_of_views
 
 
 class Empirical(NonMembers):
-    """p = (r + 1) / (n + 1), r of n known non-members at least as far out; `both` doubles the smaller tail.
+    """Ranks an image among known non-members.
+
+    p = (r + 1) / (n + 1), r of n known non-members at least as far out; `both` doubles the smaller tail.
 
     Candidates beyond all known non-members tie: n of them resolve no rate below 1 / (n + 1).
     """

@@ -15,7 +15,9 @@ SMALLEST = 1e-6
 
 
 class GaussianHead:
-    """y | f ~ N(mu(f), sigma(f)^2), mu a ridge on f and log sigma^2 a ridge on the log squared residuals.
+    """Predicts a value and its spread from an image's features.
+
+    y | f ~ N(mu(f), sigma(f)^2), mu a ridge on f and log sigma^2 a ridge on the log squared residuals.
 
     Both penalties are chosen by leaving one image out. Fitted: `mean_`, `log_spread_` (ridges), `scale_`.
     """

@@ -19,7 +19,10 @@ LARGEST_CORRELATION = 0.95
 
 
 class Hier:
-    """Fitted: the prior `b0_`, `D_`, `t2_`, `w2_`, `c_`, `d0_`, `s02_` and, per image, what its shadows add to it."""
+    """A hierarchical model of each image's own level, noise and gap, given its values under shadows.
+
+    Fitted: the prior `b0_`, `D_`, `t2_`, `w2_`, `c_`, `d0_`, `s02_` and, per image, what its shadows add to it.
+    """
 
     neutral_ = 0.0
 

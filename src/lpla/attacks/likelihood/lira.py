@@ -15,7 +15,9 @@ FLOOR = 1e-6
 
 
 class Lira:
-    """Fitted: `mean_` and `variance_`, both [2, N], row 0 out and row 1 in; `D_`.
+    """A normal distribution of each image's value, inside and outside, over the shadows (LiRA).
+
+    Fitted: `mean_` and `variance_`, both [2, N], row 0 out and row 1 in; `D_`.
 
     `shared=False`: the sample variance of each cell (image x side). `shared=True`, for few shadows: the one variance
     within cells, pooled over images and over both sides, so that no image's ranking flips in a tail.

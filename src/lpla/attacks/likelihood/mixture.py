@@ -25,7 +25,9 @@ CHANCE = 5.99
 
 
 class Mixture(NonMembers):
-    """m_i ~ (1 - w) N(mu, s^2) + w N(mu + shift s, s^2): mu and s of the known non-members, w and shift by EM.
+    """Splits all candidates into non-members and others by a mixture of two normal distributions.
+
+    m_i ~ (1 - w) N(mu, s^2) + w N(mu + shift s, s^2): mu and s of the known non-members, w and shift by EM.
 
     No solution counts in which the weight or the shift is nothing, so that the likelihood gains no more than chance
     (with n known non-members, as uncertain themselves, beside N candidates) or a handful of outliers make the second

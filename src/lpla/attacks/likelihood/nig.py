@@ -18,7 +18,10 @@ from lpla.contracts.inputs import InputError
 
 
 class Nig:
-    """Fitted: location `mean_`, `scale_` and degrees of freedom `nu_` of the predictive, [2, N], row 1 in; `D_`."""
+    """A Student predictive of each image's value, inside and outside, by normal-inverse-gamma priors.
+
+    Fitted: location `mean_`, `scale_` and degrees of freedom `nu_` of the predictive, [2, N], row 1 in; `D_`.
+    """
 
     neutral_ = 0.0
 

@@ -17,7 +17,9 @@ from lpla.contracts.inputs import InputError
 
 
 class Offline:
-    """Fitted: `mean_` and `deviation_` of a new value if the image is not a member; `D_`, `neutral_`.
+    """Compares an image's value with its values under shadows that never held it.
+
+    Fitted: `mean_` and `deviation_` of a new value if the image is not a member; `D_`, `neutral_`.
 
     Variances are those of the shadows outside, moderated by all images'. An image of which no shadow was outside has
     nothing to be compared with: it scores 0.

@@ -23,7 +23,9 @@ GAMMA = 1.0
 
 
 class Rmia:
-    """Fitted: `log_evidence_`, the logarithm of P(x) over shadows; `D_`.
+    """Compares an image's likelihood ratio with those of the other images (RMIA).
+
+    Fitted: `log_evidence_`, the logarithm of P(x) over shadows; `D_`.
 
     P(x) is the mean of the in-mean and the out-mean if every image has both (online); else, for every image, as ratios
     are compared between images, ((1 + a) out-mean + (1 - a)) / 2 (offline). An image that every shadow held has the

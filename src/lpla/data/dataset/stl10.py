@@ -22,7 +22,10 @@ RULE = 1
 
 
 class STL10(Dataset):
-    """torchvision's checksums; the files hold columns, so that they are turned once and mapped from a cache."""
+    """Reads STL-10.
+
+    torchvision's checksums; the files hold columns, so that they are turned once and mapped from a cache.
+    """
 
     def __init__(
         self, *, root: str = "data", download: bool = False, cache: str = "data/decoded", part: str = "pooled"

@@ -14,7 +14,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class BarlowTwins(Arch):
-    """Lightly's loss, and the projector of two layers of its CIFAR-10 benchmark; both views in one forward.
+    """Trains by the cross-correlation of two views.
+
+    Lightly's loss, and the projector of two layers of its CIFAR-10 benchmark; both views in one forward.
 
     The loss standardises each view's embeddings by their batch, which SyncBatchNorm does not convert (Lightly's own
     gathering leaves the gradient's norm off by 4 % on two devices): it is given the embeddings of all ranks.

@@ -14,7 +14,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class BYOL(Arch):
-    """Lightly's heads and loss; both views in one forward of each network.
+    """Trains by predicting a slow copy's projection of the other view.
+
+    Lightly's heads and loss; both views in one forward of each network.
 
     Both views are of the same distribution, as in Lightly's CIFAR-10 benchmark; the paper's are asymmetric.
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 @checked
 class DINO(Arch):
-    """Lightly's head, with two layers as in its CIFAR-10 benchmark, and its loss, whose centre is a buffer.
+    """Trains by matching a slow teacher's output on other views.
+
+    Lightly's head, with two layers as in its CIFAR-10 benchmark, and its loss, whose centre is a buffer.
 
     `batch_norm`: `joint` (default, the paper's code: one pass over all views of one size) or `per_view` (Lightly's
     example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.

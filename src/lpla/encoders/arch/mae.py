@@ -26,7 +26,9 @@ OPTIMIZATION = Optimization(partial(torch.optim.AdamW, betas=(0.9, 0.95), weight
 
 @checked
 class MAE(Arch):
-    """Lightly's masked encoder and decoder (the successor of MAEDecoderTIMM, which Lightly 1.7 removes).
+    """Trains by reconstructing hidden patches.
+
+    Lightly's masked encoder and decoder (the successor of MAEDecoderTIMM, which Lightly 1.7 removes).
 
     No batch norm, hence no mode of it. The masks follow from a number drawn at construction and from the progress:
     another run, or a resumed one, draws them again whatever the global random state is.

@@ -15,7 +15,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class MoCo(Arch):
-    """Lightly's head, and its loss and memory bank; all views that a network sees in one forward.
+    """Trains by contrasting a slow copy's view with a queue of earlier embeddings.
+
+    Lightly's head, and its loss and memory bank; all views that a network sees in one forward.
 
     `queue_size`: with fewer members than that the queue holds each image many times over, under several ages of the
     slow copy, so most queries meet their own image among the negatives.

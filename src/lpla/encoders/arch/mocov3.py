@@ -22,7 +22,9 @@ from lpla.encoders.backbone.vit import neck
 
 @checked
 class MoCoV3(Arch):
-    """Lightly's MoCo heads as their documentation describes version 3; Lightly has neither an example nor the loss.
+    """Trains by telling a slow copy's view from the others of the batch.
+
+    Lightly's MoCo heads as their documentation describes version 3; Lightly has neither an example nor the loss.
 
     Both views are of the same distribution: the source's second one is sometimes solarised, ours never.
     `batch_norm`: `joint` (default, as the other frameworks here, one pass over both views) or `per_view` (the paper's

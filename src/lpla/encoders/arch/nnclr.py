@@ -14,7 +14,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class NNCLR(Arch):
-    """Lightly's loss, bank and prediction head, and the projector of two layers of its CIFAR-10 benchmark.
+    """Trains by contrasting a view with the nearest earlier embedding of another.
+
+    Lightly's loss, bank and prediction head, and the projector of two layers of its CIFAR-10 benchmark.
 
     `queue_size`: the nearest neighbour is sought among that many embeddings. With fewer members the queue holds each
     image many times over, and the neighbour is mostly an earlier view of the same image.

@@ -14,7 +14,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class SimCLR(Arch):
-    """Lightly's head and NT-Xent loss; both views in one forward.
+    """Trains by contrasting two views of an image with all others of the batch.
+
+    Lightly's head and NT-Xent loss; both views in one forward.
 
     `batch_norm`: `joint` is the default, as in the paper's own code, and the same for every framework, so that a
     comparison of frameworks is none of batch norms; `per_view` is Lightly's example, which forwards each view alone.

@@ -13,7 +13,9 @@ from lpla.encoders.arch._views import BatchNorm, set_batch_norm
 
 @checked
 class SimSiam(Arch):
-    """Lightly's loss and prediction head, and the projector of two layers of its CIFAR-10 benchmark (as in the paper).
+    """Trains by predicting the other view's projection, through which no gradient flows.
+
+    Lightly's loss and prediction head, and the projector of two layers of its CIFAR-10 benchmark (as in the paper).
 
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
     batch norms; `per_view` is Lightly's example, which forwards each view alone.

@@ -25,7 +25,9 @@ OPTIMIZATION = Optimization(partial(Adam, weight_decay=1e-6), base_lr=0.001)
 
 @checked
 class SwAV(Arch):
-    """Lightly's head, prototypes and loss, without the queue, which its CIFAR-10 benchmark does not use.
+    """Trains by predicting the prototypes to which another view is assigned.
+
+    Lightly's head, prototypes and loss, without the queue, which its CIFAR-10 benchmark does not use.
 
     `batch_norm`: `joint` (default, the paper's code: one pass over all views of one size) or `per_view` (Lightly's
     example: one pass per view).

@@ -20,7 +20,9 @@ OPTIMIZATION = Optimization(partial(LARS, momentum=0.9, weight_decay=1e-4, trust
 
 @checked
 class VICReg(Arch):
-    """Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
+    """Trains by invariance, variance and covariance of two views' embeddings.
+
+    Lightly's loss on the Barlow Twins head of its example (three layers); both views in one forward.
 
     `batch_norm`: `joint` is the default, the same for every framework, so that a comparison of frameworks is none of
     batch norms; `per_view` is Lightly's example, which forwards each view alone.

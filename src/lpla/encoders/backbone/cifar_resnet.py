@@ -33,7 +33,9 @@ def stages_with_positions(side: int, stem: int) -> int:
 
 @checked
 class CifarResNet(Backbone):
-    """A depth and a width factor; the mean over positions is the feature.
+    """A ResNet for small images.
+
+    A depth and a width factor; the mean over positions is the feature.
 
     `stem_relu`: whether a ReLU follows the stem, as in the paper and in Lightly's network; Lightly's CIFAR-10 benchmark
     takes that network apart and loses it, so its figures are of networks without.

@@ -15,7 +15,10 @@ STEM = 4
 
 @checked
 class ImagenetResNet(Backbone):
-    """Depth 18 or 50; the mean over positions is the feature. A side of 32 pixels leaves a single position."""
+    """A ResNet with the ImageNet stem.
+
+    Depth 18 or 50; the mean over positions is the feature. A side of 32 pixels leaves a single position.
+    """
 
     def __init__(self, channels: int, /, *, depth: Literal[18, 50] = 18) -> None:
         from torchvision import models

@@ -22,7 +22,9 @@ NECK_VERSION = 1
 
 @checked
 class ViT(Backbone):
-    """A width, a depth, heads and square patches; the feature is the class token, or the mean of the patches.
+    """A vision transformer.
+
+    A width, a depth, heads and square patches; the feature is the class token, or the mean of the patches.
 
     There is no final LayerNorm in here: it would fix every feature's L2 norm near sqrt(width), and the feature is what
     is released. Frameworks that want one keep it with their heads. Weights and the fixed sine-cosine positions start as

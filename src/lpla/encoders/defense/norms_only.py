@@ -15,7 +15,10 @@ from lpla.contracts.settings import Order, checked
 
 @checked
 class NormsOnly(Defense):
-    """`p` is the order of the norm that is released; the encoder is the one that no defence has."""
+    """Releases the norm of an embedding alone.
+
+    `p` is the order of the norm that is released; the encoder is the one that no defence has.
+    """
 
     release_arguments: ClassVar[frozenset[str]] = frozenset({"p"})
 

@@ -8,7 +8,10 @@ from lpla.contracts.encoder import Defense
 
 
 class UnitNorm(Defense):
-    """What many embedding services return; a zero vector stays zero."""
+    """Releases embeddings of unit length.
+
+    Many embedding services return such vectors; a zero vector stays zero.
+    """
 
     def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Return the embedding divided by its L2 norm."""

@@ -17,7 +17,9 @@ from lpla.extraction.statistic.log_norm import sum_in_fixed_order
 
 @dataclass(frozen=True)
 class Cosine(Statistic):
-    """Pairs (i, j), i < j, ordered by j, then by i: those of the first views come first.
+    """Keeps the cosine of every pair of views.
+
+    Pairs (i, j), i < j, ordered by j, then by i: those of the first views come first.
 
     A pair with a zero or a non-finite embedding has no cosine: nan. The bits of an image depend on it alone.
     """

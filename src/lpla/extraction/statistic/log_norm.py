@@ -50,7 +50,10 @@ def count_unusable(values: Float[np.ndarray, "N Q P"]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class LogNorm(Statistic):
-    """s = log ||e||_p - (log D)/p for each p of `ps`, in float64; a zero vector gives -inf, a non-finite one nan."""
+    """Keeps the logarithm of the norms of each view's embedding.
+
+    s = log ||e||_p - (log D)/p for each p of `ps`, in float64; a zero vector gives -inf, a non-finite one nan.
+    """
 
     name: ClassVar[str] = "log_norm"
     ps: Sequence[float]

@@ -40,7 +40,9 @@ _held: list[FileLock] = []
 
 @checked
 class Processes(Executor):
-    """`workers` processes (None: `per_gpu` on each GPU; without GPUs one per 4 cores but at least 2).
+    """Makes units in worker processes of this machine.
+
+    `workers` processes (None: `per_gpu` on each GPU; without GPUs one per 4 cores but at least 2).
 
     Each has `threads` (None: cores // workers), as workers that share cores slow each other down many times over.
 

@@ -22,7 +22,9 @@ LOOKS = 30
 
 @checked
 class Slurm(Executor):
-    """`cpus` and `gpus` of a node for `minutes` each; `folder` receives what the jobs write.
+    """Makes each unit in a Slurm job of its own.
+
+    `cpus` and `gpus` of a node for `minutes` each; `folder` receives what the jobs write.
 
     `parameters` are further ones of sbatch, by their names (account, qos, ...).
     """
