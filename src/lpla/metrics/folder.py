@@ -92,7 +92,8 @@ def folder_power(
     """Estimate how often `folder_test` would find a set of so many members, by the normal law of the permuted mean.
 
     Args:
-        member, nonmember: Scores of the audit's members and non-members.
+        member: Scores of the audit's members.
+        nonmember: Scores of its non-members.
         images: Size of the set, and of the fair non-members beside it.
         choices: Of so many attacks and layers these scores were chosen by what they found; the interval allows for it.
         seed: Of the 2,000 resamples of the audit's images.

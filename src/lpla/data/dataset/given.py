@@ -42,7 +42,9 @@ class Given(Dataset):
     ) -> None:
         """Args:
         root: the folder from which the lists' paths go.
-        members, nonmembers, unseen: each a folder, or a list of paths or of SHA-256; `unseen` may be None.
+        members: a folder, or a list of paths or of SHA-256.
+        nonmembers: likewise.
+        unseen: likewise; None: none.
         cache: the folder in which decoded pixels and hashes of files are kept.
         size: side of the squares to which images are cropped and resized, in pixels.
         on_bad_image: `error`, or `skip` to leave unreadable images out.
