@@ -61,7 +61,7 @@ def render(folder: Path) -> list[Path]:
     pairs = dict.fromkeys((e.attack, e.layer) for e in final)
     asked = [q for attack, layer in pairs for q in questions(attack, layer, final, along)]
     primary = [q for q in asked if (q.utility, q.leak) == PRIMARY and "checkpoints" not in q.over]
-    titles = {(q.attack, q.layer): title(q) for q in reversed(primary)}
+    titles = {(q.attack, q.layer): title(q) for q in primary if q.over == "encoders"}
     pictures = [
         *draw_scatter(final, titles, folder / "tradeoff"),
         *draw_curves([*along, *final], folder / "tradeoff_curves"),
