@@ -63,6 +63,7 @@ class _Knowledge(Settings):
     dataset: str
     arch: str
     views: str
+    reference_levels: bool = False
 
 
 class _BesideTarget(Settings):

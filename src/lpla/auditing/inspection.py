@@ -66,19 +66,21 @@ def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _folder(path: Path) -> Iterator[str]:
-    import json
+    from lpla.encoders.target._reading import read_json
 
     config = path / "config.json"
     if not config.is_file():
         yield f"{path}: a folder without config.json, which no target reads"
         return
-    found = json.loads(config.read_text())
+    found = read_json(config)
     if "pretrained_cfg" in found:
         yield f"{path}: a folder of timm, {found.get('architecture')}, with its input rule"
         yield f"read by: target=timm target.file={path}"
         return
+    named = found.get("architectures")
+    names = ", ".join(map(str, named)) if isinstance(named, list) else "of no named architecture"
     rule = "with" if (path / "preprocessor_config.json").is_file() else "without"
-    yield f"{path}: a folder of transformers, {', '.join(found.get('architectures') or [])}, {rule} its input rule"
+    yield f"{path}: a folder of transformers, {names}, {rule} its input rule"
     asked = "" if rule == "with" else " target.normalize=..."
     yield f"read by: target=huggingface target.file={path}{asked}"
 
@@ -108,13 +110,21 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
 def _arguments(archs: Sequence[str]) -> dict[str, Any]:
     """The settings among what was given; raises InputError for any other than an argument of an architecture."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from lpla.contracts.settings import listed
 
     given = [one for one in archs if one.startswith("+")]
     if wrong := [one for one in given if not one.startswith(ARGUMENT) or "=" not in one]:
         raise InputError(f"a setting here must be {ARGUMENT}NAME=VALUE, got {wrong[0]}")
     if given and len(given) == len(archs):
         raise InputError(f"{ARGUMENT}NAME=VALUE needs an architecture as LIBRARY/NAME before it, got {given[0]} alone")
-    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist([one.removeprefix(ARGUMENT) for one in given]))
+    try:
+        told: Any = OmegaConf.to_container(OmegaConf.from_dotlist([one.removeprefix(ARGUMENT) for one in given]))
+    except (YAMLError, OmegaConfBaseException) as unreadable:
+        said = " ".join(str(unreadable).split())
+        raise InputError(f"a setting here must be {ARGUMENT}NAME=VALUE, got {listed(given)}: {said}") from unreadable
     return told
 
 

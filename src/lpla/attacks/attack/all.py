@@ -19,7 +19,8 @@ class All:
     """Chooses the attacks to run: all that are quickly fitted and use the audit's views, and the attacks of `also`.
 
     `forms`: an attack's name with the settings in which a form of it differs. `refits`: under how many permutations of
-    memberships all of them are refitted where the p-value needs it.
+    memberships all of them are refitted where the p-value needs it. An attack whose own likelihood does not exist under
+    the audit's settings takes part by likelihood=auto, if that does.
     """
 
     def __init__(
