@@ -8,7 +8,7 @@ from tiny_audit import CONF, ROOT
 from lpla.auditing.catalogue import groups, options
 
 YAMLS = sorted(CONF.rglob("*.yaml"))
-DOCS = sorted(file for file in (ROOT / "docs").glob("*.md") if file.stem != "your_encoder")
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 READ = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS, *YAMLS]
 COINED = re.compile(
     r"\b(asks? nothing|asked nothing|(its|their|your) likes?\b|knows? nobody|looked at\b|looks at\b|notices\b"
