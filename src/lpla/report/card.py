@@ -82,8 +82,8 @@ def card(folder: Path) -> str:
 
     Raises InputError for a folder without an audit that came to its end.
     """
-    from lpla.report.outputs import read
     from lpla.report import people
+    from lpla.report.outputs import read
 
     rows = measured(folder)
     left = read(folder)
