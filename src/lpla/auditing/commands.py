@@ -73,14 +73,14 @@ def run_command(arguments: Sequence[str]) -> bool:
         COMMANDS[first].run(others, f"lpla {first}")
         return True
     if first == "--version":
-        from lpla.store.revision import version_line
+        from lpla.store.provenance import version_line
 
         print(version_line())
         return True
     if first == "--completion":
         from lpla.auditing.completion import show
 
-        return not show(others)
+        return not show(others, COMMANDS)
     if is_mistyped(first):
         print(f"error: {unknown(first)}", file=sys.stderr)
         sys.exit(NO_COMMAND)

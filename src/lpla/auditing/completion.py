@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from lpla.auditing.commands import COMMANDS
 
 BASH = r"""# lpla in bash: eval "$(lpla --completion bash)", in ~/.bashrc for good.
 _lpla() {
@@ -40,14 +38,14 @@ OF_LPLA = ("--help", "--version", "--completion")
 """Options that stand in a command's place."""
 
 
-def show(arguments: Sequence[str]) -> bool:
-    """Print a shell's script, or the words that may follow a line; whether Hydra is to add the settings of an audit.
+def show(arguments: Sequence[str], commands: Mapping[str, Any]) -> bool:
+    """Print a shell's script, or the words that may follow a line; return whether Hydra is to add settings.
 
     It is told by its own arguments and environment. Any other word ends the process with one sentence.
     """
     if len(arguments) == 2 and arguments[0] == WORDS:
-        print(*(found := words(arguments[1])), sep="\n")
-        if ends_with_settings(arguments[1]) and not found:
+        print(*(found := words(arguments[1], commands)), sep="\n")
+        if not found and ends_with_settings(arguments[1], commands):
             sys.argv[1:] = ["-sc", "query=bash"]
             os.environ["COMP_LINE"] = arguments[1]
             return True
@@ -60,12 +58,12 @@ def show(arguments: Sequence[str]) -> bool:
     return False
 
 
-def ends_with_settings(line: str) -> bool:
+def ends_with_settings(line: str, commands: Mapping[str, Any]) -> bool:
     """Whether the line is that of an audit, whose last word may be a setting."""
-    return len(given := line.split(" ")) == 2 or given[1] not in COMMANDS
+    return len(given := line.split(" ")) == 2 or given[1] not in commands
 
 
-def words(line: str) -> list[str]:
+def words(line: str, commands: Mapping[str, Any]) -> list[str]:
     """The words that the last word of a line of the shell may become: commands, options and choices.
 
     A line that goes on after a space ends in an empty word. A word that names a file is left to the shell.
@@ -73,13 +71,13 @@ def words(line: str) -> list[str]:
     _, *before, last = line.split(" ") if " " in line else ["", line]
     before = [one for one in before if one]
     if not before:
-        return [one for one in (*COMMANDS, *OF_LPLA) if one.startswith(last)] if last else [*COMMANDS]
+        return [one for one in (*commands, *OF_LPLA) if one.startswith(last)] if last else [*commands]
     if before[0] == "--completion":
         return [one for one in SCRIPTS if one.startswith(last)]
-    if before[0] not in COMMANDS:
+    if before[0] not in commands:
         return []
     name, *others = before
-    parser = COMMANDS[name].parser(f"lpla {name}")
+    parser = commands[name].parser(f"lpla {name}")
     while others:
         inner = _commands(parser)
         parser = inner.get(others.pop(0), parser)

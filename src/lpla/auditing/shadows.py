@@ -20,6 +20,12 @@ from typing import Any
 from lpla.contracts.result import InputError
 
 DEFAULT = 4
+DESCRIBED = """Train shadows of your encoder, on halves of the same images by the same recipe, with your own command.
+An audit then compares each image with itself under encoders that held it and encoders that did not.
+
+    lpla shadows plan DIR k=8 data.members=photos/in data.nonmembers=photos/out
+    lpla shadows run DIR --command "python train.py --list {members} --seed {seed} --out {out}"
+    lpla target=checkpoint target.shadows=DIR ..."""
 
 
 def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
@@ -41,7 +47,7 @@ def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
 def parser(prog: str = "lpla shadows") -> argparse.ArgumentParser:
     """What `lpla shadows` takes."""
     form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=form)
+    made = argparse.ArgumentParser(prog=prog, description=DESCRIBED, formatter_class=form)
     steps = made.add_subparsers(dest="step", metavar="STEP", required=True)
     words = "write who is trained on what: a list of files for each shadow, and memberships.csv"
     end = f"example: {prog} plan shadows k=8 data.members=photos/in data.nonmembers=photos/out"

@@ -11,15 +11,13 @@ from pathlib import Path
 
 from lpla.contracts.result import InputError, columns
 from lpla.report import formats
-from lpla.report.rows import Row, cell, chosen_columns, distinct, interval, number
+from lpla.report.rows import Row, cell, chosen_columns, distinct, interval, is_evidence, number
 
 HEADING = "## Training-data leakage"
 NOT_SAFETY = (
     "**No leak found is not safety.** It says that these attacks, with so many images, shadows and queries, found "
     "nothing that chance could not have done; a stronger attack, or more images, may find more."
 )
-EVIDENCE = ("leaks", "no leak found")
-"""How verdicts begin that let the figures beside them count."""
 DESCRIBED = {
     "Audited encoder": ("arch", "backbone", "dataset", "split", "epochs", "seed", "defense"),
     "Attacker": ("attack", "likelihood", "knowledge", "shadows", "queries", "p", "norms"),
@@ -50,7 +48,7 @@ def show(arguments: Sequence[str], prog: str = "lpla card") -> None:
         if given.metadata:
             from lpla.report.hub_metadata import front_matter
 
-            text = f"{front_matter(given.folder, given.model)}\n{text}"
+            text = f"{front_matter(measured(given.folder), days(given.folder), given.model)}\n{text}"
     except InputError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(1)
@@ -70,11 +68,6 @@ def measured(folder: Path) -> list[Row]:
         why = rows[0]["error"] if rows else "its result.json has no rows"
         raise InputError(f"DIR must hold an audit that came to its end, got {folder}: {why}")
     return found
-
-
-def counts(row: Row) -> bool:
-    """Whether the figures of a row are evidence: it is neither invalid nor undecided, and has an AUC."""
-    return str(row.get("verdict") or "").startswith(EVIDENCE) and row.get("auc") is not None
 
 
 def card(folder: Path) -> str:
@@ -109,9 +102,9 @@ def _table(rows: Sequence[Row]) -> str:
             *(cell(row.get(name)) for name in chosen),
             f"{row.get('members')} / {row.get('nonmembers')}",
             str(row.get("verdict") or "undecided").partition(":")[0],
-            *(figures if counts(row) else ["-", "-"]),
+            *(figures if is_evidence(row) else ["-", "-"]),
         ])  # fmt: skip
-    silent = dict.fromkeys(str(row.get("verdict")) for row in rows if not counts(row))
+    silent = dict.fromkeys(str(row.get("verdict")) for row in rows if not is_evidence(row))
     said = "".join(f"\n- {formats.markdown_text(one)}" for one in silent)
     why = f"\nNo figures are given, as they are no evidence, of rows that are{said}\n" if silent else ""
     return f"{formats.markdown(header, body)}{why}".rstrip()

@@ -168,7 +168,9 @@ def _why_absent(column: str, row: Row) -> str:
 
 
 def _without_answer(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if not _kind(row).startswith(("leaks", "no leak found"))]
+    from lpla.report.rows import EVIDENCE
+
+    return [row for row in rows if not str(row.get("verdict") or "").startswith(EVIDENCE)]
 
 
 def _no_answer(open_rows: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -6,14 +6,12 @@ Each row has its verdict, with all that describes it, and the figures with their
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lpla.contracts.result import columns
-from lpla.report.card import counts, days, measured
-from lpla.report.rows import Row, chosen_columns, label
+from lpla.report.rows import Row, chosen_columns, is_evidence, label
 
 TASK = {"type": "image-feature-extraction", "name": "Membership inference (training-data leakage)"}
 FIGURES = {
@@ -27,13 +25,15 @@ OF_TARGET = ("members", "nonmembers", "epochs", "seed", "defense")
 DIGITS = 4
 
 
-def front_matter(folder: Path, model: str | None = None) -> str:
+def front_matter(rows: Sequence[Row], dates: Sequence[str], model: str | None = None) -> str:
     """The YAML block of an audit, between its two lines of hyphens.
 
-    Raises InputError for a folder without an audit that came to its end.
+    Args:
+        rows: of the audit.
+        dates: the days on which the jobs ended.
+        model: the name of the model; None: framework and backbone.
     """
-    rows = measured(folder)
-    index = model_index(rows, model or _name(rows), days(folder))
+    index = model_index(rows, model or _name(rows), dates)
     return f"---\n{yaml.safe_dump({'model-index': index}, sort_keys=False, allow_unicode=True, width=1000)}---\n"
 
 
@@ -65,7 +65,7 @@ def _metrics(row: Row, whose: str, dates: Sequence[str]) -> list[dict[str, Any]]
         }
     ]
     for column, (kind, name) in FIGURES.items():
-        if counts(row) and row.get(column) is not None:
+        if is_evidence(row) and row.get(column) is not None:
             ends = [_plain(row[f"{column}_{end}"]) for end in ("low", "high")]
             found.append({"type": kind, "value": _plain(row[column]), "name": f"{name}, {whose}",
                           "args": {"interval_95": ends}})  # fmt: skip

@@ -1,21 +1,53 @@
 """What computed an artifact: versions, revision, device, threads, precision and time, beside it and in no key.
 
 Two artifacts of one key are the same by what they depend on; where they were computed may still round differently.
+Imports torch only where it describes a device, so that `lpla --version` and `lpla store` need not wait for it.
 """
 
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lpla.store.revision import git_revision, versions
-
 PROVENANCE = "provenance.json"
+PACKAGES = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
 COMPARED = ("git_revision", "device", "threads", "versions")
 """What can make the same method give other bits; precision is in the keys."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of Python, of this package and of those that the numbers depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+@cache
+def git_revision() -> str:
+    """The checkout's commit, marked if the tree differs from it; empty outside a checkout and without git.
+
+    Git is asked once: a change of the tree does not reach a process that runs.
+    """
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():
+        return ""  # Installed; that may be below somebody else's checkout.
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""  # A checkout that was copied to a machine without git, or with one that cannot be executed.
+
+
+def version_line() -> str:
+    """The package's version and revision in one line, as `lpla --version` prints it."""
+    revision = git_revision()
+    return f"lpla {version('lpla')} ({f'revision {revision}' if revision else 'installed, not a git checkout'})"
 
 
 def device_name(device: Any) -> str:
