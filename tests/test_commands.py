@@ -123,7 +123,7 @@ def test_an_unknown_shell_is_one_sentence(capsys: pytest.CaptureFixture) -> None
 TAB = {
     "bash": 'COMP_WORDS=(lpla store pru); COMP_CWORD=2; COMP_LINE="lpla store pru"; COMP_POINT=14; _lpla; '
     'echo "${COMPREPLY[@]}"',
-    "zsh": "words=(lpla store pru); CURRENT=3; PREFIX=pru; compadd() { echo ${@[-1]}; }; _lpla",
+    "zsh": "words=(lpla store pru); CURRENT=3; PREFIX=pru; compadd() { [[ ${@[-1]} == -- ]] || echo ${@[-1]}; }; _lpla",
 }
 
 

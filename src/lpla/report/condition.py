@@ -102,8 +102,9 @@ def _number(node: ast.expr) -> float | None:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = _number(node.operand)
         return None if inner is None else -inner
-    plain = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    return node.value if plain else None  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    return None
 
 
 def _true(node: ast.expr, row: Mapping[str, Any]) -> bool | None:
