@@ -92,8 +92,10 @@ def test_the_metadata_hold_figures_with_intervals_and_what_was_audited(job: Path
     assert kinds == ["membership_inference_verdict", "roc_auc", "tpr_at_5pct", "membership_inference_verdict"]
     verdict, area = found[:2]
     row = json.loads((job / "result.json").read_text())[0]
-    assert area["value"] == round(row["auc"], 4) and "attack=lpla backbone" in area["name"]
+    assert area["value"] == round(row["auc"], 4) and "lpla backbone" in area["name"]
     assert area["args"]["interval_95"] == [round(row["auc_low"], 4), round(row["auc_high"], 4)]
+    (job / "versions.json").write_text('{"finished": "2032-01-02T03:04:05+00:00"}')
+    assert days(job) == ["2032-01-02"]
     wanted = {"attack": "lpla", "layer": "backbone", "members": 100, "nonmembers": 100, "epochs": 20, "shadows": 4,
               "revision": "0123abc", "date": "2031-05-07"}  # fmt: skip
     assert verdict["value"] == "leaks" and wanted.items() <= verdict["args"].items()

@@ -36,10 +36,10 @@ UNDECIDED = {"leak_p": None, "verdict": "undecided: no test is possible"}
 
 @pytest.mark.parametrize(("rows", "code", "said"), [
     ([QUIET, QUIET], NO_LEAK, "no leak found in 2 rows; no leak found is not safety"),
-    ([QUIET, LEAKS], LEAK, "leak: 1 of 2 rows leaks; attack=lpla l1: leaks: the rank test decides"),
+    ([QUIET, LEAKS], LEAK, "leak: 1 of 2 rows leaks; lpla l1: leaks: the rank test decides"),
     ([INVALID, LEAKS], LEAK, "leak: 1 of 2 rows leaks"),
-    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows say nothing; attack=lpla l1: invalid: the images differ"),
-    ([QUIET, UNDECIDED], NO_ANSWER, "attack=lpla l1: undecided: no test is possible"),
+    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows say nothing; lpla l1: invalid: the images differ"),
+    ([QUIET, UNDECIDED], NO_ANSWER, "lpla l1: undecided: no test is possible"),
     ([{"verdict": ""}], NO_ANSWER, "it has no verdict"),
     ([{"leak_p": None}], LEAK, "leak: 1 of 1 row leaks"),
 ], ids=["quiet", "leak", "a leak beside", "invalid", "undecided", "no verdict", "earlier edition"])  # fmt: skip
@@ -91,12 +91,12 @@ def test_what_is_no_condition_is_one_sentence_and_runs_nothing(condition: str, s
 
 @pytest.mark.parametrize(("rows", "condition", "code", "said"), [
     ([LEAKS, LEAKS], "auc > 0.99", NO_LEAK, "passes: auc > 0.99 is false of 2 rows, of which 2 say that they leak"),
-    ([QUIET, {"auc": 0.93}], "auc > 0.9", LEAK, "fails: auc > 0.9 is true of attack=lpla l1 (auc = 0.93)"),
-    ([{"auc": 0.93}] * 3, "auc > 0.9", LEAK, "is true of attack=lpla l0 and of 2 more"),
+    ([QUIET, {"auc": 0.93}], "auc > 0.9", LEAK, "fails: auc > 0.9 is true of lpla l1 (auc = 0.93)"),
+    ([{"auc": 0.93}] * 3, "auc > 0.9", LEAK, "is true of lpla l0 and of 2 more"),
     ([QUIET, {**INVALID, "auc": 0.93}], "auc > 0.9", NO_ANSWER, "no answer: 1 of 2 rows say nothing"),
     ([{**UNDECIDED, "auc": 0.5}], "auc > 0.9", NO_ANSWER, "undecided"),
-    ([LEAKS], "tpr_at_1pct_low > 0.1", NO_ANSWER, "tpr_at_1pct_low was not measured in attack=lpla l0: TPR at 1."),
-    ([LEAKS], "eps_low > 1", NO_ANSWER, "eps_low was not measured in attack=lpla l0: its notes are a note"),
+    ([LEAKS], "tpr_at_1pct_low > 0.1", NO_ANSWER, "tpr_at_1pct_low was not measured in lpla l0: TPR at 1."),
+    ([LEAKS], "eps_low > 1", NO_ANSWER, "eps_low was not measured in lpla l0: its notes are a note"),
     ([{"eps_low": 2.0}, {"eps_low": None}], "eps_low > 1", LEAK, "eps_low = 2"),
 ])  # fmt: skip
 def test_a_condition_decides_in_place_of_the_verdicts(

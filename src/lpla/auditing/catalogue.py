@@ -75,7 +75,7 @@ def _first_sentence(text: str) -> str:
 
 
 def parser(prog: str = "lpla list") -> argparse.ArgumentParser:
-    """What `lpla list` takes."""
+    """Return the parser of `lpla list`, with its help."""
     described = "List what can be chosen for an audit, each choice in one line; * marks what is taken by default."
     end = f"example: {prog} attack\nChoose one by GROUP=OPTION, as in lpla attack=bank."
     form = argparse.RawDescriptionHelpFormatter

@@ -26,12 +26,12 @@ class Command:
     arguments: str
 
     def run(self, arguments: Sequence[str], prog: str) -> None:
-        """Run it."""
+        """Run the command with these arguments."""
         called: Callable[[Sequence[str], str], None] = getattr(import_module(self.module), self.function)
         called(arguments, prog)
 
     def parser(self, prog: str) -> argparse.ArgumentParser:
-        """What it takes, for completion."""
+        """Return the parser of the command, for completion."""
         return import_module(self.module).parser(prog)
 
 
@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType({
 
 
 def overview() -> str:
-    """The text by which `lpla --help` begins: an audit and the commands beside it."""
+    """Return the text by which `lpla --help` begins: an audit and the commands beside it."""
     calls = {f"lpla {name} {command.arguments}": command.sentence for name, command in COMMANDS.items()}
     calls = {"lpla [SETTING=VALUE ...]": "audit an encoder; the settings are listed below"} | calls
     calls |= {
@@ -64,7 +64,7 @@ def overview() -> str:
 
 
 def run_command(arguments: Sequence[str]) -> bool:
-    """Run the command, or give the answer, that the first word asks for; False where Hydra has to go on.
+    """Run the command, or print the answer, that the first word names; return False where Hydra has to go on.
 
     A first word that is no command and no setting ends the process with one sentence.
     """
@@ -88,19 +88,19 @@ def run_command(arguments: Sequence[str]) -> bool:
 
 
 def is_mistyped(word: str) -> bool:
-    """Whether a first word is neither a setting (KEY=VALUE, ~KEY) nor an option of Hydra."""
+    """Return whether a first word is neither a setting (KEY=VALUE, ~KEY) nor an option of Hydra."""
     return bool(word) and "=" not in word and not word.startswith(("-", "~"))
 
 
 def unknown(word: str) -> str:
-    """The sentence on a first word that is no command, with the most similar one."""
+    """Return the sentence on a first word that is no command, with the most similar one."""
     if similar := nearest(word, list(COMMANDS)):
         return f"{word} is no command of lpla{similar}"
     return f"{word} is no command of lpla: these are {', '.join(COMMANDS)}; a setting is given as KEY=VALUE"
 
 
 def misplaced(word: str) -> str:
-    """The clause on a word without a value that stands among an audit's settings."""
+    """Return the clause on a word without a value that stands among an audit's settings."""
     if word in COMMANDS:
         return f"; a command stands first: lpla {word}"
     return nearest(word, list(COMMANDS)) or f"; the commands of lpla beside an audit are {', '.join(COMMANDS)}"

@@ -59,12 +59,12 @@ def show(arguments: Sequence[str], commands: Mapping[str, Any]) -> bool:
 
 
 def ends_with_settings(line: str, commands: Mapping[str, Any]) -> bool:
-    """Whether the line is that of an audit, whose last word may be a setting."""
+    """Return whether the line is that of an audit, whose last word may be a setting."""
     return len(given := line.split(" ")) == 2 or given[1] not in commands
 
 
 def words(line: str, commands: Mapping[str, Any]) -> list[str]:
-    """The words that the last word of a line of the shell may become: commands, options and choices.
+    """Return the words that the last word of a line of the shell may become: commands, options and choices.
 
     A line that goes on after a space ends in an empty word. A word that names a file is left to the shell.
     """

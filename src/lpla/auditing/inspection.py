@@ -22,7 +22,7 @@ ARGUMENT = "+target.arguments."
 
 
 def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
-    """What `lpla inspect` takes."""
+    """Return the parser of `lpla inspect`, with its help."""
     described = (
         "Say what a file of an encoder is, what it holds and which settings read it. Nothing of it is executed.\n"
         "The last line that is printed can be given to lpla as it stands, with your lists of images."

@@ -45,7 +45,7 @@ def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
 
 
 def parser(prog: str = "lpla shadows") -> argparse.ArgumentParser:
-    """What `lpla shadows` takes."""
+    """Return the parser of `lpla shadows`, with its help."""
     form = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(prog=prog, description=DESCRIBED, formatter_class=form)
     steps = made.add_subparsers(dest="step", metavar="STEP", required=True)

@@ -33,7 +33,7 @@ OF_LOGGERS: dict[str, tuple[str, ...]] = {
 
 
 def missing_package(setting: str, package: str) -> InputError:
-    """The error of a setting (KEY=VALUE) whose package is not installed, with the command that installs it."""
+    """Return the error of a setting (KEY=VALUE) whose package is not installed, with the command that installs it."""
     install = f"'lpla[{EXTRAS[package]}]'" if package in EXTRAS else package
     return InputError(f"{setting} needs the package {package}, which is not installed: pip install {install}")
 
@@ -51,7 +51,7 @@ def check_logger(name: str) -> None:
 
 
 def not_installed(failed: BaseException) -> str | None:
-    """The package of an extra whose absence led to an error; None if it was something else."""
+    """Return the package of an extra whose absence led to an error; None if it was something else."""
     found = (str(one.name).partition(".")[0] for one in _chain(failed) if isinstance(one, ModuleNotFoundError))
     return next((name for name in found if name in EXTRAS), None)
 

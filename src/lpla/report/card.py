@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ so that the output is the README.md of a model. Of rows that are invalid or unde
 
 
 def parser(prog: str = "lpla card") -> argparse.ArgumentParser:
-    """What `lpla card` takes."""
+    """Return the parser of `lpla card`, with its help."""
     form = argparse.RawDescriptionHelpFormatter
     end = f"examples:\n  {prog} DIR >> README.md\n  {prog} DIR --metadata --model my-encoder > README.md"
     made = argparse.ArgumentParser(prog=prog, description=HELP, epilog=end, formatter_class=form)
@@ -56,7 +57,7 @@ def show(arguments: Sequence[str], prog: str = "lpla card") -> None:
 
 
 def measured(folder: Path) -> list[Row]:
-    """The rows of the jobs of a folder that came to their end, each once; raises InputError where there is none."""
+    """Return the rows of the jobs that came to their end, each once; raises InputError where there is none."""
     from lpla.report.outputs import rows_left
 
     try:
@@ -71,7 +72,7 @@ def measured(folder: Path) -> list[Row]:
 
 
 def card(folder: Path) -> str:
-    """The section of a model card on the audit of a job or a sweep, as Markdown.
+    """Write the section of a model card on the audit of a job or a sweep, as Markdown.
 
     Raises InputError for a folder without an audit that came to its end.
     """
@@ -144,11 +145,14 @@ def _origin(folder: Path, rows: Sequence[Row]) -> list[str]:
 
 
 def days(folder: Path) -> list[str]:
-    """The days on which the jobs below a folder ended, by their logs, or by their files where there is no log."""
+    """Return the days on which the jobs below a folder ended: as they say, or by their logs, or by their files."""
     return sorted({_day(file) for file in folder.rglob("result.json")})
 
 
 def _day(result: Path) -> str:
+    said = result.parent / "versions.json"
+    if said.exists() and (finished := json.loads(said.read_text()).get("finished")):
+        return str(finished)[:10]
     log = result.parent / "lpla.log"
     text = log.read_text(errors="replace") if log.exists() else ""
     stamps = re.findall(r"^\[(\d{4}-\d{2}-\d{2}) ", text, re.MULTILINE)

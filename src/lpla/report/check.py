@@ -40,7 +40,7 @@ examples:
 
 
 def parser(prog: str = "lpla check") -> argparse.ArgumentParser:
-    """What `lpla check` takes."""
+    """Return the parser of `lpla check`, with its help."""
     form = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(
         prog=prog, description=HELP, epilog=EXAMPLES.format(prog=prog), formatter_class=form, allow_abbrev=False
@@ -187,9 +187,9 @@ def _of(some: Sequence[Row], rows: Sequence[Row]) -> str:
 
 
 def _named(row: Row, rows: Sequence[Row]) -> str:
-    from lpla.report.rows import chosen_columns, label
+    from lpla.report.rows import chosen_columns, short_label
 
-    return label(row, list(dict.fromkeys(["attack", *chosen_columns(rows)])))
+    return short_label(row, list(dict.fromkeys(["attack", *chosen_columns(rows)])))
 
 
 def _shown(value: object) -> str:

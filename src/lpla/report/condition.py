@@ -24,7 +24,7 @@ Kind = Literal["number", "text"]
 
 
 def kinds() -> dict[str, Kind]:
-    """The columns that a condition may name, and whether each holds a number or a text."""
+    """Return the columns that a condition may name, and whether each holds a number or a text."""
     found: dict[str, Kind] = {}
     for one in fields(AuditResult):
         if "float" in str(one.type) or "int" in str(one.type):
@@ -53,11 +53,11 @@ class Condition:
             raise self._refused("names no column, so that it is the same for every audit")
 
     def __call__(self, row: Mapping[str, Any]) -> bool | None:
-        """Whether it is true of a row; None where that depends on a value that was not measured."""
+        """Return whether it is true of a row; None where that depends on a value that was not measured."""
         return _true(self._tree, row)
 
     def missing(self, row: Mapping[str, Any]) -> list[str]:
-        """The columns that it names and that were not measured in a row."""
+        """Return the columns that it names and that were not measured in a row."""
         return [name for name in self.columns if row.get(name) is None]
 
     def _check(self, node: ast.expr) -> None:

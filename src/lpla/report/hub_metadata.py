@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lpla.contracts.result import columns
-from lpla.report.rows import Row, chosen_columns, is_evidence, label
+from lpla.report.rows import Row, chosen_columns, is_evidence, short_label
 
 TASK = {"type": "image-feature-extraction", "name": "Membership inference (training-data leakage)"}
 FIGURES = {
@@ -26,31 +26,37 @@ DIGITS = 4
 
 
 def front_matter(rows: Sequence[Row], dates: Sequence[str], model: str | None = None) -> str:
-    """The YAML block of an audit, between its two lines of hyphens.
+    """Write the YAML block of an audit, between its two lines of hyphens.
 
     Args:
         rows: of the audit.
         dates: the days on which the jobs ended.
         model: the name of the model; None: framework and backbone.
+
+    Returns:
+        The YAML, with the entry `model-index`.
     """
     index = model_index(rows, model or _name(rows), dates)
     return f"---\n{yaml.safe_dump({'model-index': index}, sort_keys=False, allow_unicode=True, width=1000)}---\n"
 
 
 def model_index(rows: Sequence[Row], model: str, dates: Sequence[str]) -> list[dict[str, Any]]:
-    """The entry of a model: a result for each data set, with the metrics of all rows on it.
+    """Make the entry of a model: a result for each data set, with the metrics of all rows on it.
 
     Args:
         rows: of the audit.
         model: the name of the model.
         dates: the days on which the jobs ended.
+
+    Returns:
+        What stands at `model-index`: a list of one model.
     """
     named = list(dict.fromkeys(["attack", *chosen_columns(rows)]))
     results: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = str(row.get("dataset"))
         result = results.setdefault(name, {"task": dict(TASK), "dataset": {"type": name, "name": name}, "metrics": []})
-        result["metrics"] += _metrics(row, label(row, named), dates)
+        result["metrics"] += _metrics(row, short_label(row, named), dates)
     return [{"name": model, "results": list(results.values())}]
 
 

@@ -114,7 +114,7 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
 
 
 def is_evidence(row: Row) -> bool:
-    """Whether the figures of a row say anything: it has an AUC, and is neither invalid nor undecided."""
+    """Return whether the figures of a row say anything: it has an AUC, and is neither invalid nor undecided."""
     return str(row.get("verdict") or "").startswith(EVIDENCE) and row.get("auc") is not None
 
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.sto
 
 
 def parser(prog: str = "lpla store") -> argparse.ArgumentParser:
-    """What `lpla store` takes; the store's folder may stand before or after the command."""
+    """Return the parser of `lpla store`, with its help; the store's folder may stand before or after the command."""
     described = (
         "Look after the folder in which audits keep what they trained and observed, so that the next one finds it.\n"
         "Deleting anything costs time alone: the next audit that needs it makes it again."

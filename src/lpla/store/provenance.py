@@ -45,7 +45,7 @@ def git_revision() -> str:
 
 
 def version_line() -> str:
-    """The package's version and revision in one line, as `lpla --version` prints it."""
+    """Return the package's version and revision in one line, as `lpla --version` prints it."""
     revision = git_revision()
     return f"lpla {version('lpla')} ({f'revision {revision}' if revision else 'installed, not a git checkout'})"
 
