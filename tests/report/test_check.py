@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from left_behind import leave, leave_sweep
+from left_behind import leave
 
 from lpla.auditing.commands import run_command
 from lpla.contracts.result import InputError
@@ -38,7 +38,7 @@ UNDECIDED = {"leak_p": None, "verdict": "undecided: no test is possible"}
     ([QUIET, QUIET], NO_LEAK, "no leak found in 2 rows; no leak found is not safety"),
     ([QUIET, LEAKS], LEAK, "leak: 1 of 2 rows leaks; lpla l1: leaks: the rank test decides"),
     ([INVALID, LEAKS], LEAK, "leak: 1 of 2 rows leaks"),
-    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows say nothing; lpla l1: invalid: the images differ"),
+    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows is no evidence; lpla l1: invalid: the images differ"),
     ([QUIET, UNDECIDED], NO_ANSWER, "lpla l1: undecided: no test is possible"),
     ([{"verdict": ""}], NO_ANSWER, "it has no verdict"),
     ([{"leak_p": None}], LEAK, "leak: 1 of 1 row leaks"),
@@ -93,7 +93,7 @@ def test_what_is_no_condition_is_one_sentence_and_runs_nothing(condition: str, s
     ([LEAKS, LEAKS], "auc > 0.99", NO_LEAK, "passes: auc > 0.99 is false of 2 rows, of which 2 say that they leak"),
     ([QUIET, {"auc": 0.93}], "auc > 0.9", LEAK, "fails: auc > 0.9 is true of lpla l1 (auc = 0.93)"),
     ([{"auc": 0.93}] * 3, "auc > 0.9", LEAK, "is true of lpla l0 and of 2 more"),
-    ([QUIET, {**INVALID, "auc": 0.93}], "auc > 0.9", NO_ANSWER, "no answer: 1 of 2 rows say nothing"),
+    ([QUIET, {**INVALID, "auc": 0.93}], "auc > 0.9", NO_ANSWER, "no answer: 1 of 2 rows is no evidence"),
     ([{**UNDECIDED, "auc": 0.5}], "auc > 0.9", NO_ANSWER, "undecided"),
     ([LEAKS], "tpr_at_1pct_low > 0.1", NO_ANSWER, "tpr_at_1pct_low was not measured in lpla l0: TPR at 1."),
     ([LEAKS], "eps_low > 1", NO_ANSWER, "eps_low was not measured in lpla l0: its notes are a note"),
@@ -117,14 +117,18 @@ def test_rows_are_chosen_by_attack_and_layer(tmp_path: Path) -> None:
 
 
 def test_a_job_that_failed_or_left_nothing_is_no_answer(tmp_path: Path) -> None:
-    sweep = leave_sweep(tmp_path / "sweep", "seed", [0, 1])
-    assert check(sweep)[0] == LEAK
+    sweep = tmp_path / "sweep"
+    for place in "01":
+        left(sweep / place, QUIET)
+    assert check(sweep)[0] == NO_LEAK
     (sweep / "1" / "result.json").unlink()
+    left(tmp_path / "job", QUIET)
     # Also where the sweep is one of several below the folder.
-    leave(tmp_path / "job", 0)
-    for folder in (sweep, tmp_path):
+    for folder in (sweep, sweep / "1", tmp_path):
         code, sentence = check(folder)
         assert code == NO_ANSWER and "left no result.json" in sentence
+    left(sweep / "2", LEAKS)
+    assert check(sweep)[0] == LEAK
 
 
 @pytest.mark.parametrize(("content", "said"), [("[]", "has none"), ("{", "cannot be read"), (None, "neither a job")])

@@ -92,10 +92,15 @@ def check(folder: Path, fail_if: str | None = None, **only: str | None) -> tuple
         rows = rows_left(folder)
     except FileNotFoundError as absent:
         raise InputError(f"DIR must be the folder of a job or of a sweep, but {absent}") from absent
-    if failed := [row for row in rows if row.get("error")]:
-        return NO_ANSWER, f"no answer: {len(failed)} of the jobs failed, the first as follows: {failed[0]['error']}"
-    rows = _chosen(rows, only)
-    return _by_verdict(rows) if condition is None else _by_condition(rows, condition)
+    failed = [row for row in rows if row.get("error")]
+    said = f"no answer: {len(failed)} of the jobs failed, the first as follows: {failed[0]['error']}" if failed else ""
+    measured = [row for row in rows if not row.get("error")]
+    if failed and not measured:
+        return NO_ANSWER, said
+    chosen = _chosen(measured, only)
+    code, sentence = _by_verdict(chosen) if condition is None else _by_condition(chosen, condition)
+    # A leak is one, whatever the jobs that failed would have found.
+    return (NO_ANSWER, said) if failed and code != LEAK else (code, sentence)
 
 
 def _chosen(rows: Sequence[Row], only: dict[str, str | None]) -> list[Row]:
@@ -175,7 +180,8 @@ def _without_answer(rows: Sequence[Row]) -> list[Row]:
 
 def _no_answer(open_rows: Sequence[Row], rows: Sequence[Row]) -> str:
     why = str(open_rows[0].get("verdict") or "it has no verdict")
-    return f"no answer: {len(open_rows)} of {_count(rows)} say nothing; {_named(open_rows[0], rows)}: {why}"
+    are = "is" if len(open_rows) == 1 else "are"
+    return f"no answer: {len(open_rows)} of {_count(rows)} {are} no evidence; {_named(open_rows[0], rows)}: {why}"
 
 
 def _count(rows: Sequence[Row]) -> str:
