@@ -5,7 +5,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable
-from importlib.metadata import packages_distributions
 
 import pytest
 from tiny_audit import ROOT, TINY, Ran, tiny_config
@@ -15,8 +14,8 @@ from lpla.contracts.extras import EXTRAS, not_installed
 from lpla.contracts.inputs import InputError
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ALIASES = {"mlflow": "mlflow-skinny"}
-"""Distributions of a package that several install."""
+NAMES = {"PIL": "pillow", "hydra": "hydra-core", "mlflow": "mlflow-skinny", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Package -> distribution, where these are not of one name; to ask what is installed takes a second for each."""
 
 
 def plain(requirement: str) -> str:
@@ -26,7 +25,7 @@ def plain(requirement: str) -> str:
 
 def distribution(package: str) -> str:
     """The distribution that installs what is imported under a name."""
-    return plain(ALIASES.get(package) or packages_distributions().get(package, [package])[0])
+    return plain(NAMES.get(package, package))
 
 
 def imported() -> set[str]:
