@@ -14,6 +14,7 @@ from tiny_audit import TINY, Ran
 import lpla
 from lpla.auditing.loggers import loggers
 from lpla.auditing.settings import composed
+from lpla.contracts import extras
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 
@@ -116,7 +117,7 @@ def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tiny_sto
 def test_a_package_that_is_not_installed_is_named_before_any_work(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(loggers.NEEDS, "WandbLogger", ("no_such_package",))
+    monkeypatch.setitem(extras.OF_LOGGERS, "WandbLogger", ("no_such_package",))
     ran = cli(*TINY, "logger=wandb")
     sentence = "error: logger=WandbLogger needs the package no_such_package, which is not installed: pip install"
     assert ran.code == 1 and sentence in ran.out
