@@ -35,6 +35,16 @@ def test_each_command_explains_itself_with_an_example(name: str, capsys: pytest.
     assert all(action.help for action in parser._actions if action.dest not in ("step", "command"))
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lpla", "--help"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as helps:
+        assert helps.stdout and helps.stderr
+        helps.stdout.readline()
+        helps.stdout.close()
+        assert helps.stderr.read() == ""
+
+
 def test_help_begins_with_the_commands_and_ends_with_hydras() -> None:
     said = lpla("--help").stdout
     places = [said.index(f"\n  lpla {name} ") for name in COMMANDS] + [said.index("== Settings")]

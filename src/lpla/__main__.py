@@ -40,10 +40,11 @@ def run_job(config: Any) -> None:
 
 def main() -> None:
     """Run the command that the first word names, or else an audit."""
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+    helps = sys.argv[1:] in (["--help"], ["-h"])
+    if helps or (sys.argv[1:2] and sys.argv[1] in COMMANDS):
         # A reader that has seen enough (`lpla list | head`) is no error.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    if sys.argv[1:] in (["--help"], ["-h"]):
+    if helps:
         print(overview(), flush=True)
     if not run_command(sys.argv[1:]):
         audit()
