@@ -1,5 +1,6 @@
 """Fixtures for engine tests: a tiny audit, its command line in this process, and where CIFAR-100 lies."""
 
+import gc
 import os
 import runpy
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import type_check
 from hydra.core.global_hydra import GlobalHydra
 
+gc.disable()  # What is imported stays; `pytest_collection_finish` turns it on again.
 # Before any module of lpla is imported: every annotation of lpla is checked at every call, in this process alone.
-jaxtyping.install_import_hook("lpla", "type_check.check")
+type_check.install()
 
 from tiny_audit import ROOT, Ran, Silent, once  # noqa: E402
 from tiny_audit import tiny_settings as _settings  # noqa: E402
@@ -26,6 +29,11 @@ from lpla.work.unit import make  # noqa: E402
 def pytest_configure(config: pytest.Config) -> None:
     """The marker of no tier."""
     config.addinivalue_line("markers", "wrong_types: gives lpla what its annotations exclude, so they are not checked")
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is collected while tests run, and not while modules are imported, which make none."""
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
