@@ -246,6 +246,7 @@ def test_results_are_json_for_every_reader(empty: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_a_fresh_interpreter_audits(empty: Path) -> None:
     """Nothing of Hydra was set before, and nothing is afterwards."""
     program = (
