@@ -17,7 +17,7 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_audit import CONF, ROOT, TINY, tiny_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
 
 Lpla = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,7 +34,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, built = (tmp_path_factory.mktemp(name) for name in ("source", "built"))
     # A copy, as a build leaves its folders beside what it builds, and old ones would enter the wheel.
     for name in ("src", "conf"):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
+        shutil.copytree(
+            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     subprocess.run([sys.executable, "-c", BUILD, str(built)], cwd=source, check=True, capture_output=True)

@@ -50,6 +50,7 @@ def test_the_default_leaves_two_files_and_touches_no_key_and_no_number(cli: Cli,
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_every_logger_tells_the_same_and_none_touches_a_key_or_a_number(cli: Cli, tmp_path: Path) -> None:
     first = cli(*TINY)
     rows, losses = results(first.folder), trained(tmp_path / "store")
