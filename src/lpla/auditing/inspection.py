@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 SHOWN = 5
 """Architectures for each prefix, the best first."""
@@ -21,13 +21,24 @@ ARGUMENT = "+target.arguments."
 """How a setting begins that is an argument of the architectures."""
 
 
-def show(arguments: Sequence[str]) -> None:
+def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
+    """Return the parser of `lpla inspect`, with its help."""
+    described = (
+        "Say what a file of an encoder is, what it holds and which settings read it. Nothing of it is executed.\n"
+        "The last line that is printed can be given to lpla as it stands, with your lists of images."
+    )
+    end = f"examples:\n  {prog} encoder.ckpt\n  {prog} encoder.pth timm/vit_small_patch16_224 {ARGUMENT}img_size=96"
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made.add_argument("file", metavar="FILE", help="a file or folder that holds an encoder")
+    named = f"architectures in place of those that are known, and their arguments as {ARGUMENT}NAME=VALUE"
+    made.add_argument("arch", metavar="LIBRARY/NAME", nargs="*", help=named)
+    return made
+
+
+def show(arguments: Sequence[str], prog: str = "lpla inspect") -> None:
     """Print what a file is; ends the process with one sentence if it cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m lpla inspect", description=__doc__)
-    parser.add_argument("file", help="a file or folder that holds an encoder")
-    named = f"architectures as LIBRARY/NAME in place of those that are known, their arguments as {ARGUMENT}NAME=VALUE"
-    parser.add_argument("arch", nargs="*", help=named)
-    given = parser.parse_args(arguments)
+    given = parser(prog).parse_args(arguments)
     try:
         for line in describe(given.file, given.arch):
             print(line)

@@ -113,6 +113,8 @@ class FileTarget(Target):
     """
 
     name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it imports beside the packages that lpla itself needs."""
     file: str | None = None
     layer: str = "pooled"
     projector: str | None = None
@@ -144,11 +146,6 @@ def width(encoder: GivenEncoder, channels: int = 3) -> int:
     shape = (1, encoder.rule.channels or channels, *2 * (encoder.rule.side or 64,))
     with torch.inference_mode():
         return encoder.encode(torch.zeros(shape))[BACKBONE].shape[1]
-
-
-def missing_extra(package: str, extra: str, target: str) -> InputError:
-    """The error of a plug-in whose library is not installed."""
-    return InputError(f"target={target} needs {package}, which is not installed: pip install 'lpla[{extra}]'")
 
 
 def within(folder: Path, names: tuple[str, ...]) -> Path | None:

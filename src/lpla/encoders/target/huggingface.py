@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Encoder
+from lpla.contracts.extras import missing_package
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
-from lpla.encoders.target._given import FileTarget, GivenEncoder, missing_extra, within
+from lpla.encoders.target._given import FileTarget, GivenEncoder, within
 from lpla.encoders.target._input import InputRule, Interpolation, understood
 from lpla.encoders.target._networks import of_tokens, pooled
 from lpla.encoders.target._reading import check_weights, digest, existing, read_json
@@ -33,6 +34,7 @@ class Huggingface(FileTarget):
     """
 
     name: ClassVar[str] = "huggingface"
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
 
     def parts(self) -> dict[str, Any]:
         """As of every target: SHA-256 of the folder's files, what is read, and the input rule."""
@@ -144,7 +146,7 @@ def _library(target: str) -> Any:
     try:
         import transformers  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise missing_extra("transformers", "huggingface", target) from None
+        raise missing_package(f"target={target}", "transformers") from None
     return transformers
 
 
