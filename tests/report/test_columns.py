@@ -16,8 +16,9 @@ from lpla.auditing.loggers.record import Job, Layer, Record
 from lpla.contracts import result
 from lpla.contracts.result import AuditResult, column, columns, from_json, to_json
 from lpla.report import page
+from lpla.report.results import Results
 from lpla.report.rows import number, read_rows, write_csv
-from lpla.report.table import Results, show
+from lpla.report.terminal import show
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -28,6 +28,8 @@ LOOKED_AT = 128
 """Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
 TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
 """Kinds of knowledge to which shadows of the user's own add something."""
+IN_MEMORY = "lpla_encoder_in_memory"
+"""How the module begins under which `audit_encoder` lets target=python find a function; no reader has a use of it."""
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 """Settings of the trainer with which an encoder is asked that nothing trains."""
 
@@ -168,7 +170,10 @@ def _reference(told: str | Config, target: Config) -> Config:
 def _named(source: Given) -> str:
     """The name of an encoder's file or folder, or of the function that stands for it."""
     config = source.target
-    return Path(str(config["file"])).name if config.get("file") else str(config.get("call"))
+    if config.get("file"):
+        return Path(str(config["file"])).name
+    call = str(config.get("call"))
+    return "encoder in memory" if call.startswith(IN_MEMORY) else call
 
 
 def _looked_at(

@@ -22,9 +22,12 @@ class SweepTable(Callback):
 
     def __init__(self) -> None:
         self._pages = BackgroundWriter()
+        self._ended = 0
+        """Jobs that this process has run, each of which printed its own rows."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Have the page of a sweep's job written beside the jobs that follow; a single job writes its own."""
+        self._ended += 1
         if config.hydra.mode == RunMode.MULTIRUN:
             self._pages.add(Path(config.hydra.runtime.output_dir))
 
@@ -35,7 +38,7 @@ class SweepTable(Callback):
         from lpla.report import exposure, pairs, seeds
         from lpla.report.family import tally
         from lpla.report.rows import read_rows, write_csv
-        from lpla.report.table import print_whole, show
+        from lpla.report.terminal import print_whole, show, width
 
         folder = Path(config.hydra.sweep.dir)
         rows = read_rows(folder)
@@ -43,17 +46,19 @@ class SweepTable(Callback):
             self._pages.finish()
             return
         console = get_console()
-        show(rows)
+        alone = self._ended == 1 and len({row["job"] for row in rows}) == 1
+        if not alone:
+            show(rows)
         write_csv(rows, folder / "table.csv")
         written = [folder / "table.csv"]
         for part, found in {seeds: seeds.aggregate(rows), pairs: pairs.compare(rows, folder)}.items():
             if found:
-                print_whole(part.render(found))
+                print_whole(part.render(found, width()))
                 written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
                 write_csv(found, written[-1])
         if stable := exposure.over_seeds(rows, folder):
             written.append(exposure.write(stable, folder))
-        for sentence in tally([row for row in rows if not row.get("error")]):
+        for sentence in [] if alone else tally([row for row in rows if not row.get("error")]):
             console.print(sentence, soft_wrap=True, highlight=False)
         console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
         self._pages.add(folder)
