@@ -111,11 +111,11 @@ def _check_judging(work: Plan, settings: Settings) -> float:
 
 
 def _of_choice(work: Plan) -> str:
-    """The clause on the fits that pay for the choice among attacks, where they are most of all."""
+    """The clause on the fits that correct for the choice among attacks, where they are most of all."""
     paid, every = paid_for_choice(work), sum(refits(work).values())
     if paid * 2 <= every:
         return ""
-    return f", {paid:,} of them for the p-value that pays for the choice among attacks (fewer with attack.refits=N)"
+    return f", {paid:,} of them to correct the p-value for the choice among attacks (fewer with attack.refits=N)"
 
 
 def _check_hours(

@@ -1,18 +1,34 @@
-"""`python -m lpla.report FOLDER`: the page and the tables again, from what lies in a job's or a sweep's folder."""
+"""`lpla report DIR`: write the page and the tables of a job or a sweep again, from what lies in its folder."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m lpla.report", description=__doc__)
-    what = "of a job or of a sweep, below outputs/; - for those that standard input names, one a line"
-    parser.add_argument("folder", type=Path, help=what)
-    folder = parser.parse_args().folder
+def parser(prog: str = "lpla report") -> argparse.ArgumentParser:
+    """What `lpla report` takes."""
+    described = (
+        "Write report.html and the tables (CSV, Markdown, LaTeX) of an audit or a sweep again; nothing is trained."
+    )
+    made = argparse.ArgumentParser(
+        prog=prog, description=described, epilog=f"example: {prog} outputs/2026-01-31_12-00-00"
+    )
+    what = "the folder of a job or of a sweep, below outputs/; - for those that standard input names, one a line"
+    made.add_argument("folder", metavar="DIR", type=Path, help=what)
+    made.add_argument("--pdf", action="store_true", help="print the page to report.pdf too, by Chromium or Chrome")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.report") -> None:
+    """Write a folder's report again; arguments that cannot be used end the process with one sentence."""
+    asked = parser(prog)
+    told = asked.parse_args(arguments)
+    folder = told.folder
+    if told.pdf and folder == Path("-"):
+        asked.error("--pdf needs the folder of one job or sweep, got - (those that standard input names)")
 
     from lpla.report.page import write, write_or_warn
 
@@ -23,8 +39,17 @@ def main() -> None:
     try:
         written = write(folder)
     except FileNotFoundError as absent:
-        parser.error(str(absent))
+        asked.error(str(absent))
     print("\n".join(map(str, written)))
+    if told.pdf:
+        from lpla.contracts.result import InputError
+        from lpla.report.pdf import print_page
+
+        try:
+            print(print_page(written[0]))
+        except InputError as unprinted:
+            print(f"error: {unprinted}", file=sys.stderr)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def write(folder: Path) -> list[Path]:
             written.append(folder / name)
         write_csv(left.rows, folder / "table.csv")
         written.append(folder / "table.csv")
-    return [*written, *_write_figures(drawn, folder)]
+    return [*written, *write_figures(drawn, folder)]
 
 
 def write_or_warn(folder: Path) -> Path | None:
@@ -84,13 +84,14 @@ def figures_of(left: Left) -> list[figures.Figure]:
     return [one for one in drawn if one is not None]
 
 
-def render(left: Left, drawn: Sequence[figures.Figure], library: str = "") -> str:
-    """The page.
+def render(left: Left, drawn: Sequence[figures.Figure], library: str = "", images: bool = True) -> str:
+    """Make the page's text.
 
     Args:
         left: What the jobs left.
         drawn: Its figures.
         library: Address of the script that draws them; empty: the page holds it.
+        images: Whether it shows the thumbnails that a job left, which may be private.
     """
     script, places = _embedded(drawn)
     here = Path(__file__).parent
@@ -111,7 +112,7 @@ def render(left: Left, drawn: Sequence[figures.Figure], library: str = "") -> st
         behaviour=Markup((here / "page.js").read_text()),
         script=Markup(script),
         figures=shown,
-        thumbnails=exposed.found(left),
+        thumbnails=exposed.found(left) if images else {},
         downloads=downloads(left),
         missing=left.missing,
         failed=left.failed,
@@ -142,7 +143,7 @@ def _shared_library(left: Left) -> str:
     return f"../{LIBRARY}"
 
 
-def _write_figures(drawn: Sequence[figures.Figure], folder: Path) -> list[Path]:
+def write_figures(drawn: Sequence[figures.Figure], folder: Path) -> list[Path]:
     """Each figure as `figures/NAME.svg`, which LaTeX takes by the package svg and browsers as they are."""
     if drawn:
         (folder / "figures").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A plot as an SVG picture: for paper, for other programs, and where no script draws; it needs no browser to be made."""
+"""A plot as an SVG picture: for paper, for other programs, and where no script draws; no browser makes it."""
 
 from __future__ import annotations
 

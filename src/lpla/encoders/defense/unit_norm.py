@@ -1,4 +1,4 @@
-"""Release embeddings scaled to unit length: the L2 norm tells nothing any more (science: null 6, contrast of norms)."""
+"""Release embeddings scaled to unit length, so that their L2 norm is 1 for every image."""
 
 from jaxtyping import Float
 from torch import Tensor
