@@ -20,6 +20,8 @@ from lpla.report.table import Strings, six, verdicts
 STYLES = {"leaks": "bold red", "recipe leaks": "bold red", "invalid": "yellow", "recipe invalid": "yellow"}
 WIDEST = 100
 """Columns of a table, whatever the terminal has."""
+WORD, FOLDED = 24, 14
+"""Letters of a word that a column of words keeps in one line, and where intervals stand below their figures."""
 FEW = 4
 """Rows, at most, of which every verdict is printed whole; of more, that of the strongest and those to distrust."""
 REST = "All columns, verdicts and figures: report.html and result.json"
@@ -106,7 +108,11 @@ def _table(strings: Strings, styles: Sequence[str], stacked: bool) -> Table:
         text = place < strings.choices or place == last
         # A name of an attack breaks between its words, a figure never.
         cells = [heading, *(row[place] for row in strings.rows)]
-        needed = _longest_word(cells) if text else _longest_line([_broken(one, stacked) for one in cells])
+        needed = (
+            min(_longest_word(cells), FOLDED if stacked else WORD)
+            if text
+            else _longest_line([_broken(one, stacked) for one in cells])
+        )
         table.add_column(Text(_broken(heading, stacked)), justify="left" if text else "right", no_wrap=not text,
                          min_width=needed, overflow="fold")  # fmt: skip
     for number, cells in enumerate(strings.rows):
@@ -124,7 +130,7 @@ def _broken(figure: str, stacked: bool) -> str:
 
 
 def _longest_word(cells: Sequence[str]) -> int:
-    return min(16, _longest_line(["\n".join(one.split()) for one in cells]))
+    return _longest_line(["\n".join(one.split()) for one in cells])
 
 
 def _longest_line(cells: Sequence[str]) -> int:
