@@ -12,7 +12,17 @@ from rich.table import Table
 
 from lpla.metrics.compare import paired_auc
 from lpla.metrics.intervals import spread_of
-from lpla.report.rows import OF_ATTACKER, SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
+from lpla.report.rows import (
+    OF_ATTACKER,
+    SETTINGS,
+    UNUSED,
+    Row,
+    cell,
+    choices,
+    differing,
+    interval,
+    target_choices,
+)  # fmt: skip
 from lpla.report.table import Strings
 from lpla.report.terminal import WIDEST, as_table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -100,7 +100,7 @@ def _glyph(renderer: GlyphRenderer, x: Scale, y: Scale) -> Iterator[str]:
                 yield _marker(glyph, x.at(a), y.at(b))
 
 
-def _path(across: Sequence[Any], up: Sequence[float], x: Scale, y: Scale) -> str:
+def _path(across: Iterable[Any], up: Iterable[float], x: Scale, y: Scale) -> str:
     points = [f"{x.at(a)} {y.at(b)}" for a, b in zip(across, up, strict=True) if math.isfinite(b)]
     return "M" + "L".join(points)
 

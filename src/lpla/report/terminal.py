@@ -91,30 +91,18 @@ def as_table(strings: Strings, wide: int = WIDEST, styles: Sequence[str] = ()) -
         wide: How many columns of a terminal there are.
         styles: Of every row, in which its first figure and its verdict stand; none: that of a table of figures alone.
     """
-    table = _table(strings, styles, stacked=False)
-    console = get_console()
-    options = console.options.update(max_width=1000)
-    if Measurement.get(console, options, table).minimum > wide:
-        return _table(strings, styles, stacked=True)
-    return table
-
-
-def _table(strings: Strings, styles: Sequence[str], stacked: bool) -> Table:
+    whole = _widths(strings, bool(styles), wide, stacked=False)
+    stacked = _around(whole) > wide
+    widths = _widths(strings, bool(styles), wide, stacked=True) if stacked else whole
     title, caption = strings.title, strings.caption
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
                   padding=(0, 1, 0, 0), pad_edge=False)  # fmt: skip
-    last = len(strings.header) - 1 if styles else None
-    for place, heading in enumerate(strings.header):
-        text = place < strings.choices or place == last
+    words = _of_words(strings, bool(styles))
+    for place, (heading, size) in enumerate(zip(strings.header, widths, strict=True)):
+        text = place in words
         # A name of an attack breaks between its words, a figure never.
-        cells = [heading, *(row[place] for row in strings.rows)]
-        needed = (
-            min(_longest_word(cells), FOLDED if stacked else WORD)
-            if text
-            else _longest_line([_broken(one, stacked) for one in cells])
-        )
         table.add_column(Text(_broken(heading, stacked)), justify="left" if text else "right", no_wrap=not text,
-                         min_width=needed, overflow="fold")  # fmt: skip
+                         width=size, overflow="fold")  # fmt: skip
     for number, cells in enumerate(strings.rows):
         texts = [Text(one if place < strings.choices else _broken(one, stacked)) for place, one in enumerate(cells)]
         if styles:
@@ -124,17 +112,32 @@ def _table(strings: Strings, styles: Sequence[str], stacked: bool) -> Table:
     return table
 
 
+def _of_words(strings: Strings, judged: bool) -> list[int]:
+    """The places of the columns of words, those that give way first at the end: the last, if it holds verdicts."""
+    return [*range(strings.choices), *([len(strings.header) - 1] if judged else [])]
+
+
+def _widths(strings: Strings, judged: bool, wide: int, stacked: bool) -> list[int]:
+    """The width of every column: of its longest line, and of words less where all would be too wide."""
+    columns = list(
+        zip(*[[_broken(one, stacked) for one in row] for row in (strings.header, *strings.rows)], strict=True)
+    )
+    found = [max(len(line) for one in column for line in one.split("\n")) for column in columns]
+    for place in reversed(_of_words(strings, judged)):
+        longest = max(len(word) for one in columns[place] for word in one.split())
+        least = min(longest, FOLDED if stacked else WORD)
+        found[place] = max(min(least, found[place]), found[place] - max(0, _around(found) - wide))
+    return found
+
+
+def _around(widths: Sequence[int]) -> int:
+    """How wide a table is: two between its columns and one on either side."""
+    return sum(widths) + 2 * len(widths) + 1
+
+
 def _broken(figure: str, stacked: bool) -> str:
     """A figure with its interval, or a heading with what stands in brackets, in two lines."""
     return figure.replace(" [", "\n[", 1).replace(" at ", " at\n") if stacked else figure
-
-
-def _longest_word(cells: Sequence[str]) -> int:
-    return _longest_line(["\n".join(one.split()) for one in cells])
-
-
-def _longest_line(cells: Sequence[str]) -> int:
-    return max(len(line) for one in cells for line in one.split("\n"))
 
 
 def print_whole(table: Table) -> None:
