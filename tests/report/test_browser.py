@@ -174,7 +174,7 @@ def test_the_keyboard_reaches_the_results_first(browser: Chrome, sweep: Path) ->
     visit(browser, sweep)
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     first = browser.switch_to.active_element
-    assert first.text == "Skip to the results" and first.get_attribute("href").endswith("#results")
+    assert first.text == "Skip to the results" and str(first.get_attribute("href")).endswith("#results")
     first.send_keys(Keys.ENTER)
     assert browser.execute_script("return location.hash") == "#results"
 
@@ -187,7 +187,7 @@ def test_nothing_is_wider_than_the_screen(browser: Chrome, sweep: Path, width: i
         visit(browser, sweep)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         table = browser.find_element(By.CSS_SELECTOR, "#results > .scroll")
-        inner, outer = (table.get_property(one) for one in ("scrollWidth", "clientWidth"))
+        inner, outer = (int(str(table.get_property(one))) for one in ("scrollWidth", "clientWidth"))
         assert inner <= outer, "the six columns must be scrolled"
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -197,7 +197,7 @@ def test_a_job_moved_out_of_its_sweep_shows_pictures(browser: Chrome, sweep: Pat
     page.write(sweep / "0")
     shutil.copy(sweep / "0" / "report.html", tmp_path)
     browser.get((tmp_path / "report.html").as_uri())
-    assert "static" in browser.find_element(By.TAG_NAME, "html").get_attribute("class")
+    assert browser.find_element(By.TAG_NAME, "html").get_attribute("class") == "static"
     picture, plot = (browser.find_element(By.CSS_SELECTOR, f"#roc .{one}") for one in ("picture", "plot"))
     assert picture.is_displayed() and not plot.is_displayed() and has(pixels(picture), "#0072b2", 10)
     browser.get_log("browser")  # That the script is absent is no error of another test.

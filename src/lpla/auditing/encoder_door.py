@@ -15,11 +15,11 @@ import numpy as np
 from lpla.auditing.checks import typed
 from lpla.auditing.dearest import check_decoding
 from lpla.auditing.door import as_told, audit, written
-from lpla.auditing.given import IN_MEMORY
 from lpla.auditing.knowledge import separate_views
 from lpla.auditing.settings import composed
 from lpla.auditing.shadows_in_memory import pairs_of, write_shadows
 from lpla.contracts.inputs import Images, InputError
+from lpla.report.outputs import IN_MEMORY
 from lpla.report.results import Results
 from lpla.work.plug_in import Config, load_images
 

@@ -19,6 +19,7 @@ from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
 from lpla.contracts.settings import shown as shown_setting
+from lpla.report.outputs import IN_MEMORY
 from lpla.work.given import Given, look_at
 from lpla.work.plug_in import Config, plug_in
 
@@ -28,8 +29,6 @@ LOOKED_AT = 128
 """Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
 TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
 """Kinds of knowledge to which shadows of the user's own add something."""
-IN_MEMORY = "lpla_encoder_in_memory"
-"""How the module begins under which `audit_encoder` lets target=python find a function; no reader has a use of it."""
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 """Settings of the trainer with which an encoder is asked that nothing trains."""
 

@@ -17,10 +17,11 @@ COLUMNS = {"f": "false_positive_rate", "t": "true_positive_rate", "low": "auc_lo
 
 def rows_of(figure: Figure) -> list[Row]:
     """The rows of a figure in the order of its legend, or, where it has none, of what is drawn by name."""
-    legends = [one for one in figure.plot.below if isinstance(one, Legend)]
+    legends: list[Any] = [one for one in figure.plot.below if isinstance(one, Legend)]
+    renderers: Any = figure.plot.renderers
     drawn = [(_words(item.label), item.renderers[0]) for one in legends for item in one.items]
     if not drawn:
-        drawn = [("", one) for one in figure.plot.renderers if "name" in one.data_source.data]
+        drawn = [("", one) for one in renderers if "name" in one.data_source.data]
     return [row for series, renderer in drawn for row in _of_renderer(series, renderer, _axes(figure))]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
-from bokeh.models import GlyphRenderer, HArea, Legend, Line, Quad, Scatter, Span, VArea, Whisker
+from bokeh.models import HArea, Legend, Line, Quad, Scatter, Span, VArea, Whisker
 from bokeh.plotting import figure
 
 from lpla.report.scales import Scale, scale
@@ -28,12 +28,13 @@ FILE = '<?xml version="1.0" encoding="UTF-8"?>\n'
 def svg(plot: figure, title: str) -> str:
     """The picture as an element of a page, or, after `FILE`, as a file; text takes the colour of what is around it."""
     x, y = _scales(plot)
+    renderers: Any = plot.renderers
     parts = [*_grid(plot, x, y)]
     spans = [one for one in plot.center if isinstance(one, Span)]
     parts += [
         f'<path d="M{x.start} {y.at(one.location)}H{x.end}" stroke="#888" stroke-dasharray="6"/>' for one in spans
     ]
-    for renderer in plot.renderers:
+    for renderer in renderers:
         parts += _glyph(renderer, x, y)
     for one in plot.center:
         if isinstance(one, Whisker):
@@ -47,7 +48,8 @@ def svg(plot: figure, title: str) -> str:
 def _scales(plot: figure) -> tuple[Scale, Scale]:
     across: list[float] = []
     up: list[float] = []
-    for renderer in plot.renderers:
+    renderers: Any = plot.renderers
+    for renderer in renderers:
         data, glyph = renderer.data_source.data, renderer.glyph
         for side, names in ((across, ("x", "left", "right")), (up, ("y", "top", "bottom"))):
             found = (getattr(glyph, name) for name in names if hasattr(glyph, name))
@@ -72,11 +74,11 @@ def _grid(plot: figure, x: Scale, y: Scale) -> Iterator[str]:
     yield _text(14, middle, plot.yaxis[0].axis_label or "", "middle", turned)
 
 
-def _text(x: float, y: float, words: str, anchor: str, more: str = "") -> str:
+def _text(x: float, y: float, words: object, anchor: str, more: str = "") -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="currentColor"{more}>{escape(str(words))}</text>'
 
 
-def _glyph(renderer: GlyphRenderer, x: Scale, y: Scale) -> Iterator[str]:
+def _glyph(renderer: Any, x: Scale, y: Scale) -> Iterator[str]:
     data: Any = renderer.data_source.data
     glyph: Any = renderer.glyph
     if isinstance(glyph, Line):
@@ -121,7 +123,7 @@ def _marker(glyph: Any, x: float, y: float) -> str:
     return f'<circle cx="{x}" cy="{y}" r="4" {style}/>'
 
 
-def _whiskers(one: Whisker, x: Scale, y: Scale) -> Iterator[str]:
+def _whiskers(one: Any, x: Scale, y: Scale) -> Iterator[str]:
     data: Any = one.source.data
     for a, low, high in zip(data["x"], data["low"], data["high"], strict=True):
         if math.isfinite(low) and math.isfinite(high):
@@ -132,7 +134,7 @@ def _whiskers(one: Whisker, x: Scale, y: Scale) -> Iterator[str]:
 
 def _legend(plot: figure) -> tuple[list[str], int]:
     """The lines of the legend below the plot, and the height of all."""
-    items = [item for one in plot.below if isinstance(one, Legend) for item in one.items]
+    items: list[Any] = [item for one in plot.below if isinstance(one, Legend) for item in one.items]
     parts = []
     for place, item in enumerate(items):
         y = HIGH + LINE * place + 8
