@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+# Many processes of a suite read the same modules: compiled once and kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup audit test test-all test-slurm check bench docs
@@ -25,7 +27,7 @@ test: $(READY)  ## run what a change must pass (5 minutes on 2 idle cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not browser and not slurm"
 
 test-all: test  ## also the rest: faults, several ranks, executors, long sweeps, a browser and, where it can be, Slurm
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "slow and parallel"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow and parallel"
 	$(RUN) -m pytest -m "(slow and not parallel) or browser"
 	@if tests/slurm/one_node.sh --check; then timeout 900 $(MAKE) test-slurm; else echo "make test-slurm is skipped"; fi
 

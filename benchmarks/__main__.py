@@ -62,7 +62,7 @@ def measures(smallest: bool, networks: bool, repeats: int) -> Iterator[tuple[str
     yield "start", partial(start.rows, audit, repeats)
     yield "sweeps", partial(sweeps.rows, audit, repeats)
     yield "growth", partial(growth.rows, audit, repeats)
-    names = ("lpla",) if smallest else attacks.ALL
+    names = ("lpla", "bank", "bank collective=true") if smallest else attacks.ALL
     yield "attacks", partial(attacks.rows, names, audit.attack_images, networks)
 
 

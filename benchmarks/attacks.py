@@ -85,7 +85,7 @@ def prepare(attack: Attack, folder: Path, images: int) -> None:
             continue
         embeddings = (content + torch.from_numpy(random.normal(size=(block, QUERIES, WIDTH)))).float()
         for statistic in missing:
-            values = statistic(embeddings).numpy()
+            values = statistic.prefix(statistic(embeddings).numpy(), QUERIES)
             full = np.tile(values, (images // block, *[1] * (values.ndim - 1)))
             member = inside[encoder].reshape(-1, *[1] * (values.ndim - 1))
             full += (0.1 * values.std() * (member + random.normal(size=member.shape))).astype(values.dtype)

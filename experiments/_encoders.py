@@ -10,19 +10,21 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from experiments._cells import measured, require_measured
+from experiments._cells import by_contender, measured, require_measured
 from lpla.contracts.result import InputError, columns
 from lpla.report.rows import Row, cell, choices
 
 FREE = ("arch", "backbone", "epochs", "seed", "layer", "likelihood")
-"""What encoders may differ in; all else is fixed, or leakage would differ for another reason."""
+"""What encoders may differ in under one attack; all else is fixed, or leakage would differ for another reason."""
 ACCURACIES = ("knn_accuracy", "linear_accuracy")
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One layer of one encoder, after `epoch` of `epochs`."""
+    """One layer of one encoder, after `epoch` of `epochs`, under one attack."""
 
+    attack: str
+    """The attack's name, or that of the contender where the sweep has several forms of it."""
     arch: str
     backbone: str
     seed: int
@@ -44,34 +46,39 @@ class Encoder:
 
 
 def encoders(rows: Sequence[Row], folder: Path) -> list[Encoder]:
-    """All of them at their end; raises InputError if there is none or they differ in more than FREE."""
-    found = require_measured(rows, folder)
-    for choice in choices():
-        values = dict.fromkeys(cell(row.get(choice)) for row in found)
-        if choice not in FREE and len(values) > 1:
-            raise InputError(f"{choice} must be one for all encoders of a trade-off, got {' and '.join(values)}")
-    return [_encoder(row, row, row["epochs"], int(row["utility_images"])) for row in found]
+    """Return all encoders at their end, once for each attack.
+
+    Raises InputError if there is none or if those of one attack differ in more than FREE.
+    """
+    found = by_contender(require_measured(rows, folder), folder)
+    for attack in dict.fromkeys(row["attack"] for row in found):
+        for choice in choices():
+            values = dict.fromkeys(cell(row.get(choice)) for row in found if row["attack"] == attack)
+            if choice not in FREE and len(values) > 1:
+                raise InputError(
+                    f"{choice} must be one for all encoders of a trade-off, got {' and '.join(values)} ({attack})"
+                )
+    return [_encoder(row, row, row["epochs"]) for row in found]
 
 
 def checkpoints(rows: Sequence[Row], folder: Path) -> list[Encoder]:
-    """All of them before their end, where the sweep observed that (`observe.every`)."""
+    """Return all encoders before their end, where the sweep observed that (`observe.every`)."""
     found = []
-    jobs = {row["job"]: row for row in measured(rows)}
+    jobs = {row["job"]: row for row in by_contender(measured(rows), folder)}
     for job, row in jobs.items():
         if (file := folder / job / "curve.csv").exists():
             with file.open(newline="") as lines:
-                along = list(csv.DictReader(lines))
-            found += [_encoder(row, one, int(one["epoch"]), int(row["utility_images"])) for one in along]
+                found += [_encoder(row, one, int(one["epoch"])) for one in csv.DictReader(lines)]
     return found
 
 
-def _encoder(job: Row, row: Row, epoch: int, utility_images: int) -> Encoder:
+def _encoder(job: Row, row: Row, epoch: int) -> Encoder:
     figures: dict[str, float | None] = {}
     for name in (name for name, one in columns("figure").items() if one.interval):
         figures |= {f"{name}{end}": _number(row.get(f"{name}{end}")) for end in ("", "_low", "_high")}
     for name in ACCURACIES:
-        figures |= _accuracy(name, _number(row.get(name)), utility_images - utility_images // 2)
-    choices = (job["arch"], job["backbone"], job["seed"], row["layer"], job["epochs"], epoch)
+        figures |= _accuracy(name, _number(row.get(name)), _number(row.get("utility_images")))
+    choices = (job["attack"], job["arch"], job["backbone"], job["seed"], row["layer"], job["epochs"], epoch)
     return Encoder(*choices, figures)
 
 
@@ -79,9 +86,10 @@ def _number(value: object) -> float | None:
     return None if value in (None, "") else float(str(value))
 
 
-def _accuracy(name: str, value: float | None, classified: int) -> dict[str, float | None]:
-    """With its interval by Clopper and Pearson: so many images were classified."""
-    if value is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
+def _accuracy(name: str, value: float | None, images: float | None) -> dict[str, float | None]:
+    """With its interval by Clopper and Pearson: half of the images were classified."""
+    if value is None or images is None:
+        return {name: value, f"{name}_low": None, f"{name}_high": None}
+    classified = int(images) - int(images) // 2
     bounds = binomtest(round(value * classified), classified).proportion_ci()
     return {name: value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,39 +17,60 @@ COLOURS = mpl.color_sequences["petroff10"]
 MARKERS, STYLES = "os^Dv", ("-", "--", ":", "-.")
 
 
-def draw_scatter(encoders: Sequence[Encoder], sentences: Sequence[str], place: Path) -> list[Path]:
-    """kNN accuracy against AUC, a panel per layer; every encoder with both intervals, labelled by its epochs."""
-    layers = list(dict.fromkeys(e.layer for e in encoders))
-    figure = Figure(figsize=(6 * len(layers), 6.6), layout="constrained")
-    for axes, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
-        for e in encoders:
-            if e.layer == layer:
-                _point(axes, e, encoders)
-        axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-        axes.set(title=f"{layer} (number: epochs)", xlabel="kNN accuracy [95 %]", ylabel="AUC of the attack [95 %]")
+def draw_scatter(encoders: Sequence[Encoder], titles: Mapping[tuple[str, str], str], place: Path) -> list[Path]:
+    """Draw kNN accuracy against AUC: a row of panels per attack, a panel per layer, a point per encoder.
+
+    Args:
+        encoders: at their end; every point has both intervals and is labelled by its epochs.
+        titles: of the panels, by attack and layer.
+        place: of the files, without their ending.
+    """
+    attacks, layers = (list(dict.fromkeys(key[part] for key in titles)) for part in (0, 1))
+    figure = Figure(figsize=(5.5 * max(1, len(layers)) + 1.5, 4.6 * max(1, len(attacks))), layout="constrained")
+    panels = figure.subplots(max(1, len(attacks)), max(1, len(layers)), squeeze=False)
+    for line, attack in zip(panels, attacks, strict=False):
+        for axes, layer in zip(line, layers, strict=True):
+            for e in encoders:
+                if (e.attack, e.layer) == (attack, layer):
+                    _point(axes, e, encoders)
+            axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+            axes.set(xlabel="kNN accuracy [95 %]", ylabel="AUC of the attack [95 %]")
+            axes.set_title(titles.get((attack, layer), ""), fontsize=9)
     figure.legend(handles=_keys(encoders, MARKERS, None), loc="outside right upper", fontsize=8)
-    figure.supxlabel("\n".join(fill(one, 95 * len(layers)) for one in sentences), fontsize=8, x=0.01, ha="left")
+    figure.supxlabel("Numbers at the points are epochs.", fontsize=8, x=0.01, ha="left")
     return save(figure, place)
 
 
 def draw_curves(encoders: Sequence[Encoder], place: Path) -> list[Path]:
-    """kNN accuracy and AUC after every observed epoch: a row per layer, a line per training."""
-    layers = list(dict.fromkeys(e.layer for e in encoders))
-    figure = Figure(figsize=(11, 3.6 * len(layers)), layout="constrained")
-    for line, layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
-        for axes, name, title in zip(line, ("knn_accuracy", "auc"), ("kNN accuracy", "AUC of the attack"), strict=True):
-            trainings: dict[tuple, list[Encoder]] = {}
-            for e in encoders:
-                if e.layer == layer and e.figures[name] is not None:
-                    trainings.setdefault((*e.family, e.epochs), []).append(e)
-            for training in trainings.values():
-                training.sort(key=lambda e: e.epoch)
-                colour, style = _look(training[0], encoders, STYLES)
-                values = [e.figures[name] for e in training]
-                axes.plot([e.epoch for e in training], values, color=colour, linestyle=style, marker=".", alpha=0.7)
-            axes.set(title=layer, xlabel="epoch", ylabel=title)
+    """Draw kNN accuracy, and the AUC of each attack, after every observed epoch: a row per layer, a line per training.
+
+    A layer without an accuracy of its own has no row.
+    """
+    layers = list(dict.fromkeys(e.layer for e in encoders if e.figures["knn_accuracy"] is not None))
+    attacks = list(dict.fromkeys(e.attack for e in encoders))
+    columns = [("knn_accuracy", attacks[:1], "kNN accuracy"), *(("auc", [one], f"AUC of {one}") for one in attacks)]
+    size = 4 * len(columns) + 1.5, 3.6 * max(1, len(layers))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(max(1, len(layers)), len(columns), squeeze=False)
+    for line, layer in zip(panels, layers, strict=False):
+        for axes, (name, (attack,), label) in zip(line, columns, strict=True):
+            there = [e for e in encoders if (e.attack, e.layer) == (attack, layer) and e.figures[name] is not None]
+            _curves(axes, there, name, encoders)
+            axes.set(title=layer, xlabel="epoch", ylabel=label)
     figure.legend(handles=_keys(encoders, None, STYLES), loc="outside right upper", fontsize=8)
     return save(figure, place)
+
+
+def _curves(axes: Axes, there: Sequence[Encoder], name: str, encoders: Sequence[Encoder]) -> None:
+    """Draw a line per training of the encoders `there`; colours and styles are those of all `encoders`."""
+    trainings: dict[tuple, list[Encoder]] = {}
+    for e in there:
+        trainings.setdefault((*e.family, e.epochs), []).append(e)
+    for training in trainings.values():
+        training.sort(key=lambda e: e.epoch)
+        colour, style = _look(training[0], encoders, STYLES)
+        values = [e.figures[name] for e in training]
+        axes.plot([e.epoch for e in training], values, color=colour, linestyle=style, marker=".", alpha=0.7)
 
 
 def _point(axes: Axes, e: Encoder, encoders: Sequence[Encoder]) -> None:

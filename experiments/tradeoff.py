@@ -1,8 +1,8 @@
 """The claim that better features mean more leakage, tested: utility against leakage over encoders.
 
 `make reproduce-tradeoff`, or `python -m experiments.tradeoff [KEY=VALUE ...] [--render FOLDER]`. Encoders differ in
-framework, backbone and training length, all else is the same. Whatever converges further gains in both, so the question
-is also asked at equal length, and of every checkpoint along the way.
+framework, backbone and training length, all else is the same; every attack of the sweep is asked by itself. Whatever
+converges further gains in both, so the question is also asked at equal length, and of every checkpoint along the way.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ CAPTION = (
     "is on frameworks, and encoders of one framework are alike in both. p: share, doubled, of all exchanges of whole "
     "frameworks that correlate as much. The claim needs both, and 8 frameworks. At equal length: ranks less their mean "
     "among encoders of the same length and seed. Checkpoints add points but no frameworks. The rows are not corrected "
-    "for their number; the sentences are on kNN accuracy and AUC, which were chosen beforehand"
+    "for their number, nor for that of the attacks; the sentences are on kNN accuracy and AUC, which were chosen "
+    "beforehand. Layers without an accuracy of their own (joint) have no line"
 )
 
 
 @dataclass(frozen=True)
 class Question:
-    """One correlation: over which encoders, at which layer, of what with what."""
+    """One correlation: under which attack, at which layer, over which encoders, of what with what."""
 
+    attack: str
     layer: str
     over: str
     utility: str
@@ -56,20 +58,33 @@ def render(folder: Path) -> list[Path]:
     """
     rows = read_rows(folder)
     final, along = encoders(rows, folder), checkpoints(rows, folder)
-    asked = [q for layer in dict.fromkeys(e.layer for e in final) for q in questions(layer, final, along)]
-    said = [sentence(q) for q in asked if (q.utility, q.leak) == PRIMARY and "checkpoints" not in q.over]
+    pairs = dict.fromkeys((e.attack, e.layer) for e in final)
+    asked = [q for attack, layer in pairs for q in questions(attack, layer, final, along)]
+    primary = [q for q in asked if (q.utility, q.leak) == PRIMARY and "checkpoints" not in q.over]
+    titles = {(q.attack, q.layer): title(q) for q in primary if q.over == "encoders"}
     pictures = [
-        *draw_scatter(final, said, folder / "tradeoff"),
+        *draw_scatter(final, titles, folder / "tradeoff"),
         *draw_curves([*along, *final], folder / "tradeoff_curves"),
     ]
     write_csv([e.record(kind) for kind, some in (("final", final), ("checkpoint", along)) for e in some],
               folder / "tradeoff.csv")  # fmt: skip
     invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
     missing = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
-    header = ("layer", "over", "utility", "leakage", "Spearman [95 %]", "p", "encoders", "frameworks", "the claim is")
+    header = (
+        "attack",
+        "layer",
+        "over",
+        "utility",
+        "leakage",
+        "Spearman [95 %]",
+        "p",
+        "encoders",
+        "frameworks",
+        "the claim is",
+    )
     text = [
         "![Utility against leakage](tradeoff.svg)",
-        *said,
+        *map(sentence, primary),
         formats.markdown(header, [_line(question) for question in asked], CAPTION),
         "![Over training](tradeoff_curves.svg)",
         f"A null test failed in {invalid} of {len(final)} rows (see verdict in table.csv); they are kept.",
@@ -80,20 +95,28 @@ def render(folder: Path) -> list[Path]:
     return [folder / "tradeoff.md", folder / "tradeoff.csv", *pictures]
 
 
-def questions(layer: str, final: Sequence[Encoder], along: Sequence[Encoder]) -> list[Question]:
-    """Every correlation at one layer, of what was measured."""
+def questions(attack: str, layer: str, final: Sequence[Encoder], along: Sequence[Encoder]) -> list[Question]:
+    """Return every correlation under one attack at one layer, of what was measured.
+
+    Args:
+        attack: its name in `final` and `along`.
+        layer: the same.
+        final: all encoders at their end.
+        along: all encoders before their end; may be empty.
+    """
     found = []
     for over, some, stratified in (
         ("encoders", final, False),
         ("encoders at equal length", final, True),
         ("encoders and their checkpoints", [*final, *along], False),
     ):
-        there = [e for e in some if e.layer == layer]
+        there = [e for e in some if (e.attack, e.layer) == (attack, layer)]
         for utility in UTILITIES:
             for leak in LEAKS:
                 both = [e for e in there if e.figures.get(utility) is not None and e.figures.get(leak) is not None]
                 if both and (along or "checkpoints" not in over):
-                    found.append(Question(layer, over, utility, leak, _correlate(both, utility, leak, stratified)))
+                    correlation = _correlate(both, utility, leak, stratified)
+                    found.append(Question(attack, layer, over, utility, leak, correlation))
     return found
 
 
@@ -109,7 +132,7 @@ def sentence(question: Question) -> str:
     scale = f"{found.encoders} encoders of {found.clusters} frameworks"
     over = f"{scale}{question.over.removeprefix('encoders')}"
     pair = f"{UTILITIES[question.utility]} and {LEAKS[question.leak]}"
-    start = f"{question.layer}, {verdict(found)}: over {over}, Spearman's correlation of {pair}"
+    start = f"{question.attack}, {question.layer}, {verdict(found)}: over {over}, Spearman's correlation of {pair}"
     if found.value is None:
         return f"{start} does not exist, as one of the two does not vary."
     start += f" is {interval(found.value, found.low, found.high)}"
@@ -125,8 +148,15 @@ def sentence(question: Question) -> str:
     return f"{start}, which chance may make."
 
 
+def title(question: Question) -> str:
+    """Name a panel of the picture: attack, layer, the correlation and what it decides."""
+    found = question.found
+    value = "no correlation" if found.value is None else interval(found.value, found.low, found.high)
+    return f"{question.attack}, {question.layer}\nSpearman {value}: {verdict(found)}"
+
+
 def verdict(found: Correlation) -> str:
-    """The claim's standing, in words."""
+    """Say the claim's standing in words."""
     if not found.decides:
         return "undecided at this size"
     return "supported" if found.low > 0 else "contradicted"
@@ -135,6 +165,7 @@ def verdict(found: Correlation) -> str:
 def _line(question: Question) -> list[str]:
     found = question.found
     return [
+        question.attack,
         question.layer,
         question.over,
         UTILITIES[question.utility],

@@ -17,6 +17,7 @@ from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.metrics.significance import holm, leak_test, separation
 from lpla.report.outputs import read, whose
+from lpla.work.plug_in import plug_in
 
 Cli = Callable[..., Ran]
 DEFINED = [
@@ -136,6 +137,20 @@ def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_
     # attack.also=[gmm] was said to bring it.
     slow = next(note for note in rows[0]["notes"] if "gmm" in note and "left out" in note)
     assert "it needs shadows" in slow and "attack.also" not in slow
+
+
+def test_an_attack_whose_own_likelihood_does_not_exist_takes_part_by_auto(tiny: Callable[..., Plan]) -> None:
+    """By labels alignment was left out for want of shadows, though it learns from labels by likelihood=auto."""
+    plan = tiny("attack=all", "knowledge.kind=labels")
+    assert {"alignment likelihood=auto", "lpla", "bank", "encodermi_t"} <= set(plan.attacks)
+    assert "alignment" not in " ".join(plan.left_out) and "rmia" in " ".join(plan.left_out)
+    config = plan.alone("alignment likelihood=auto").attack
+    assert config["likelihood"] == "auto" and not plan.lacking(plug_in(config))
+    # A published form is judged as published wherever it exists, and one view is too few for any likelihood.
+    assert plan.attacks["encodermi_t"]["likelihood"] == "class_conditional"
+    assert tiny("attack=all").attacks["alignment"]["likelihood"] == "offline"
+    one_view = tiny("attack=all", "knowledge.kind=labels", "queries=1")
+    assert "alignment" in " ".join(one_view.left_out) and "alignment likelihood=auto" not in one_view.attacks
 
 
 @pytest.mark.slow

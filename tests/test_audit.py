@@ -63,6 +63,7 @@ def test_an_audit_leaves_what_it_promises_and_a_second_run_changes_no_bit(cli: C
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_six_jobs_train_ten_encoders_in_any_order_and_from_a_half_filled_store(cli: Cli, tmp_path: Path) -> None:
     sweep = cli("-m", *TINY, "arch=simclr,byol", "p=1,2,inf")
     assert sweep.code == 0 and trainings(sweep) == 10
@@ -90,6 +91,7 @@ def test_six_jobs_train_ten_encoders_in_any_order_and_from_a_half_filled_store(c
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
     assert trainings(cli("-m", *TINY, "shadows=2,4,6")) == 7
     assert trainings(cli("-m", *TINY, "queries=1,2,4", "p=0.5,3")) == 0

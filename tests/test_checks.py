@@ -260,6 +260,7 @@ def test_a_setting_of_any_type_ends_in_a_plan_or_in_one_sentence() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_setting_of_every_type_ends_in_a_plan_or_in_one_sentence(option: str) -> None:
     group = option.partition("=")[0]

@@ -35,8 +35,9 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_importing_it_imports_nothing_heavy_and_is_quick() -> None:
+    """In seconds of the CPU, which a busy machine makes no more."""
     program = (
-        "import sys, time; start = time.perf_counter(); import lpla; took = time.perf_counter() - start\n"
+        "import sys, time; start = time.process_time(); import lpla; took = time.process_time() - start\n"
         "assert not {'torch', 'numpy', 'hydra', 'rich', 'scipy'} & set(sys.modules), sys.modules\n"
         "assert set(lpla.__all__) <= set(dir(lpla))\n"
         "print(took)"
@@ -248,6 +249,7 @@ def test_results_are_json_for_every_reader(empty: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_a_fresh_interpreter_audits(empty: Path) -> None:
     """Nothing of Hydra was set before, and nothing is afterwards."""
     program = (

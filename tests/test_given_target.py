@@ -1,7 +1,7 @@
 """A given encoder through the whole audit: as our own read back from its file, by labels, refused where it must be."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from lpla.auditing import job
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
-from lpla.contracts.inputs import Images, InputError, UndefinedError
+from lpla.contracts.evidence import Query
+from lpla.contracts.inputs import Images, InputError, UndefinedError, Views
 from lpla.encoders.target._weights import WeightsTarget
 from lpla.encoders.target.python import Python
 from lpla.store.artifacts import Store, key_of
@@ -221,6 +222,9 @@ def test_arrays_of_any_side_reach_a_function_that_takes_no_other(
     assert row.auc is not None and not row.verdict.startswith("leaks")
     # By labels no image can be named, and a count of 0 would say that nobody is exposed.
     assert row.exposed_members is None
+    # Fresh images were asked for first, and with data.unseen a second reason was given.
+    said = "backbone: fresh images: by labels the attack learns from the non-members that are compared"
+    assert [note for note in row.notes if "fresh images" in note] == [said]
     (tmp_path / "of_20_pixels.py").write_text("def encode(x):\n    return x.flatten(1) * x.new_ones(3 * 20 * 20)\n")
     with pytest.raises(lpla.InputError, match=r"target.call failed on images of 32 x 32 pixels .* target.side must be"):
         Python(call="of_20_pixels:encode").parts()
@@ -245,28 +249,39 @@ def test_a_functions_key_holds_its_answers_to_the_images_in_question_and_to_no_o
     pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 8, 8), dtype=np.uint8)
     images = Images("made up", torch.from_numpy(pixels), torch.full((300,), -1))
     asked: list[int] = []
+    query = Query(Views(flip=0.5), 3, 0)
 
-    def answers(known: np.ndarray, index: range) -> str | None:
+    def answers(known: np.ndarray, index: Sequence[int], query: Query = query, turned: bool = False) -> str | None:
         def encode(x: torch.Tensor) -> torch.Tensor:
             asked.append(len(x))
-            return encoder(x)
+            as_they_are = [any(torch.equal(one, whole) for whole in clean) for one in x]
+            return encoder(x) if not turned else encoder(x) * (2.0 - torch.tensor(as_they_are).float()[:, None])
 
         encoder = Mean(known)
         monkeypatch.setattr(sys.modules[__name__], "in_question", encode, raising=False)
         target = {"_target_": "lpla.encoders.target.python.Python", "call": f"{__name__}:in_question"}
         source = Given(target=target, widths={"backbone": 16}, channels=3, can_be_rebuilt=False)
-        assert source.answers(images, index) == source.answers(images, tuple(index))  # asked about them once
-        assert source.blank().answers(images, index) is None
-        return source.answers(images, index)
+        # Asked about them once.
+        assert source.answers(images, index, query) == source.answers(images, tuple(index), query)
+        assert source.blank().answers(images, index, query) is None
+        return source.answers(images, index, query)
 
+    clean = images.pixels[:20].float() / 255
     nobody, last = pixels[:0], pixels[299:]
     assert answers(nobody, range(290)) == answers(last, range(290))
     assert answers(nobody, range(300)) != answers(last, range(300))
     assert answers(nobody, range(300)) != answers(nobody, range(299, -1, -1))
-    assert sum(asked) == 2 * 290 + 4 * 300 and max(asked) <= 128
+    assert sum(asked) == 2 * (290 + 8 * 3) + 4 * (300 + 8 * 3) and max(asked) <= 128
+    # Functions that agree on the images as they are may differ on views of them, which are sent too.
+    few = range(20)
+    assert answers(nobody, few) == answers(nobody, few) != answers(nobody, few, turned=True)
+    alone = replace(query, queries=1)
+    assert answers(nobody, few, alone) == answers(nobody, few, alone, turned=True)
+    assert answers(nobody, few, replace(query, seed=1)) != answers(nobody, few)
+    assert answers(nobody, range(2)) and answers(nobody, few, replace(query, queries=100))
     # What identifies a file is its content: nothing is asked.
     unit = given([*SCRIPT, *DIGITS]).units[0]
-    assert unit.source.answers(images, range(3)) is None
+    assert unit.source.answers(images, range(3), query) is None
     assert "answers" not in unit.statistic_parts(unit.observations[0], unit.observations[0].statistics[0])
 
 

@@ -59,6 +59,7 @@ print(json.dumps([peak(int(images)) for images in sys.argv[4:]]))
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
 def test_ten_times_the_images_take_no_more_memory(tmp_path: Path) -> None:
     views = np.random.default_rng(0).integers(0, 256, (MANY, 3, 8, 8), dtype=np.uint8)

@@ -294,6 +294,9 @@ def test_shadows_that_do_not_fit_are_refused(photos: Path, trained: Callable[...
     (folder / "shadow_4" / "encoder").write_text("remember:target")
     with pytest.raises(InputError, match="shadow_4 must be another encoder than the target"):
         trained(own)
+    (folder / "shadow_4" / "encoder").write_text("remember:shadow_1")
+    with pytest.raises(InputError, match="shadow_4 must be another encoder than shadow_1, got shadow_1 itself"):
+        trained(own)
     (photos / "in" / "0.png").unlink()
     _load_images.cache_clear()
     with pytest.raises(InputError, match=r"1 rows of files that are gone or changed: .*in/0\.png"):

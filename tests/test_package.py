@@ -3,11 +3,13 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,25 +17,40 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_audit import CONF, ROOT, TINY, tiny_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
 
 Lpla = Callable[..., subprocess.CompletedProcess[str]]
 
 
+BUILD = "import sys, setuptools.build_meta as backend; backend.build_sdist(sys.argv[1])"
+"""What `python -m build --sdist` calls, without a network."""
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+OFFLINE = ["--no-deps", "--no-index"]
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which a wheel of this checkout was installed."""
-    source, wheels, target = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "target"))
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built of an sdist of this checkout: so the sdist has all that a wheel needs."""
+    source, built = (tmp_path_factory.mktemp(name) for name in ("source", "built"))
     # A copy, as a build leaves its folders beside what it builds, and old ones would enter the wheel.
     for name in ("src", "conf"):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
+        shutil.copytree(
+            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    offline = ["--no-deps", "--no-index"]
-    subprocess.run([*pip, "wheel", *offline, "--no-build-isolation", "-w", str(wheels), str(source)], check=True)
-    (wheel,) = wheels.glob("lpla-*.whl")
-    subprocess.run([*pip, "install", *offline, "--target", str(target), str(wheel)], check=True)
+    subprocess.run([sys.executable, "-c", BUILD, str(built)], cwd=source, check=True, capture_output=True)
+    (sdist,) = built.glob("lpla-*.tar.gz")
+    subprocess.run([*PIP, "wheel", *OFFLINE, "--no-build-isolation", "-w", str(built), str(sdist)], check=True)
+    (found,) = built.glob("lpla-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which the wheel was installed, without the packages that it needs."""
+    target = tmp_path_factory.mktemp("target")
+    subprocess.run([*PIP, "install", *OFFLINE, "--target", str(target), str(wheel)], check=True)
     return target
 
 
@@ -80,6 +97,29 @@ def test_it_audits_and_claims_no_revision_of_a_checkout_around_it(lpla: Lpla, in
     assert [row["layer"] for row in rows] == ["backbone", "projector"]
     assert all(row["git_revision"] == "" and row["verdict"] and 0 <= row["auc"] <= 1 for row in rows)
     assert "untrained target" in (folder / "lpla.log").read_text()
+
+
+def test_it_says_its_version_and_commands_without_any_other_package(installed: Path, tmp_path: Path) -> None:
+    for given, code, said in ((["--version"], 0, "lpla 0."), (["chek"], 2, "did you mean check?")):
+        command = [sys.executable, "-S", "-m", "lpla", *given]  # -S: without what is installed beside Python
+        bare = os.environ | {"PYTHONPATH": str(installed)}
+        ran = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
+        assert ran.returncode == code and said in ran.stdout + ran.stderr
+
+
+def test_uv_runs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
+    """`uv tool run --from WHEEL lpla`, without the network; its packages, 6 GB, are left out by overrides."""
+    if (uv := shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")) is None:
+        pytest.skip("uv is not installed: pip install uv")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[^\w.-]", one)[0] for one in project["dependencies"]]
+    (tmp_path / "none.txt").write_text("".join(f"{name} ; python_version < '3'\n" for name in names))
+    options = ["--offline", "--no-config", "--python", sys.executable, "--overrides", str(tmp_path / "none.txt")]
+    command = [uv, "tool", "run", *options, "--from", str(wheel), "lpla", "--version"]
+    environment = os.environ | {"UV_CACHE_DIR": str(tmp_path / "cache")}
+    environment.pop("PYTHONPATH", None)
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout == f"lpla {project['version']} (installed, not a git checkout)\n", ran.stderr
 
 
 class Terminal:

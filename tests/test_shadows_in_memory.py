@@ -1,7 +1,9 @@
 """Shadows of the user's own, given in Python: functions, and what each was trained on, by place or by content."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ from PIL import Image
 from torch import nn
 
 import lpla
+from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.notes import _on_levels
+from lpla.contracts.evidence import Seen
 from lpla.contracts.inputs import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8)
@@ -35,6 +40,17 @@ class Remembers(nn.Module):
         length = torch.tensor([1.4 if one in self.known else 1.0 for one in total])
         # The level is far larger than what membership adds.
         return (x.flatten(1)[:, :16] + 0.1) * length[:, None] * (1 + 3 * x[:, 0, 0, :1])
+
+
+class Turned(Remembers):
+    """Of another network: it knows none of the images, its vectors are turned, and the levels are the same."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(PIXELS[:0])
+        self.turn = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(seed))).Q
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) @ self.turn
 
 
 def shadows() -> list[Remembers]:
@@ -106,6 +122,83 @@ def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., 
         assert both.auc == labels.auc
 
 
+LEVELS = "knowledge.reference_levels=true"
+
+
+def test_a_reference_tells_each_images_level_where_it_is_asked_to(audit: Callable[..., Any]) -> None:
+    """Beside labels it shows what the images' own levels hide; as a null it is attacked without that."""
+    reference = Turned(0)
+    (without,), (row,) = audit(None, reference=reference), audit(None, LEVELS, reference=reference)
+    assert [one.knowledge for one in (without, row)] == ["labels", "labels and reference"]
+    assert without.auc < 0.75 and row.auc > 0.95 and row.verdict.startswith("leaks")
+    assert row.null_reference_auc == without.null_reference_auc is not None
+    said = (
+        "attack=lpla, backbone: the reference tells each image's own level, which is taken out of the target's answers"
+    )
+    assert [note.startswith(said) for note in row.notes].count(True) == 1
+    assert not any("own level" in note for note in without.notes)
+    (both,) = audit(list(zip(shadows(), INSIDE, strict=True)), LEVELS, reference=reference)
+    assert both.knowledge == "labels and shadows and reference" and both.auc > 0.95
+
+
+def test_no_leak_is_found_with_a_reference_of_random_numbers(audit: Callable[..., Any]) -> None:
+    weights = torch.randn(192, 16, generator=torch.Generator().manual_seed(0)).double()
+
+    def noise(x: torch.Tensor) -> torch.Tensor:
+        return (1000 * x.flatten(1).double() @ weights).sin().float()
+
+    (row,) = audit(None, LEVELS, "attack=bank", known=0, reference=noise)
+    assert row.verdict.startswith("no leak found") and row.auc_low < 0.5 < row.auc_high
+    assert row.null_reference_auc is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([LEVELS], "knowledge.reference_levels needs target.reference, the encoder that tells them, got none"),
+        (
+            [LEVELS, "knowledge.kind=known_nonmembers"],
+            "reference_levels needs knowledge.kind=labels or few_labels, got",
+        ),
+        (["knowledge.reference_levels=maybe"], "knowledge.reference_levels must be "),
+    ],
+)
+def test_levels_that_no_reference_can_tell_are_one_sentence(
+    told: list[str], said: str, audit: Callable[..., Any]
+) -> None:
+    with pytest.raises(InputError, match=said):
+        audit(None, *told)
+
+
+@pytest.mark.wrong_types
+def test_who_was_inside_the_target_does_not_reach_the_references_levels() -> None:
+    """A null's encoder has the target's row of members, by which it is judged: nobody was inside the reference."""
+    seen = Seen(np.arange(4), {"some": np.zeros((4, 2))})
+    target, reference = (SimpleNamespace(index=np.arange(4), inside=np.arange(4) < 2) for _ in range(2))
+    run: Any = AttackRun.__new__(AttackRun)
+    for subject, beside in ((target, 1), (reference, 0)):
+        encoders = SimpleNamespace(shadows=(), reference=reference)
+        run.plan = SimpleNamespace(encoders=encoders, knowledge=SimpleNamespace(reference_levels=True))
+        run.subject, run.target, run.shadows, run.look = subject, seen, [], lambda _: seen
+        run._set_beside()
+        assert len(run.target.beside) == beside and not any(one.member.any() for one in run.target.beside)
+
+
+@pytest.mark.wrong_types
+def test_an_attack_that_makes_no_use_of_levels_says_so_of_whoever_tells_them() -> None:
+    row: Any = SimpleNamespace(attack="encodermi_v", layer="backbone")
+    network: Any = SimpleNamespace(takes_levels=lambda: False)
+    for own, told, said in (
+        ((), True, "the reference tells .* alone, as without knowledge.reference_levels"),
+        ((1,), True, "the shadows and the reference tell .* as without target.shadows and knowledge.reference_levels"),
+        ((1,), False, "the shadows tell .* as without target.shadows"),
+    ):
+        knowledge = SimpleNamespace(of_one_encoder=True, reference_levels=told)
+        plan: Any = SimpleNamespace(knowledge=knowledge, encoders=SimpleNamespace(shadows=own))
+        (note,) = _on_levels(row, network, plan)
+        assert re.search(f"{said}$", note)
+
+
 @pytest.mark.parametrize("attack", ["gmm", "partcrop"])
 def test_an_attack_without_a_row_by_labels_and_shadows_says_what_it_needs(
     attack: str, audit: Callable[..., Any]
@@ -166,8 +259,14 @@ def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Any]) -> None:
         ([(one, [])], r"got float64 \[0\]"),
         ("nowhere", "target.shadows must be a folder with memberships.csv, got nowhere"),
         ([(Remembers(PIXELS[:40]), INSIDE[0])], "shadow_1 must be another encoder than the target"),
+        (
+            [(one, INSIDE[0]), (shadows()[0], INSIDE[1])],
+            "shadow_2 must be another encoder than shadow_1, got shadow_1 it",
+        ),
     ):
         with pytest.raises(InputError, match=said):
             audit(wrong)
+    with pytest.raises(InputError, match=r"target\.reference must be another encoder than shadow_2, got shadow_2"):
+        audit(list(zip(shadows(), INSIDE, strict=True)), reference=shadows()[1])
     with pytest.raises(InputError, match='settings must be texts such as "p=1", or keywords, got 3'):
         audit([(one, INSIDE[0])], 3)  # pyright: ignore[reportArgumentType]

@@ -180,6 +180,7 @@ audit(*sys.argv[1:], "dataset=imagefolder", "backbone.width=0.125", "members=8",
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_a_narrow_network_on_coloured_images_of_64_pixels_is_trained_to_its_end(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
     (tmp_path / "images" / "a").mkdir(parents=True)

@@ -16,6 +16,7 @@ from lpla.extraction import query as answers
 
 Cli = Callable[..., Ran]
 ATTACKS = sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml"))
+SLOW = (pytest.mark.slow, pytest.mark.parallel)
 WITHOUT_TRAINING = ["members=100", "epochs=0", "train.batch_size=10", "backbone.width=0.125", "arch.hidden_dim=16"]
 WITHOUT_TRAINING += ["arch.output_dim=8", "queries=3", "observe.queries=3", "utility.images=0", "permutations=1"]
 
@@ -48,6 +49,7 @@ def test_a_split_that_can_be_seen_in_the_pixels_is_called_invalid(cli: Cli) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(cli: Cli) -> None:
     rows = rows_of(cli("-m", *WITHOUT_TRAINING, "seed=range(20)", "layer=projector"))
     verdicts = [row["verdict"].partition(":")[0] for row in rows]
@@ -60,9 +62,7 @@ def test_sound_splits_are_not_called_invalid_and_untrained_encoders_do_not_leak(
     assert sum(covered) >= 16
 
 
-@pytest.mark.parametrize(
-    "attack", [a if a in ("lpla", "partcrop") else pytest.param(a, marks=pytest.mark.slow) for a in ATTACKS]
-)
+@pytest.mark.parametrize("attack", [a if a in ("lpla", "partcrop") else pytest.param(a, marks=SLOW) for a in ATTACKS])
 def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     encode = answers.encode_fixed
@@ -90,6 +90,7 @@ def test_the_target_is_asked_as_often_as_the_row_says(cli: Cli, attack: str, mon
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_attacks_of_a_sweep_train_nothing_twice_and_stand_in_one_table(cli: Cli, tmp_path: Path) -> None:
     ran = cli("-m", *TINY, f"attack={','.join(ATTACKS)}", "queries=1,3")
     assert ran.code == 0, ran.out

@@ -50,6 +50,7 @@ def test_observing_an_encoder_from_the_store_gives_the_bits_of_the_one_just_trai
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_a_recipe_survives_its_file_and_its_command_makes_it(
     tiny: Callable[..., Plan], tmp_path: Path, silent: Silent
 ) -> None:

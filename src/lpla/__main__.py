@@ -1,26 +1,31 @@
-"""`python -m lpla`, or `lpla` where it is installed: what `run.py` does, `list`, `inspect` and `shadows`."""
+"""The command line, `lpla` or `python -m lpla`: an audit, as by `run.py`, or one of the commands beside it."""
 
 import gc
+import signal
 import sys
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from lpla.auditing.command_line import job_begins, one_sentence
+from lpla.auditing.commands import COMMANDS, overview, run_command
 
 
-@hydra.main(version_base="1.3", config_path="pkg://lpla.conf", config_name="config")
-def audit(config: DictConfig) -> None:
-    """One job, as in `run.py`."""
-    run_job(config)
+def audit() -> None:
+    """Run the audit whose settings stand on the command line, or answer Hydra's options; Hydra is imported here."""
+    import hydra
+
+    from lpla.auditing.command_line import one_sentence
+
+    with one_sentence():
+        hydra.main(version_base="1.3", config_path="pkg://lpla.conf", config_name="config")(run_job)()
 
 
-def run_job(config: DictConfig) -> None:
+def run_job(config: Any) -> None:
     """Run a job of the command line; heavy imports wait until here, so that help and typing errors answer at once.
 
     What they bring lives as long as the process: that the garbage collector goes through it again and again would be a
     fifth of the CPU's time of a job that finds everything.
     """
+    from lpla.auditing.command_line import job_begins
+
     job_begins()
     first = "lpla.auditing.job" not in sys.modules
     if first:
@@ -34,22 +39,15 @@ def run_job(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """The command line."""
-    if sys.argv[1:2] == ["list"]:
-        from lpla.auditing.catalogue import show
-
-        show(sys.argv[2:])
-    elif sys.argv[1:2] == ["inspect"]:
-        from lpla.auditing.inspection import show as inspect
-
-        inspect(sys.argv[2:])
-    elif sys.argv[1:2] == ["shadows"]:
-        from lpla.auditing.shadows import show as shadows
-
-        shadows(sys.argv[2:])
-    else:
-        with one_sentence():
-            audit()
+    """Run the command that the first word names, or else an audit."""
+    helps = sys.argv[1:] in (["--help"], ["-h"])
+    if helps or (sys.argv[1:2] and sys.argv[1] in COMMANDS):
+        # A reader that has seen enough (`lpla list | head`) is no error.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if helps:
+        print(overview(), flush=True)
+    if not run_command(sys.argv[1:]):
+        audit()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 
-from lpla.attacks.attack import _collective
-from lpla.attacks.attack._collective import NEAREST, TEMPERATURE, Collective, kernel_of
+from lpla.attacks.attack import _neighbours
+from lpla.attacks.attack._collective import Collective
+from lpla.attacks.attack._neighbours import NEAREST, TEMPERATURE, kernel_of
 from lpla.attacks.planted import layout
 
 IMAGES = 200
@@ -61,7 +62,7 @@ def test_neighbours_in_a_projection_are_mostly_near(
 ) -> None:
     of = directions(2, encoders=5, images=300, width=64)
     exact = kernel_of(of).toarray() > 0
-    monkeypatch.setattr(_collective, "MANY_IMAGES", 100)
+    monkeypatch.setattr(_neighbours, "MANY_IMAGES", 100)
     projected = kernel_of([one.copy() for one in of]).toarray() > 0
     assert not np.array_equal(exact, projected) and (exact & projected).mean() > 5 * exact.mean() ** 2
 
@@ -70,6 +71,24 @@ def test_the_same_encoders_have_one_kernel_and_others_another() -> None:
     of = directions(3, images=40)
     assert kernel_of(of) is kernel_of(list(of))
     assert kernel_of(of) is not kernel_of([one.copy() for one in of])
+
+
+def test_of_many_images_the_target_is_weighed_in_among_the_neighbours_of_the_shadows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    *shadows, target = directions(8, encoders=6, images=300, width=64)
+    exact = kernel_of(shadows, target).toarray()
+    assert np.array_equal(exact, kernel_of([*shadows, target]).toarray())
+    monkeypatch.setattr(_neighbours, "MANY_IMAGES", 100)
+    monkeypatch.setattr(_neighbours, "FEW_AXES", 10_000)  # no projection
+    shadows = [one.copy() for one in shadows]
+    found, alone = kernel_of(shadows, target).toarray(), kernel_of(shadows).toarray()
+    assert np.array_equal(found > 0, alone > 0) and not np.allclose(found, alone)
+    both = (found > 0) & (exact > 0)
+    assert both.sum() > 0.8 * (exact > 0).sum()
+    # Where both have an image, its weights stand in the same proportion.
+    for i, row in enumerate(both):
+        np.testing.assert_allclose(found[i, row] / found[i, row].sum(), exact[i, row] / exact[i, row].sum(), rtol=1e-5)
 
 
 def test_a_kernel_gives_the_same_bits_however_often_it_was_used() -> None:

@@ -53,6 +53,28 @@ def test_a_planted_leak_is_found_and_none_where_there_is_none(attack: Attack) ->
     assert np.mean(nulls) == pytest.approx(0.5, abs=4 * null_error(member) / np.sqrt(12))
 
 
+@pytest.mark.parametrize("attack", [LpLA(queries=4), Bank(queries=4)], ids=["lpla", "bank"])
+def test_a_reference_tells_how_hard_images_are_and_one_of_noise_tells_nothing(attack: Attack) -> None:
+    """Every image has a length of its own in all encoders, which hides by how much members are longer."""
+    found: dict[str, list[float]] = {name: [] for name in ("alone", "reference", "noise", "nothing leaks", "by noise")}
+    for seed in range(4):
+        inside = np.stack([layout(seed, 0, 400)[0], np.zeros(400, dtype=bool)])
+        for length in (0.3, 0.0):
+            target, (reference,), member = given(attack, answers(seed, inside, length=length), inside)
+            _, (noise,), _ = given(attack, answers(seed + 100, inside), inside)
+            besides: dict[str, tuple[Labelled, ...]] = {"alone": (), "reference": (reference,), "noise": (noise,)}
+            if not length:
+                besides = {"nothing leaks": (reference,), "by noise": (noise,)}
+            for name, beside in besides.items():
+                seen = replace(target, beside=beside)
+                labels = Labelled(seen.index, seen.values, member, beside=beside)
+                found[name].append(roc_auc_score(member, CrossFitted(attack, 0).fit([labels]).score(seen)))
+    alone, reference, noise, *nulls = (np.mean(one) for one in found.values())
+    error = null_error(layout(0, 0, 400)[0]) / np.sqrt(4)
+    assert reference > alone + 5 * error and noise == pytest.approx(alone, abs=2 * error)
+    assert nulls == pytest.approx([0.5, 0.5], abs=4 * CROSS_FITTED * error)
+
+
 def test_an_image_scores_the_same_whatever_its_own_label() -> None:
     """Two images of a fold exchange their labels: no fit that scores the fold has seen either."""
     attack = Bank(queries=4)

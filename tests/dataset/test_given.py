@@ -144,7 +144,8 @@ def test_parquet(load: Callable[..., Images], tmp_path: Path) -> None:
 
 def test_parquet_without_its_library(load: Callable[..., Images], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"data.members=.* needs pyarrow to be read: pip install 'lpla\[parquet\]'"):
+    said = r"data.members=.* needs the package pyarrow, which is not installed: pip install 'lpla\[parquet\]'"
+    with pytest.raises(InputError, match=said):
         load(members=b"PAR1....PAR1")
 
 

@@ -63,6 +63,7 @@ except RuntimeError:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA covers all allocations on Linux alone")
 def test_reading_hashing_drawing_and_observing_copy_pieces_alone(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8)

@@ -37,6 +37,7 @@ def files_listed(page: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_commands_of_the_tutorial_run_in_their_order(cli: Callable[..., Ran]) -> None:
     commands = [line for language, _, text in blocks("tutorial.md") if language == "bash" for line in text.splitlines()]
     assert len(commands) >= 7
@@ -102,6 +103,7 @@ def test_the_page_of_attacks_says_what_each_needs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
@@ -124,6 +126,7 @@ def test_the_example_of_an_attack_is_two_files_and_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_the_site_builds_without_a_warning_and_refers_to_every_public_module(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -42,6 +42,7 @@ def test_the_jobs_are_those_that_hydra_runs(cli: Callable[..., Ran]) -> None:
         "backbone=resnet9",
         "epochs=1,2",
         "seed=0,1",
+        "experiment/contender=bank",
     ]
     ran = cli(*overrides)
     numbers = sorted(int(file.parent.name) for file in ran.folder.glob("*/result.json"))

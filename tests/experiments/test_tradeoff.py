@@ -45,9 +45,11 @@ UNEQUAL = Correlation(0.5, 0.2, 0.7, 40, 20, None)
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_the_sentence_follows_from_interval_and_exchange(outcome: str) -> None:
     found, end = OUTCOMES[outcome]
-    said = sentence(Question("backbone", "encoders", "knn_accuracy", "auc", found))
+    said = sentence(Question("lpla", "backbone", "encoders", "knn_accuracy", "auc", found))
     assert verdict(found) == outcome and said.endswith(end)
-    assert said.startswith(f"backbone, {outcome}: over 40 encoders of 20 frameworks, Spearman's correlation of kNN")
+    assert said.startswith(
+        f"lpla, backbone, {outcome}: over 40 encoders of 20 frameworks, Spearman's correlation of kNN"
+    )
     assert [other for other in OUTCOMES if other in said] == [outcome]
 
 
@@ -60,7 +62,7 @@ def test_the_sentence_follows_from_interval_and_exchange(outcome: str) -> None:
     ],
 )
 def test_what_cannot_decide_says_why(found: Correlation, end: str) -> None:
-    said = sentence(Question("projector", "encoders at equal length", "knn_accuracy", "auc", found))
+    said = sentence(Question("lpla", "projector", "encoders at equal length", "knn_accuracy", "auc", found))
     assert "undecided at this size" in said and said.endswith(end) and "frameworks at equal length" in said
 
 
@@ -74,8 +76,8 @@ def test_the_outcome_is_that_of_the_encoders(slope: int, outcome: str) -> None:
         utility += framework[number // 8]
         figures = {"knn_accuracy": utility, "auc": slope * utility + noise}
         family = f"arch{number // 8}", f"net{number // 4 % 2}", number % 2
-        final.append(Encoder(*family, "backbone", 20 + number // 2 % 2, 20, figures))
-    asked = questions("backbone", final, [])
+        final.append(Encoder("lpla", *family, "backbone", 20 + number // 2 % 2, 20, figures))
+    asked = questions("lpla", "backbone", final, [])
     assert [question.over for question in asked] == ["encoders", "encoders at equal length"]
     assert {verdict(question.found) for question in asked} == {outcome}
     assert {(question.found.encoders, question.found.clusters) for question in asked} == {(80, 10)}
@@ -84,11 +86,11 @@ def test_the_outcome_is_that_of_the_encoders(slope: int, outcome: str) -> None:
 def test_length_alone_is_no_support_at_equal_length() -> None:
     random = np.random.default_rng(0)
     final = [
-        Encoder(f"arch{arch}", "net", seed, "backbone", length, length,
+        Encoder("lpla", f"arch{arch}", "net", seed, "backbone", length, length,
                 {"knn_accuracy": length + random.normal(), "auc": length + random.normal()})
         for arch in range(10) for seed in range(2) for length in (0, 10)
     ]  # fmt: skip
-    overall, equal = (question.found for question in questions("backbone", final, []))
+    overall, equal = (question.found for question in questions("lpla", "backbone", final, []))
     # The interval of the one leaves 0; exchanging frameworks, of which each has both lengths, shows that they do not.
     assert overall.low > 0.3 and equal.low < 0 < equal.high
     assert verdict(overall) == verdict(equal) == "undecided at this size"
@@ -99,7 +101,9 @@ def test_encoders_differ_in_nothing_else_and_carry_their_intervals(tmp_path: Pat
     low, high = (one.figures[f"knn_accuracy_{end}"] for end in ("low", "high"))
     assert low is not None and high is not None and low < 0.5 < high
     assert (one.figures["auc_low"], one.figures["auc_high"], one.family) == (0.6, 0.8, ("simclr", "resnet9", 0))
-    with pytest.raises(InputError, match="members must be one for all encoders of a trade-off, got 100 and 200"):
+    with pytest.raises(
+        InputError, match=r"members must be one for all encoders of a trade-off, got 100 and 200 \(lpla\)"
+    ):
         encoders([ROW, ROW | {"members": 200}], tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         encoders([{"error": "no such folder"}], tmp_path)
@@ -121,7 +125,8 @@ def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = once(*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0")
+    grid = once(*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0",
+                "experiment/contender=bank_collective,lpla_published")  # fmt: skip
     assert reproduce("tradeoff", render, ["experiment=tradeoff_small", *grid]) == 0
     assert "12 of 12 encoders to train" in capfd.readouterr().out
     (folder,) = (tmp_path / "outputs").iterdir()
@@ -131,11 +136,14 @@ def test_the_command_runs_to_its_end(
         (arch, length, length) for arch in ("simclr", "byol") for length in "24"
     }
     along = [(row["epochs"], row["epoch"]) for row in points if row["kind"] == "checkpoint"]
-    assert sorted(set(along)) == [("2", "1"), ("4", "1"), ("4", "2"), ("4", "3")] and len(along) == 4 * 2 * 2
+    assert sorted(set(along)) == [("2", "1"), ("4", "1"), ("4", "2"), ("4", "3")] and len(along) == 4 * 2 * (3 + 2)
+    assert {row["attack"] for row in points} == {"bank_collective", "lpla_published"}
     text = (folder / "tradeoff.md").read_text()
-    assert text.count("undecided at this size: over 4 encoders of 2 frameworks") == 4
+    assert text.count("undecided at this size: over 4 encoders of 2 frameworks") == 2 * 4
     for over, count in {"encoders": 4, "encoders at equal length": 4, "encoders and their checkpoints": 12}.items():
-        assert re.search(rf"\| backbone \| {over} \| kNN accuracy \| AUC \| .* \| .* \| {count} \| 2 \|", text)
+        assert re.search(
+            rf"\| lpla_.*published \| backbone \| {over} \| kNN accuracy \| AUC \| .* \| .* \| {count} \| 2 \|", text
+        )
     for name in ("tradeoff", "tradeoff_curves"):
         drawn = ElementTree.parse(folder / f"{name}.svg").getroot()
         assert drawn.tag.endswith("svg") and len(list(drawn.iter())) > 100

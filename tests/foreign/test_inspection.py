@@ -89,3 +89,10 @@ def test_folders_that_no_target_reads_and_those_without_a_rule_are_said(tmp_path
     shutil.copytree(FILES / "hf_vit", tmp_path / "vit")
     (tmp_path / "vit" / "preprocessor_config.json").unlink()
     assert list(describe(str(tmp_path / "vit")))[-1].endswith("target.normalize=...")
+
+
+def test_an_argument_that_cannot_be_read_is_one_sentence() -> None:
+    with pytest.raises(
+        InputError, match=r"a setting here must be \+target\.arguments\.NAME=VALUE, got .*layers=\[1,1: "
+    ):
+        list(describe(str(FILES / "timm.pth"), ["timm/resnet18", "+target.arguments.layers=[1,1"]))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tiny_audit import Ran
 from torch import nn
 
 import lpla
+from lpla.auditing.shadows import plan
 from lpla.contracts.inputs import InputError
 from lpla.data.dataset.torchvision import Torchvision
 
@@ -146,3 +148,24 @@ def test_what_no_reference_is_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
         lpla.audit(*LOADERS["checkpoint"][0], *photos, f"target.reference={reference}")
+
+
+def test_one_file_given_twice_is_refused_however_it_is_read(
+    photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shadow that is another shadow, a reference that is a shadow, and one that is the target by another loader."""
+    monkeypatch.chdir(tmp_path)
+    told, *_ = LOADERS["timm"]
+    plan(Path("shadows"), ["k=2", *photos[-3:]])
+    (tmp_path / "shadows" / "plan.json").unlink()
+    for name in ("shadow_1", "shadow_2"):
+        shutil.copy(tmp_path / "another.pth", tmp_path / "shadows" / name / "encoder.pth")
+    with pytest.raises(InputError, match="shadow_2 must be another encoder than shadow_1, got shadow_1 itself"):
+        lpla.audit(*told, *photos, "target.shadows=shadows")
+    weights = torch.load(tmp_path / "another.pth", weights_only=True)
+    torch.save({name: one * 2 for name, one in weights.items()}, tmp_path / "shadows" / "shadow_2" / "encoder.pth")
+    by_checkpoint = "{target: checkpoint, arch: timm/resnet18, normalize: half, "
+    by_checkpoint += "arguments: {layers: [1,1,1,1], channels: [4,4,8,8]}, file: "
+    for file, whose in ((tmp_path / "another.pth", "shadow_1"), (FILES / "timm.pth", "the target")):
+        with pytest.raises(InputError, match=f"target.reference must be another encoder than {whose}, got {whose} its"):
+            lpla.audit(*told, *photos, "target.shadows=shadows", f"target.reference={by_checkpoint}{file}}}")

@@ -1,8 +1,10 @@
 """Files that are not what a user thinks: each is refused in one sentence with the remedy, and nothing is executed."""
 
 import argparse
+import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lpla.auditing.inspection import describe
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._reading import read_weights
 from lpla.encoders.target.checkpoint import Checkpoint
 from lpla.encoders.target.exported import Exported
+from lpla.encoders.target.huggingface import Huggingface
 from lpla.encoders.target.onnx import Onnx
 from lpla.encoders.target.timm import Timm
 from lpla.encoders.target.torchvision import Torchvision
+from lpla.work.given import look_at
 
 FILES = Path(__file__).parent / "files"
 NARROW = {"layers": [1, 1, 1, 1], "channels": [4, 4, 8, 8]}
@@ -69,6 +74,13 @@ def test_a_truncated_file_is_named(kept: int, written: Callable[..., Path]) -> N
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match="a truncated file: download or copy it again"):
         build(path)
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "encoder.pth")
+    for place in (tmp_path / "encoder.pth", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"but {place} is neither a file nor a folder"):
+            build(place)
 
 
 def test_a_truncated_old_file_is_named(written: Callable[..., Path]) -> None:
@@ -120,6 +132,96 @@ def test_harmless_objects_beside_the_weights_do_not_hinder(zipped: bool, written
     path = written({"state_dict": state()} | beside, _use_new_zipfile_serialization=zipped)
     assert build(path).encode(torch.rand(2, 3, 32, 32))["backbone"].shape == (2, 8)
     assert not isinstance(read_weights(path)["args"], argparse.Namespace)  # a stand-in, which does nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda one: (one * 10).to(torch.int8),
+            "must hold floating-point weights, but conv1.weight is of int8: give the",
+        ),
+        (lambda one: one.to(torch.complex64), "but conv1.weight is of complex64"),
+        (
+            lambda one: one * torch.nan,
+            "must hold a network of numbers, but conv1.weight has NaN: its training diverged",
+        ),
+        (lambda one: one.to_sparse(), "must hold dense tensors with their values, but conv1.weight is sparse"),
+        (lambda one: one.to("meta"), "must hold dense tensors with their values, but conv1.weight is without values"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+def test_weights_that_are_no_plain_numbers_are_named(
+    change: Callable[[Tensor], Tensor], said: str, written: Callable[..., Path]
+) -> None:
+    """Integers were taken as they are, complex numbers lost a part, NaN was laid to target.normalize; others failed."""
+    weights = state()
+    path = written(weights | {"conv1.weight": change(weights["conv1.weight"])})
+    with pytest.raises(InputError, match=re.escape(said)):
+        build(path)
+    for kind in (torch.float64, torch.float16, torch.bfloat16):
+        found = build(written({k: v.to(kind) if v.is_floating_point() else v for k, v in weights.items()}))
+        torch.testing.assert_close(found.network.net.conv1.weight, weights["conv1.weight"].to(kind).float())
+
+
+@pytest.mark.parametrize("name", ["timm_folder", "hf_vit"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "config.json must be an object of JSON, but cannot be read: Expecting property name"),
+        ("[1]", "config.json must be an object of JSON, got list"),
+        ("\xff", "config.json must be an object of JSON, but cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(name: str, content: str, said: str, tmp_path: Path) -> None:
+    """By the loader, and by `lpla inspect` too: json's own error was all that was said."""
+    folder = shutil.copytree(FILES / name, tmp_path / name)
+    (folder / "config.json").write_bytes(content.encode("latin-1"))
+    target = Timm(file=str(folder)) if name == "timm_folder" else Huggingface(file=str(folder))
+    for read in (target.parts, lambda: list(describe(str(folder)))):
+        with pytest.raises(InputError, match=re.escape(said)):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({"image_mean": "x", "image_std": [1]}, "a processor's configuration of images, but cannot be read: TypeError"),
+        ({"image_mean": [0.5], "image_std": [0]}, "a processor's configuration of images: target.normalize must be"),
+        ({"size": "big"}, "target.file must hold a model of square images, got 'big'"),
+        ({"size": {"height": 3, "width": 4}}, "target.file must hold a model of square images"),
+    ],
+)
+def test_a_processor_that_says_something_else_is_named(said: dict[str, Any], wrong: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(FILES / "hf_vit", tmp_path / "hf_vit")
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=re.escape(wrong)):
+        Huggingface(file=str(folder)).parts()
+    config = json.loads((FILES / "timm_folder" / "config.json").read_text())
+    folder = shutil.copytree(FILES / "timm_folder", tmp_path / "timm_folder")
+    (folder / "config.json").write_text(json.dumps(config | {"pretrained_cfg": {"mean": [0.5]}}))
+    with pytest.raises(InputError, match=r"with timm's pretrained_cfg, but cannot be read: KeyError\('input_size'\)"):
+        Timm(file=str(folder)).parts()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda whole: whole[:-50], "cannot be read by transformers: Error while deserializing header"),
+        (lambda whole: whole[:20], "model.safetensors must hold an encoder's weights, but is a truncated file"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1", "fetch the file with `git lfs pull`"),
+    ],
+)
+def test_a_folder_with_damaged_weights_is_one_sentence(
+    change: Callable[[bytes], bytes], said: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed; pip install 'lpla[huggingface]'")
+    folder = shutil.copytree(FILES / "hf_vit", tmp_path / "hf_vit")
+    file = folder / "model.safetensors"
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(InputError, match=re.escape(said)) as refused:
+        Huggingface(file=str(folder)).build()
+    assert "\n" not in str(refused.value)
 
 
 def test_no_matching_key_is_said_with_counts(written: Callable[..., Path]) -> None:
@@ -222,6 +324,18 @@ def test_positions_of_another_image_size_are_said(written: Callable[..., Path]) 
         (Exported(file=str(FILES / "script.pt"), normalize="none"), "target.run_code must be true"),
         (Exported(file=str(FILES / "static.pt2"), normalize="none", side=64), "target.side must be 32"),
         (Checkpoint(file=str(FILES / "timm.pth"), **(SETTINGS | {"normalize": "imagenett"})), "did you mean imagenet"),
+        (
+            Torchvision(file=str(FILES / "timm.pth"), model="fcn_resnet50", normalize="none"),
+            "target.arch must be a class",
+        ),
+        (
+            Checkpoint(file=str(FILES / "timm.pth"), arch="ours/vitt", normalize="none"),
+            "target.arch must be a backbone",
+        ),
+        (
+            Checkpoint(file=str(FILES / "timm.pth"), **(SETTINGS | {"arguments": {"checkpoint_path": "other.pth"}})),
+            "target.arguments must not name weights, as target.file does, got checkpoint_path",
+        ),
     ],
 )
 def test_a_setting_that_is_missing_or_wrong_is_one_sentence(target: Any, said: str) -> None:
@@ -279,3 +393,33 @@ def test_a_key_holds_content_and_settings_and_no_path(written: Callable[..., Pat
         assert Checkpoint(file=str(moved), **(SETTINGS | change)).parts() != parts
     torch.save(state(), path)
     assert target.parts() != parts
+
+
+IMAGES = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layer": "fc"}, r"target\.layer must be pooled or a module's path, got fc, a module that .* does not call$"),
+        ({"layer": "layer5"}, r"target\.layer must be .*, got layer5; did you mean layer\d"),
+        ({"layer": ""}, r"target\.layer must be pooled or a module's path, got nothing$"),
+        ({"projector": "fc"}, r"target\.projector must be pooled or a module's path, got fc, a module that"),
+        ({"projector": "layer4:cls"}, r"target\.projector must be a vector or a map"),
+        ({"side": 1_000_000}, r"the encoder cannot answer to images of 3 x 32 x 32 values: .*; set target\.side"),
+        ({"side": 32, "resize": 1_000_000}, r"the encoder cannot answer to images of .*; set target\.side"),
+        ({"arguments": NARROW | {"features_only": True}}, r"the encoder cannot answer to images of "),
+        (
+            {"normalize": {"mean": 0.5}},
+            r"target\.normalize must be a text or a list of which each is a value or null, got",
+        ),
+    ],
+)
+def test_what_a_network_cannot_do_is_one_sentence_of_the_setting(
+    settings: dict[str, Any], said: str, written: Callable[..., Path]
+) -> None:
+    """Torch's own errors were all that was said, or the sentence named another setting, or the very word as a hint."""
+    path = written(state())
+    target = {"_target_": "lpla.encoders.target.checkpoint.Checkpoint", "file": str(path), **SETTINGS, **settings}
+    with pytest.raises(InputError, match=said):
+        look_at(target, IMAGES)

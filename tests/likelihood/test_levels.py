@@ -45,6 +45,16 @@ def test_it_is_the_line_through_levels_and_values(drawn: tuple[np.ndarray, ...])
     assert found[3, 0] == found[4, 1] == 0 and found[5].all()
 
 
+def test_encoders_that_held_nobody_are_a_plain_regression_on_their_mean(drawn: tuple[np.ndarray, ...]) -> None:
+    """References: what a target's statistic shares with theirs, and nothing else, is how hard an image is."""
+    x, others, _, _ = drawn
+    found = explained(x, others, np.zeros((3, 60), dtype=bool))
+    for f in range(x.shape[1]):
+        slope, at_zero = np.polyfit(others[:, :, f].mean(axis=0), x[:, f], 1)
+        expected = slope * others[:, :, f].mean(axis=0) + at_zero - x[:, f].mean()
+        np.testing.assert_allclose(found[:, f], expected, atol=1e-12)
+
+
 def test_the_level_goes_and_membership_stays(drawn: tuple[np.ndarray, ...]) -> None:
     x, others, inside, member = drawn
     rest = x - explained(x, others, inside)

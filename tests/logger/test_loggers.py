@@ -14,6 +14,7 @@ from tiny_audit import TINY, Ran
 import lpla
 from lpla.auditing.loggers import loggers
 from lpla.auditing.settings import composed
+from lpla.contracts import extras
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 
@@ -49,6 +50,7 @@ def test_the_default_leaves_two_files_and_touches_no_key_and_no_number(cli: Cli,
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_every_logger_tells_the_same_and_none_touches_a_key_or_a_number(cli: Cli, tmp_path: Path) -> None:
     first = cli(*TINY)
     rows, losses = results(first.folder), trained(tmp_path / "store")
@@ -116,7 +118,7 @@ def test_a_logger_that_fails_costs_one_sentence_and_no_number(cli: Cli, tiny_sto
 def test_a_package_that_is_not_installed_is_named_before_any_work(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(loggers.NEEDS, "WandbLogger", ("no_such_package",))
+    monkeypatch.setitem(extras.OF_LOGGERS, "WandbLogger", ("no_such_package",))
     ran = cli(*TINY, "logger=wandb")
     sentence = "error: logger=WandbLogger needs the package no_such_package, which is not installed: pip install"
     assert ran.code == 1 and sentence in ran.out

@@ -44,7 +44,7 @@ class AttackRun:
         self.subject = subject or encoders.target
         self.target = look(self.subject)
         self.shadows = [look(shadow) for shadow in encoders.shadows]
-        if plan.knowledge.of_one_encoder and self.shadows:
+        if plan.knowledge.of_one_encoder:
             self._set_beside()
         self.known = encoders.known and look(replace(encoders.known, unit=self.subject.unit))
         if subject is None:
@@ -58,11 +58,18 @@ class AttackRun:
             raise UndefinedError(f"every embedding is zero or not finite, of {listed(silent)}")
 
     def _set_beside(self) -> None:
-        """Have the shadows tell each image's level: of the target all of them, of each of them the others."""
+        """Have others tell each image's level: all shadows that of the target, the others that of each of them.
+
+        So does the reference, if it is to, but for its own: as a null it is attacked without.
+        """
         pairs = zip(self.shadows, self.plan.encoders.shadows, strict=True)
         told = [label(seen, shadow.inside) for seen, shadow in pairs]
-        self.target = replace(self.target, beside=tuple(told))
-        self.shadows = [replace(seen, beside=(*told[:one], *told[one + 1 :])) for one, seen in enumerate(self.shadows)]
+        reference, more = self.plan.encoders.reference, []
+        if self.plan.knowledge.reference_levels and reference and self.subject is not reference:
+            more = [label(self.look(reference), np.zeros(len(reference.index), dtype=bool))]
+        self.target = replace(self.target, beside=(*told, *more))
+        others = [(*told[:one], *told[one + 1 :], *more) for one in range(len(told))]
+        self.shadows = [replace(seen, beside=beside) for seen, beside in zip(self.shadows, others, strict=True)]
 
     def fit(self, permutation: int | None = None) -> Attack:
         """The attack, having learnt what its knowledge allows; with a `permutation`, from memberships without truth."""
@@ -87,10 +94,8 @@ class AttackRun:
         """The attack, having learnt from other images of the shadows than those `left_out`.
 
         Without shadows it learns from none of the judged images anyway. With `foreign` the shadows' images count as
-        those of another data set, so that an attack which can pools them.
+        those of another data set, so that an attack which can pools them. By labels of all there are no others.
         """
-        if self.plan.knowledge.kind == "labels":
-            raise UndefinedError("by labels the attack learns from the non-members that are compared")
         if not self.plan.knowledge.has_shadows:
             return self.fit()
         taught = []

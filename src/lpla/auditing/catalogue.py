@@ -74,11 +74,25 @@ def _first_sentence(text: str) -> str:
     return SENTENCE.split(" ".join(text.split()), maxsplit=1)[0]
 
 
-def show(arguments: Sequence[str]) -> None:
+def parser(prog: str = "lpla list") -> argparse.ArgumentParser:
+    """Return the parser of `lpla list`, with its help."""
+    described = "List what can be chosen for an audit, each choice in one line; * marks what is taken by default."
+    end = f"example: {prog} attack\nChoose one by GROUP=OPTION, as in lpla attack=bank."
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made.add_argument(
+        "group",
+        metavar="GROUP",
+        nargs="?",
+        choices=groups(),
+        help=f"one group alone, of {', '.join(groups())} (default: all)",
+    )
+    return made
+
+
+def show(arguments: Sequence[str], prog: str = "lpla list") -> None:
     """Print the groups that are named in `arguments`, or all; the default of each is marked."""
-    parser = argparse.ArgumentParser(prog="python -m lpla list", description=__doc__)
-    parser.add_argument("group", nargs="?", choices=groups(), help="one group; all of them, unless given")
-    group = parser.parse_args(arguments).group
+    group = parser(prog).parse_args(arguments).group
     chosen = defaults()
     for one in [group] if group else groups():
         print(f"{one}:")

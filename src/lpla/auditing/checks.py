@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from lpla.auditing.resolved import check_paths, check_places, resolved
 from lpla.auditing.targets_named import check_named
+from lpla.contracts.extras import check_installed, check_logger
 from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import (
@@ -63,6 +64,7 @@ class _Knowledge(Settings):
     dataset: str
     arch: str
     views: str
+    reference_levels: bool = False
 
 
 class _BesideTarget(Settings):
@@ -152,6 +154,8 @@ def typed(config: DictConfig) -> Config:
     for group in (*plug_ins, "logger", "target"):
         if group != "trainer" and settings.get(group):
             _check_plug_in(group, {name: one for name, one in settings[group].items() if name not in VIEWS_BESIDE})
+    if settings.get("logger"):
+        check_logger(str(settings["logger"]["_target_"]).rpartition(".")[2])
     _check_labels(settings)
     _check_lists(settings)
     return settings
@@ -193,6 +197,7 @@ def check_views(views: Mapping[str, Views], images: Images) -> None:
 def _check_plug_in(group: str, config: Config) -> None:
     """Hold the constructor to its settings without calling it."""
     made = plug_in(config, partial=True)
+    check_installed(f"{group}={getattr(made.func, 'name', group)}", getattr(made.func, "packages", ()))
     try:
         check_names(made.func, made.keywords)
     except SettingError as unknown:

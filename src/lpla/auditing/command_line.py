@@ -19,6 +19,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lpla.auditing.commands import misplaced
+
 CONF = Path(__file__).parents[1] / "conf"
 WHOLE_ERRORS = "HYDRA_FULL_ERROR"
 """The environment's variable at which Hydra raises what it finds; otherwise it prints several lines and ends."""
@@ -190,9 +192,7 @@ def _quoted(override: str | None) -> str:
     """How a value with a character that Hydra reads as its own is written."""
     key, given, value = str(override).partition("=")
     if not given:
-        return (
-            f"a setting is given as KEY=VALUE, got {override}; the other commands are `list`, `inspect` and `shadows`"
-        )
+        return f"a setting is given as KEY=VALUE, got {override}{misplaced(str(override))}"
     return f"a value with a comma, an equals sign, a space or the like must be quoted twice: '{key}=\"{value}\"'"
 
 

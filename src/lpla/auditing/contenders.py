@@ -26,6 +26,8 @@ ENABLED_BY: dict[Need, str] = {
     "a map of positions": "a backbone of ours that has one",
 }
 """What of the settings gives an attack what it needs."""
+AUTO = {"likelihood": "auto"}
+"""The likelihood that suits whatever an attack learns from."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,35 @@ def contenders(settings: Config, chosen: str) -> Contenders:
     attacks: dict[str, Config] = {}
     left_out: dict[str, list[str]] = {}
     for name, config in configs.items():
+        label, config = _able(name, config, knowledge, settings["queries"])
         attack = plug_in(config)
         why = _left_out(attack, lacking(attack, knowledge, settings["queries"], has_map=True))
         if why and name not in choice.also:
             left_out.setdefault(why, []).append(name)
             continue
-        attacks[name] = config
+        attacks[label] = config
         for form in choice.forms:
             if form["attack"] == name:
                 more = {key: value for key, value in form.items() if key != "attack"}
-                label = " ".join([name, *(f"{key}={_written(value)}" for key, value in more.items())])
-                attacks[label] = config | more
+                attacks[_label(name, more)] = config | more
     sentences = (f"attack={', '.join(names)} left out: {why}" for why, names in left_out.items())
     return Contenders(attacks, tuple(sentences), choice.refits)
+
+
+def _able(name: str, config: Config, knowledge: Knowledge, queries: int) -> tuple[str, Config]:
+    """An attack's label and settings: likelihood=auto where that exists under this knowledge and its own does not."""
+
+    def exists(config: Config) -> bool:
+        return not lacking(plug_in(config), knowledge, queries, has_map=True)
+
+    if "likelihood" not in config or exists(config) or not exists(config | AUTO):
+        return name, config
+    return _label(name, AUTO), config | AUTO
+
+
+def _label(name: str, more: Mapping[str, Any]) -> str:
+    """What the rows of an attack are named whose settings differ from its own in these."""
+    return " ".join([name, *(f"{key}={_written(value)}" for key, value in more.items())])
 
 
 def lacking(attack: Attack, knowledge: Knowledge, queries: int, has_map: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from lpla.auditing.catalogue import CONF, options
+from lpla.auditing.drawn import full_query
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
+from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
@@ -119,9 +121,37 @@ def given_target(
         InputError: for settings of a training that nothing has, or for an encoder that cannot be audited; with the
             remedy.
     """
-    target = settings["target"]
+    target, reference = settings["target"], settings["beside_target"]["reference"]
+    _check_knowledge(settings, knowledge, own)
     if target is None:
         return None
+    shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
+    source, notes = _looked_at(settings, target, shown, keep=True)
+    for one in notes:
+        log.info("target: %s", one)
+
+    asked = images, membership.index.tolist(), full_query(settings, images)
+    earlier = {"the target": source}
+
+    def beside(name: str, config: Config) -> Given:
+        found = _beside(settings, config, shown, source, name)
+        for whose, other in earlier.items():
+            if _same(found, other, *asked):
+                raise InputError(f"{name} must be another encoder than {whose}, got {whose} itself")
+        earlier[name] = found
+        return found
+
+    shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
+    told = reference and beside("target.reference", _reference(reference, target))
+    return GivenTarget(source, notes, shadows, told)
+
+
+def _check_knowledge(settings: Config, knowledge: Knowledge, own: OwnShadows | None) -> None:
+    """Raise InputError where the attacker would learn from encoders that are not there."""
+    if knowledge.reference_levels and settings["beside_target"]["reference"] is None:
+        raise InputError("knowledge.reference_levels needs target.reference, the encoder that tells them, got none")
+    if settings["target"] is None:
+        return
     if settings["observe"]["every"] is not None:
         raise InputError("observe.every must be null with a target that was trained elsewhere, as it has no epochs")
     if knowledge.has_shadows and knowledge.arch == SAME and own is None:
@@ -130,19 +160,6 @@ def given_target(
         raise InputError(
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
-    shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    source, notes = _looked_at(settings, target, shown, keep=True)
-    for one in notes:
-        log.info("target: %s", one)
-
-    def beside(name: str, config: Config) -> Given:
-        found = _beside(settings, config, shown, source, name)
-        _check_another(found, source, images, membership, name)
-        return found
-
-    shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
-    told = settings["beside_target"]["reference"]
-    return GivenTarget(source, notes, shadows, told and beside("target.reference", _reference(told, target)))
 
 
 def _reference(told: str | Config, target: Config) -> Config:
@@ -200,8 +217,9 @@ def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], l
     return found
 
 
-def _check_another(found: Given, target: Given, images: Images, membership: Membership, name: str) -> None:
-    """Raise InputError where an encoder beside the target is the target: by its parts, or else by all its answers."""
-    pool = membership.index.tolist()
-    if found.parts() == target.parts() and found.answers(images, pool) == target.answers(images, pool):
-        raise InputError(f"{name} must be another encoder than the target, got the target itself")
+def _same(one: Given, other: Given, images: Images, index: Sequence[int], query: Query) -> bool:
+    """Whether two encoders are one: the same file, however it is read, or functions that answer alike."""
+    content = [source.parts()["target"]["sha256"] for source in (one, other)]
+    if content[0] != content[1]:
+        return False
+    return one.answers(images, index, query) == other.answers(images, index, query)

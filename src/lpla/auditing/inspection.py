@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 
 SHOWN = 5
 """Architectures for each prefix, the best first."""
@@ -21,13 +21,24 @@ ARGUMENT = "+target.arguments."
 """How a setting begins that is an argument of the architectures."""
 
 
-def show(arguments: Sequence[str]) -> None:
+def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
+    """Return the parser of `lpla inspect`, with its help."""
+    described = (
+        "Say what a file of an encoder is, what it holds and which settings read it. Nothing of it is executed.\n"
+        "The last line that is printed can be given to lpla as it stands, with your lists of images."
+    )
+    end = f"examples:\n  {prog} encoder.ckpt\n  {prog} encoder.pth timm/vit_small_patch16_224 {ARGUMENT}img_size=96"
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made.add_argument("file", metavar="FILE", help="a file or folder that holds an encoder")
+    named = f"architectures in place of those that are known, and their arguments as {ARGUMENT}NAME=VALUE"
+    made.add_argument("arch", metavar="LIBRARY/NAME", nargs="*", help=named)
+    return made
+
+
+def show(arguments: Sequence[str], prog: str = "lpla inspect") -> None:
     """Print what a file is; ends the process with one sentence if it cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m lpla inspect", description=__doc__)
-    parser.add_argument("file", help="a file or folder that holds an encoder")
-    named = f"architectures as LIBRARY/NAME in place of those that are known, their arguments as {ARGUMENT}NAME=VALUE"
-    parser.add_argument("arch", nargs="*", help=named)
-    given = parser.parse_args(arguments)
+    given = parser(prog).parse_args(arguments)
     try:
         for line in describe(given.file, given.arch):
             print(line)
@@ -66,19 +77,21 @@ def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _folder(path: Path) -> Iterator[str]:
-    import json
+    from lpla.encoders.target._reading import read_json
 
     config = path / "config.json"
     if not config.is_file():
         yield f"{path}: a folder without config.json, which no target reads"
         return
-    found = json.loads(config.read_text())
+    found = read_json(config)
     if "pretrained_cfg" in found:
         yield f"{path}: a folder of timm, {found.get('architecture')}, with its input rule"
         yield f"read by: target=timm target.file={path}"
         return
+    named = found.get("architectures")
+    names = ", ".join(map(str, named)) if isinstance(named, list) else "of no named architecture"
     rule = "with" if (path / "preprocessor_config.json").is_file() else "without"
-    yield f"{path}: a folder of transformers, {', '.join(found.get('architectures') or [])}, {rule} its input rule"
+    yield f"{path}: a folder of transformers, {names}, {rule} its input rule"
     asked = "" if rule == "with" else " target.normalize=..."
     yield f"read by: target=huggingface target.file={path}{asked}"
 
@@ -108,13 +121,21 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
 def _arguments(archs: Sequence[str]) -> dict[str, Any]:
     """The settings among what was given; raises InputError for any other than an argument of an architecture."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from lpla.contracts.settings import listed
 
     given = [one for one in archs if one.startswith("+")]
     if wrong := [one for one in given if not one.startswith(ARGUMENT) or "=" not in one]:
         raise InputError(f"a setting here must be {ARGUMENT}NAME=VALUE, got {wrong[0]}")
     if given and len(given) == len(archs):
         raise InputError(f"{ARGUMENT}NAME=VALUE needs an architecture as LIBRARY/NAME before it, got {given[0]} alone")
-    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist([one.removeprefix(ARGUMENT) for one in given]))
+    try:
+        told: Any = OmegaConf.to_container(OmegaConf.from_dotlist([one.removeprefix(ARGUMENT) for one in given]))
+    except (YAMLError, OmegaConfBaseException) as unreadable:
+        said = " ".join(str(unreadable).split())
+        raise InputError(f"a setting here must be {ARGUMENT}NAME=VALUE, got {listed(given)}: {said}") from unreadable
     return told
 
 

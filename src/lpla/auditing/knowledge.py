@@ -21,15 +21,21 @@ GROUPS = ("dataset", "arch", "views")
 
 @dataclass(frozen=True)
 class Knowledge:
-    """`images` is how many known non-members or labelled candidates there are; the groups name the shadows' own."""
+    """`images` is how many known non-members or labelled candidates there are; the groups name the shadows' own.
+
+    `reference_levels`: an encoder that cannot have seen the images tells how hard each of them is.
+    """
 
     kind: str
     images: int
     dataset: str
     arch: str
     views: str
+    reference_levels: bool = False
 
     def __post_init__(self) -> None:
+        if self.reference_levels and not self.of_one_encoder:
+            raise InputError(f"knowledge.reference_levels needs knowledge.kind=labels or few_labels, got {self.kind}")
         if not self.has_shadows:
             for group in GROUPS:
                 if getattr(self, group) != SAME:

@@ -22,12 +22,28 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     if plan.knowledge.unlike and attack.joins_layers():
         misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
         found.append(f"attack={row.attack}, {row.layer}: {misled}, log_angle looks at one alone")
-    if plan.knowledge.of_one_encoder and plan.encoders.shadows and not attack.takes_levels():
-        unused = "the shadows tell each image's own level, of which this attack makes no use: it looks at the labels"
-        found.append(f"attack={row.attack}, {row.layer}: {unused} alone, as without target.shadows")
+    found += _on_levels(row, attack, plan)
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
+
+
+def _on_levels(row: AuditResult, attack: Attack, plan: Plan) -> list[str]:
+    """Who tells each image's own level beside the labels, and what is made of it."""
+    told = {"target.shadows": plan.encoders.shadows, "knowledge.reference_levels": plan.knowledge.reference_levels}
+    without = " and ".join(name for name, there in told.items() if there)
+    if not plan.knowledge.of_one_encoder or not without:
+        return []
+    tell = "the shadows tell" if plan.encoders.shadows else "the reference tells"
+    if plan.encoders.shadows and plan.knowledge.reference_levels:
+        tell = "the shadows and the reference tell"
+    where = f"attack={row.attack}, {row.layer}: {tell} each image's own level"
+    if not attack.takes_levels():
+        unused = "of which this attack makes no use: it looks at the labels alone"
+        return [f"{where}, {unused}, as without {without}"]
+    if not plan.knowledge.reference_levels:
+        return []
+    return [f"{where}, which is taken out of the target's answers; the reference is attacked without its own"]
 
 
 def left_over(plan: Plan) -> list[str]:

@@ -193,13 +193,16 @@ def _fresh(plan: Plan, trial: AttackRun) -> tuple[Departure | None, str]:
 
     Both groups must be new to the attack alike. It therefore learns from the other images of the shadows alone, and in
     its pooled form where it compares an image with itself under the shadows, which say nothing of a fresh image.
-    Attacks that have no such form, and statistics on axes that the audited images define, have no such null.
+    Attacks that have no such form, and statistics on axes that the audited images define, have no such null. That is
+    said first, as more images would not bring it.
     """
     outside = plan.judged & ~trial.subject.inside
-    if plan.encoders.fresh is None:
-        return None, f"fresh images: at least {FEWEST_FRESH} images outside every training set are needed"
+    if plan.knowledge.kind == "labels":
+        return None, "fresh images: by labels the attack learns from the non-members that are compared"
     if any(isinstance(one, OnAxes) for one in trial.configured.statistics()):
         return None, "fresh images: the attack's axes are found in the audited images, so that others are unlike them"
+    if plan.encoders.fresh is None:
+        return None, f"fresh images: at least {FEWEST_FRESH} images outside every training set are needed"
     both = joined(trial.target.part(outside), trial.look(plan.encoders.fresh))
     refused = ""
     for foreign in (False, True):

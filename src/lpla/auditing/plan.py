@@ -241,7 +241,7 @@ def _choices(settings: Config, knowledge: Knowledge, options: Mapping[str, str |
     """
     told = {name: options.get(name, settings.get(name)) for name in columns("choice")}
     shadows = own or {"shadows": settings["shadows"], "one_shadow": 1}.get(knowledge.kind, 0)
-    levels = " and shadows" if own and knowledge.of_one_encoder else ""
+    levels = " and shadows" * bool(own and knowledge.of_one_encoder) + " and reference" * knowledge.reference_levels
     attackers = {
         "knowledge": knowledge.describe() + levels,
         "norms": settings["attack"].get("norms", ""),

@@ -20,11 +20,17 @@ from typing import Any
 from lpla.contracts.result import InputError
 
 DEFAULT = 4
+DESCRIBED = """Train shadows of your encoder, on halves of the same images by the same recipe, with your own command.
+An audit then compares each image with itself under encoders that held it and encoders that did not.
+
+    lpla shadows plan DIR k=8 data.members=photos/in data.nonmembers=photos/out
+    lpla shadows run DIR --command "python train.py --list {members} --seed {seed} --out {out}"
+    lpla target=checkpoint target.shadows=DIR ..."""
 
 
-def show(arguments: Sequence[str]) -> None:
+def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
     """Plan or train; ends the process with one sentence for a mistake, and for a training that fails."""
-    given = _parser().parse_args(arguments)
+    given = parser(prog).parse_args(arguments)
     try:
         if given.step == "plan":
             for line in plan(Path(given.folder), given.settings):
@@ -38,19 +44,28 @@ def show(arguments: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(prog: str = "lpla shadows") -> argparse.ArgumentParser:
+    """Return the parser of `lpla shadows`, with its help."""
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m lpla shadows", description=__doc__, formatter_class=form)
-    steps = parser.add_subparsers(dest="step", required=True)
-    planned = steps.add_parser("plan", help="write who is trained on what: a list for each shadow, memberships.csv")
-    planned.add_argument("folder", metavar="DIR", help="where shadows are planned and trained")
+    made = argparse.ArgumentParser(prog=prog, description=DESCRIBED, formatter_class=form)
+    steps = made.add_subparsers(dest="step", metavar="STEP", required=True)
+    words = "write who is trained on what: a list of files for each shadow, and memberships.csv"
+    end = f"example: {prog} plan shadows k=8 data.members=photos/in data.nonmembers=photos/out"
+    planned = steps.add_parser(
+        "plan", help=words, description=f"{words[0].upper()}{words[1:]}.", epilog=end, formatter_class=form
+    )
+    planned.add_argument("folder", metavar="DIR", help="the folder where shadows are planned and trained")
     told = f"k=K, how many (an even number, {DEFAULT} unless said), and settings of the audit: data.members, data."
-    planned.add_argument("settings", nargs="*", metavar="SETTING", help=told + "nonmembers, data.root, seed, ...")
-    trained = steps.add_parser("run", help="train those that are not trained yet, one after the other")
+    planned.add_argument("settings", metavar="SETTING", nargs="*", help=told + "nonmembers, data.root, seed, ...")
+    words = "train the shadows that are not trained yet, one after the other"
+    end = f'example: {prog} run shadows --command "python train.py --list {{members}} --seed {{seed}} --out {{out}}"'
+    trained = steps.add_parser(
+        "run", help=words, description=f"{words[0].upper()}{words[1:]}.", epilog=end, formatter_class=form
+    )
     trained.add_argument("folder", metavar="DIR", help="the folder that was planned")
     words = "with {members} for the list of files, {out} for the file to write and {seed}; no shell reads it"
     trained.add_argument("--command", required=True, help=f"the command that trains one encoder, {words}")
-    return parser
+    return made
 
 
 def plan(folder: Path, told: Sequence[str]) -> list[str]:

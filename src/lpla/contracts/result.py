@@ -38,8 +38,8 @@ class UndefinedError(InputError):
 
 
 def nearest(word: str, known: Sequence[str], above: Sequence[str] = ()) -> str:
-    """The clause that names the most similar of the known words, below the keys `above`; empty if none is similar."""
-    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    """The clause that names the most similar of the other known words, below the keys `above`; or an empty text."""
+    found = get_close_matches(word, [one for one in known if one != word], n=1, cutoff=0.6)
     return f"; did you mean {'.'.join([*above, found[0]])}?" if found else ""
 
 

@@ -178,6 +178,7 @@ def expected(annotation: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"a list of which each is {expected(inner[0])}"
     plain = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false", NoneType: "null"}
+    plain |= {Any: "a value"}
     return plain.get(annotation) or f"settings with a _target_ ({getattr(annotation, '__name__', annotation)})"
 
 

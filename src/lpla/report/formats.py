@@ -22,8 +22,8 @@ _LATEX = {
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """GitHub's pipe table, after its caption in pandoc's syntax (a paragraph that begins with `Table:`)."""
-    head, *body = (f"| {' | '.join(row)} |" for row in _cells(header, rows, _markdown))
-    above = [f"Table: {_markdown(caption)}", ""] if caption else []
+    head, *body = (f"| {' | '.join(row)} |" for row in _cells(header, rows, markdown_text))
+    above = [f"Table: {markdown_text(caption)}", ""] if caption else []
     return "\n".join([*above, head, "|" + " --- |" * len(header), *body, ""])
 
 
@@ -130,7 +130,8 @@ def _cells(
         yield tuple(map(escape, row))
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """A text as Markdown shows it; a line break stays one."""
     return "<br>".join(re.sub(r"([\\`*_\[\]<>&|~$])", r"\\\1", line) for line in text.splitlines())
 
 

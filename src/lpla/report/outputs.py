@@ -77,17 +77,26 @@ def whose(row: Row) -> tuple[str, str, str]:
     return row["job"], row["attack"], row["layer"]
 
 
-def read(folder: Path) -> Left:
-    """Read all that is there; raises FileNotFoundError if it is the folder of neither a job nor a sweep."""
-    single = _is_job(folder)
-    jobs = [folder] if single else jobs_below(folder)
+def rows_left(folder: Path) -> list[Row]:
+    """Read the rows of all jobs, with an `error` for each that left none.
+
+    Raises FileNotFoundError if it is the folder of neither a job nor a sweep.
+    """
+    jobs = [folder] if _is_job(folder) else jobs_below(folder)
     if not jobs:
         raise FileNotFoundError(f"{folder} holds neither a job nor the jobs of a sweep (a result.json or .hydra)")
     rows = read_rows(folder)
-    for job in jobs:
+    # At any depth, as the rows are read: a folder of sweeps has their jobs.
+    for job in sorted(one.parent for one in folder.rglob(".hydra")):
         if not (job / "result.json").exists():
             why = "left no result.json: it was interrupted, or still runs"
             rows.append({"job": job.name, "overrides": overrides(job), "error": why})
+    return rows
+
+
+def read(folder: Path) -> Left:
+    """Read all that is there; raises FileNotFoundError if it is the folder of neither a job nor a sweep."""
+    rows, single = rows_left(folder), _is_job(folder)
     judged, missing = {}, []
     curve: list[Row] = []
     for name, attack in {row["job"]: row["attack"] for row in reversed(rows) if not row.get("error")}.items():

@@ -22,6 +22,9 @@ OF_ATTACKER = ("attack.", "knowledge.", "experiment/contender=")
 UNUSED = ("p", "queries")
 """Choices at which some attacks do not look: swept over them, their rows are the same."""
 
+EVIDENCE = ("leaks", "no leak found")
+"""How the verdicts begin that let the figures beside them count."""
+
 
 def choices() -> list[str]:
     """What a row may differ in from another: the choices that a table shows, and the settings without a column."""
@@ -123,6 +126,11 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
         alone = (str(place),) if row.get("auc") is None else ()
         found.setdefault((*(repr(row.get(one)) for one in same), *alone), row)
     return list(found.values())
+
+
+def is_evidence(row: Row) -> bool:
+    """Return whether the figures of a row say anything: it has an AUC, and is neither invalid nor undecided."""
+    return str(row.get("verdict") or "").startswith(EVIDENCE) and row.get("auc") is not None
 
 
 def cell(value: object) -> str:

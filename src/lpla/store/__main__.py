@@ -1,4 +1,4 @@
-"""`python -m lpla.store`: list what a store holds, explain what sets an artifact apart, prune what is old."""
+"""`lpla store`: list what a store holds, explain what sets an artifact apart, prune what is old."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 from lpla.store.artifacts import HELD, Store, is_folder, last_use
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.store") -> None:
     """Run the store's command line: list, explain or prune; a folder that is no store is refused and left as it is."""
-    options = _parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     try:
         store = Store(options.store, create=False)
     except InputError as refused:
@@ -33,24 +34,40 @@ def main(arguments: list[str] | None = None) -> None:
         _prune(store, options.days, options.dry_run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lpla.store", description=__doc__)
-    parser.add_argument("--store", default="store", help="the store's folder (default: ./store)")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="kind, key, size and days since the last use of every artifact, and their total")
-    explain = commands.add_parser(
-        "explain", help="the key parts in which an artifact differs from its nearest neighbour"
+def parser(prog: str = "lpla store") -> argparse.ArgumentParser:
+    """Return the parser of `lpla store`, with its help; the store's folder may stand before or after the command."""
+    described = (
+        "Look after the folder in which audits keep what they trained and observed, so that the next one finds it.\n"
+        "Deleting anything costs time alone: the next audit that needs it makes it again."
     )
-    explain.add_argument("key", help="the first digits of a key, as `list` shows it")
-    prune = commands.add_parser(
-        "prune",
-        help="`prune DAYS` deletes artifacts that no job used for DAYS days, and what was left unfinished or damaged",
-        epilog="DAYS must be given with --dry-run too: `prune 30 --dry-run` says what `prune 30` would delete.",
-    )
+    end = f"examples:\n  {prog} list\n  {prog} prune 30 --dry-run\n  {prog} --store data/decoded prune 0"
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made.add_argument("--store", metavar="DIR", default="store", help="the store's folder (default: ./store)")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    words = {
+        "list": "show kind, key, size and days since the last use of every artifact, and their total",
+        "explain": "show the key parts in which an artifact differs from its nearest neighbour",
+        "prune": "delete artifacts that no job used for DAYS days, and what was left unfinished or damaged",
+    }
+    epilogs = {
+        "prune": "DAYS must be given with --dry-run too: `prune 30 --dry-run` says what `prune 30` would delete."
+    }
+    below = {
+        name: commands.add_parser(
+            name, help=said, description=f"{said[0].upper()}{said[1:]}.", epilog=epilogs.get(name)
+        )
+        for name, said in words.items()
+    }
+    for one in below.values():
+        one.add_argument(
+            "--store", metavar="DIR", default=argparse.SUPPRESS, help="the store's folder (default: ./store)"
+        )
+    below["explain"].add_argument("key", metavar="KEY", help="the first digits of a key, as `list` shows it")
     what = "days since the last use, 0 or more; 0 empties the store"
-    prune.add_argument("days", metavar="DAYS", type=_days_given, help=what)
-    prune.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
-    return parser
+    below["prune"].add_argument("days", metavar="DAYS", type=_days_given, help=what)
+    below["prune"].add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
+    return made
 
 
 def _days_given(text: str) -> float:

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from lpla.contracts.inputs import InputError
+from lpla.contracts.result import InputError
 from lpla.store import provenance
 from lpla.store.integrity import DamagedError, fsync, seal, verify
 

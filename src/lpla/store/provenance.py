@@ -1,6 +1,7 @@
 """What computed an artifact: versions, revision, device, threads, precision and time, beside it and in no key.
 
 Two artifacts of one key are the same by what they depend on; where they were computed may still round differently.
+Imports torch only where it describes a device, so that `lpla --version` and `lpla store` need not wait for it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 PROVENANCE = "provenance.json"
 PACKAGES = ("lpla", "torch", "torchvision", "lightly", "pytorch-lightning", "numpy", "scipy", "scikit-learn")
@@ -45,13 +44,23 @@ def git_revision() -> str:
         return ""  # A checkout that was copied to a machine without git, or with one that cannot be executed.
 
 
-def device_name(device: torch.device) -> str:
-    """The device's kind, with a GPU's model: `cpu`, `cuda (NVIDIA H100)`."""
+def version_line() -> str:
+    """Return the package's version and revision in one line, as `lpla --version` prints it."""
+    revision = git_revision()
+    return f"lpla {version('lpla')} ({f'revision {revision}' if revision else 'installed, not a git checkout'})"
+
+
+def device_name(device: Any) -> str:
+    """The kind of a `torch.device`, with a GPU's model: `cpu`, `cuda (NVIDIA H100)`."""
+    import torch
+
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def describe(device: str = "cpu", precision: str = "32-true") -> dict[str, Any]:
     """The provenance of what this process computes now, on `device` (of `device_name`) in `precision`."""
+    import torch
+
     return {
         "versions": versions(),
         "git_revision": git_revision(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,10 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Encoder, Target
+from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError
 from lpla.encoders.given_checks import check_given
 from lpla.encoders.recognition import misread
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.query import query_views
 from lpla.store.artifacts import Store
 from lpla.work import keys
 from lpla.work.plug_in import Config, digest, plug_in
@@ -32,6 +34,9 @@ CHECKED = 8
 """Images, at most, that an encoder is shown one by one when it is checked."""
 BATCH = 128
 """Images that an encoder is asked about at once where its answers identify it."""
+VIEWED = 8
+"""Images, at most, of which views identify it too, and views of each of them: a function may know a view from an image
+as it is, and to ask it for every view would be the extraction itself."""
 
 
 _looked_at: dict[str, Encoder] = {}
@@ -79,14 +84,19 @@ class Given(Source):
             return {"stand_in": described, "versions": keys.versions(kinds)}
         return {"random_twin" if self.random else "target": self._target.parts()}
 
-    def answers(self, images: Images, index: Sequence[int]) -> str | None:
-        """As of every source; the encoder is asked about each set of images once."""
+    def answers(self, images: Images, index: Sequence[int], query: Query) -> str | None:
+        """As of every source; the encoder is asked about each set of images, and about its views, once."""
         if self.random or not self._target.known_by_answers:
             return None
-        asked = f"{images.digest} {digest(index)}"
-        if asked not in self._answered:
-            self._answered[asked] = _digest_of_answers(self._target.build(), images, index)
-        return self._answered[asked]
+        of_images = f"{images.digest} {digest(index)}"
+        of_views = f"{of_images} {query}"
+        if of_views not in self._answered:
+            encoder = self._target.build()
+            if of_images not in self._answered:
+                self._answered[of_images] = _digest_of_answers(encoder, _batches(images, index))
+            of_some = _digest_of_answers(encoder, _some_views(images, index, query).split(BATCH))
+            self._answered[of_views] = f"{self._answered[of_images]} {of_some}"
+        return self._answered[of_views]
 
     @cached_property
     def _answered(self) -> dict[str, str]:
@@ -155,13 +165,13 @@ def look_at(
         InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
     """
     made: Target = plug_in(target)
-    encoder = made.build()
     try:
+        encoder = made.build()
         twin = made.blank()
         check_given(encoder, images[:CHECKED], twin)
         with torch.inference_mode():
             found = encoder.encode(images[:1])
-    except (RuntimeError, TypeError, IndexError) as failed:
+    except (RuntimeError, TypeError, IndexError, AttributeError) as failed:
         if isinstance(failed, torch.OutOfMemoryError):
             raise
         size = " x ".join(map(str, images.shape[1:]))
@@ -181,12 +191,24 @@ def look_at(
     return widths, twin is not None, notes
 
 
-def _digest_of_answers(encoder: Encoder, images: Images, index: Sequence[int]) -> str:
-    """SHA-256 of the embeddings of images as they are, in batches of one size, as that may change the last bits."""
+def _batches(images: Images, index: Sequence[int]) -> Iterator[Float[Tensor, "B C H W"]]:
+    """The images as they are, in batches of one size, as that may change the last bits."""
+    for start in range(0, len(index), BATCH):
+        yield images.pixels[list(index[start : start + BATCH])].float() / 255
+
+
+def _some_views(images: Images, index: Sequence[int], query: Query) -> Float[Tensor, "V C S S"]:
+    """A few of the very views that the query asks for: the first ones of images that are spread over all of them."""
+    chosen = [index[i] for i in sorted({len(index) * place // VIEWED for place in range(VIEWED)})]
+    few = replace(query, queries=min(query.queries, VIEWED))
+    return query_views(images.pixels[chosen], torch.tensor(chosen), few)
+
+
+def _digest_of_answers(encoder: Encoder, batches: Iterable[Float[Tensor, "B C H W"]]) -> str:
+    """SHA-256 of the embeddings, layer by layer."""
     found = sha256()
     with torch.inference_mode():
-        for start in range(0, len(index), BATCH):
-            shown = images.pixels[list(index[start : start + BATCH])].float() / 255
+        for shown in batches:
             for layer, embeddings in sorted(encoder.encode(shown).items()):
                 found.update(layer.encode())
                 found.update(embeddings.float().cpu().contiguous().numpy().tobytes())

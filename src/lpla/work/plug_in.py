@@ -12,6 +12,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from lpla.contracts.extras import missing_package, not_installed
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.settings import SettingError, plug_in_group, shown
 
@@ -44,6 +45,10 @@ def plug_in(config: Any, partial: bool = False, setting: str = "") -> Any:
             raise cause.below(*filter(None, (group, *keys.split(".")))) from failed
         if isinstance(cause, InputError):
             raise (InputError(f"{setting}: {cause}") if setting else cause) from failed
+        if package := not_installed(failed):
+            module = str(config["_target_"]).rpartition(".")[0]
+            option = f"{setting or plug_in_group(module) or 'a plug-in'}={module.rpartition('.')[2]}"
+            raise missing_package(option, package) from failed
         if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
             message = " ".join(str(cause or failed).split())
             raise InputError(f"{config.get('_target_')} cannot be built from its settings: {message}") from failed

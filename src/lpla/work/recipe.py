@@ -72,7 +72,7 @@ class Unit:
         parts: Config = {} if self.precision == PRECISIONS[0] else {"precision": self.precision}
         if (digest_of_all := self.images.digest) != self.encoder_parts.get("images"):
             parts["dataset"] = digest_of_all  # Not that of which the encoder's key speaks already.
-        if answers := self.source.answers(self.images, observation.index):
+        if answers := self.source.answers(self.images, observation.index, observation.query):
             parts["answers"] = answers
         if release := keys.released_defense(self.defense):
             kinds["release"], parts["release"] = get_class(self.defense["_target_"]), release

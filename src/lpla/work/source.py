@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lpla.contracts.encoder import Encoder
+from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images
 from lpla.extraction.extraction import Extraction
 from lpla.store.artifacts import Store
@@ -33,10 +34,15 @@ class Source(ABC):
     def parts(self) -> Config:
         """The parts of the encoder's key: what its weights depend on, and nothing else."""
 
-    def answers(self, images: Images, index: Sequence[int]) -> str | None:
-        """SHA-256 of what it answers to some images of a data set; None where `parts` tell it from every other encoder.
+    def answers(self, images: Images, index: Sequence[int], query: Query) -> str | None:
+        """Digest of what it answers to some images; None where `parts` tell it from every other encoder.
 
         It stands in the key of a statistic of these images.
+
+        Args:
+            images: the data set.
+            index: which of its images, all of which it is asked about as they are.
+            query: the views of them that are asked for, of which it is asked about a few.
         """
         return None
 

@@ -141,8 +141,11 @@ class CompletedColumns:
         known = np.isfinite(x)
         levels = self.levels_ if np.array_equal(index, self._index) else np.zeros(x.shape)
         found = np.where(known, x, levels)
-        for there in np.unique(known[~known.all(axis=1)], axis=0):
+        left = ~known.all(axis=1)
+        while left.any():
+            there = known[left.argmax()]
             alike = (known == there).all(axis=1)
+            left &= ~alike
             slopes = np.linalg.pinv(self.covariance_[np.ix_(there, there)], rcond=COLLINEAR, hermitian=True)
             added = (found - levels)[alike][:, there] @ slopes @ self.covariance_[np.ix_(there, ~there)]
             found[np.ix_(alike, ~there)] += added

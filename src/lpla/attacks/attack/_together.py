@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.sparse import csr_array
 
-from lpla.attacks.attack._collective import Collective, kernel_of
+from lpla.attacks.attack._collective import Collective
+from lpla.attacks.attack._neighbours import kernel_of
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE, Calibrated
 from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
@@ -89,7 +90,7 @@ class JudgedTogether:
         """log p(seen | in) - log p(seen | out) of all candidates, alike in the eyes of the shadows and the target."""
         if target.foreign or not np.array_equal(target.index, self.index_):
             raise UndefinedError("attack.collective=true needs a target with the shadows' images in the same order")
-        kernel = kernel_of([*self._directions, directions])
+        kernel = kernel_of(self._directions, directions)
         return Collective(self.likelihood_, kernel).fit(self._features, self._inside).score(features)
 
     def fit_summary(self) -> dict[str, str | int | float]:

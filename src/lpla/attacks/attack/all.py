@@ -19,7 +19,8 @@ class All:
     """Which attacks are judged: those that are soon fitted and ask for the audit's views, and those of `also`.
 
     `forms`: an attack's name with the settings in which a form of it differs. `refits`: under how many permutations of
-    memberships all of them are refitted where the p-value needs it.
+    memberships all of them are refitted where the p-value needs it. An attack whose own likelihood does not exist under
+    the audit's settings takes part by likelihood=auto, if that does.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -12,14 +11,12 @@ from hydra.utils import get_class
 
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
-from lpla.contracts.inputs import InputError
+from lpla.contracts.extras import check_logger
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
-
-NEEDS = {"WandbLogger": ("wandb",), "TensorBoardLogger": ("tensorboard",), "MLFlowLogger": ("mlflow", "sqlalchemy")}
 
 ELSEWHERE = {"CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 """Packages of those loggers of Lightning that are no options here."""
@@ -31,10 +28,7 @@ def check(settings: Config) -> None:
     What a logger takes by `**` it hands on, and a name that nobody knows would end in a warning after hours of work.
     """
     name = _name(settings)
-    absent = [package for package in NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
-    if absent:
-        remedy = "pip install 'lpla[loggers]'"
-        raise InputError(f"logger={name} needs the package {' and '.join(absent)}, which is not installed: {remedy}")
+    check_logger(name)
     try:
         _check_handed_on(name, settings)
     except SettingError as unknown:

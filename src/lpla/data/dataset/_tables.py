@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lpla.contracts.extras import missing_package
 from lpla.contracts.inputs import InputError
 
 DELIMITERS = ",;\t "
@@ -74,7 +75,7 @@ def _parquet_columns(file: Path, setting: str) -> Iterator[list[str]]:
         import pyarrow  # pyright: ignore[reportMissingImports]
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError as absent:
-        raise InputError(f"{setting}={file} needs pyarrow to be read: pip install 'lpla[parquet]'") from absent
+        raise missing_package(f"{setting}={file}", "pyarrow") from absent
     try:
         found = parquet.ParquetFile(file)
         texts = [one.name for one in found.schema_arrow if one.type in (pyarrow.string(), pyarrow.large_string())]

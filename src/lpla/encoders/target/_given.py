@@ -64,7 +64,7 @@ class GivenEncoder(Encoder):
         finally:
             for handle in filter(None, handles):
                 handle.remove()
-        found = {name: self._read(layer, answers, taps) for name, layer in self.reads.items()}
+        found = {name: self._read(name, layer, answers, taps) for name, layer in self.reads.items()}
         return found if self.head is None else found | {PROJECTOR: self.head(found[BACKBONE])}
 
     def _tap(self, layer: str, taps: dict[str, Tensor]) -> Any:
@@ -84,20 +84,23 @@ class GivenEncoder(Encoder):
         net = getattr(self.network, "net", None)
         return {path: module for path, module in net.named_modules() if path} if isinstance(net, nn.Module) else {}
 
-    def _read(self, layer: str, answers: Mapping[str, Tensor], taps: Mapping[str, Tensor]) -> Tensor:
+    def _read(self, name: str, layer: str, answers: Mapping[str, Tensor], taps: Mapping[str, Tensor]) -> Tensor:
         path, _, which = layer.partition(":")
+        setting = "target.projector" if name == PROJECTOR else "target.layer"
         if layer in answers:
             return answers[layer]
+        modules = self._modules_by_path()
         if path not in taps:
-            known = [*answers, *self._modules_by_path()]
-            shown = ", ".join([*answers]) + (" or a module's path" if len(known) > len(answers) else "")
-            raise InputError(f"target.layer must be {shown}, got {layer}{nearest(layer, known)}")
+            shown = ", ".join([*answers]) + (" or a module's path" if modules else "")
+            unused = ", a module that the network does not call"
+            hint = unused if path in modules else nearest(layer, [*answers, *modules])
+            raise InputError(f"{setting} must be {shown}, got {layer or 'nothing'}{hint}")
         found = taps[path]
         if found.ndim == 3 and which in ("cls", "mean"):
             return found[:, 0] if which == "cls" else found.mean(dim=1)
         if found.ndim not in (2, 4) or which:
             ways = f"tokens: write {path}:cls or {path}:mean" if found.ndim == 3 else f"{found.ndim}-dimensional"
-            raise InputError(f"target.layer must be a vector or a map of each image, but {path} gives {ways}")
+            raise InputError(f"{setting} must be a vector or a map of each image, but {path} gives {ways}")
         return pooled(found)
 
 
@@ -110,6 +113,8 @@ class FileTarget(Target):
     """
 
     name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it imports beside the packages that lpla itself needs."""
     file: str | None = None
     layer: str = "pooled"
     projector: str | None = None
@@ -141,11 +146,6 @@ def width(encoder: GivenEncoder, channels: int = 3) -> int:
     shape = (1, encoder.rule.channels or channels, *2 * (encoder.rule.side or 64,))
     with torch.inference_mode():
         return encoder.encode(torch.zeros(shape))[BACKBONE].shape[1]
-
-
-def missing_extra(package: str, extra: str, target: str) -> InputError:
-    """The error of a plug-in whose library is not installed."""
-    return InputError(f"target={target} needs {package}, which is not installed: pip install 'lpla[{extra}]'")
 
 
 def within(folder: Path, names: tuple[str, ...]) -> Path | None:

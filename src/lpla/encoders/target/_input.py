@@ -1,7 +1,8 @@
 """What an encoder is fed: images in [0, 1], resized, cropped and normalised by the rule of whoever trained it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -93,6 +94,35 @@ def settled(file: str, own: Mapping[str, Any], asked: Mapping[str, Any]) -> Inpu
         raise InputError(f"target.normalize must be {needed}: {file} does not say how its images were normalised")
     known = {field.name for field in fields(InputRule)}
     return InputRule(**{name: value for name, value in rule.items() if name in known})
+
+
+def understood(file: Path, what: str, read: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields of a rule that a configuration says.
+
+    Args:
+        file: the configuration's.
+        what: it must be, for messages.
+        read: what reads it, and fails in any way where a value is missing or of another kind.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        found = dict(read())
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as unreadable:
+        problem = f"{file} must be {what}, but cannot be read: {unreadable!r}"
+        raise InputError(f"{problem}; move it away, or mend it") from unreadable
+    for name in ("side", "resize"):
+        if not isinstance(found.get(name, 1), int | None):
+            raise InputError(f"{file} must be {what}, in whole pixels, got {name} {found[name]!r}")
+    if "mean" in found:
+        try:
+            found["mean"], found["std"] = normalization((found["mean"], found["std"]))
+        except InputError as unusable:
+            raise InputError(f"{file} must be {what}: {unusable}") from unusable
+    return found
 
 
 def normalization(setting: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import nearest
+from lpla.contracts.settings import SettingError
 from lpla.encoders.target._state_dicts import Shapes, backbone_shapes, state_dicts
 
 KNOWN: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -100,11 +101,15 @@ def build(arch: str, channels: int | None, arguments: Mapping[str, Any], stem: s
     library, _, name = arch.partition("/")
     if library not in LIBRARIES or not name:
         raise InputError(f"target.arch must be LIBRARY/NAME with a library of {', '.join(LIBRARIES)}, got {arch}")
+    if "checkpoint_path" in arguments:  # Of timm: it would read a second file, in place of target.file.
+        raise InputError("target.arguments must not name weights, as target.file does, got checkpoint_path")
     try:
         net = {"torchvision": _torchvision, "timm": _timm, "lightly": _lightly, "ours": _ours}[library](
             name, channels or 3, dict(arguments)
         )
     except (TypeError, ValueError, AssertionError) as wrong:
+        if isinstance(wrong, InputError) and not isinstance(wrong, SettingError):
+            raise
         raise InputError(f"target.arguments must be arguments of {arch}, got {dict(arguments)}: {wrong}") from wrong
     if stem != "own":
         _set_stem(arch, net, padding=1 if stem == "cifar" else 2)
@@ -114,10 +119,8 @@ def build(arch: str, channels: int | None, arguments: Mapping[str, Any], stem: s
 def _torchvision(name: str, channels: int, arguments: dict[str, Any]) -> Network:
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        raise InputError(
-            f"target.arch must be a classifier of torchvision, got {name}{nearest(name, models.list_models())}"
-        )
+    if name not in (known := models.list_models(module=models)):
+        raise InputError(f"target.arch must be a classifier of torchvision, got {name}{nearest(name, known)}")
     if channels != 3:
         raise InputError(f"target.channels must be 3 for torchvision's networks, got {channels}")
     net: Any = models.get_model(name, weights=None, **arguments)

@@ -6,10 +6,11 @@ nothing take their places; whatever else a pickle would call is refused and name
 """
 
 import hashlib
+import json
 import re
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -119,7 +120,15 @@ def existing(file: str | None, what: str = "the encoder's file") -> Path:
     path = Path(file).expanduser()
     if not path.exists():
         raise InputError(f"target.file must be the path of {what}, but there is nothing at {path}")
+    if not path.is_file() and not path.is_dir():  # To read a pipe or a device may take for ever.
+        raise InputError(f"target.file must be the path of {what}, but {path} is neither a file nor a folder")
     return path
+
+
+def check_weights(path: Path) -> None:
+    """Raise InputError unless a file's first bytes are those of weights; what is missing at its end is not seen."""
+    if (kind := kind_of(path)) not in ("torch", "legacy", "safetensors"):
+        raise _unusable(path, kind)
 
 
 def read_weights(path: Path) -> Any:
@@ -143,8 +152,7 @@ def read_weights(path: Path) -> Any:
             return load_file(path)
         except SafetensorError as damaged:
             raise _unusable(path, "truncated") from damaged
-    if kind not in ("torch", "legacy"):
-        raise _unusable(path, kind)
+    check_weights(path)
     allowed: dict[str, type] = {}
     while True:
         try:
@@ -159,6 +167,31 @@ def read_weights(path: Path) -> Any:
             allowed |= {name: _PlainDict if DICTS.fullmatch(name) else _Inert for name in names}
         except (RuntimeError, EOFError, OSError) as damaged:
             raise _unusable(path, "truncated") from damaged
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a configuration beside the weights says; raises InputError unless it is an object of JSON."""
+    try:
+        found = json.loads(file.read_text())
+    except (ValueError, OSError) as damaged:
+        raise InputError(f"{file} must be an object of JSON, but cannot be read: {damaged}") from damaged
+    if not isinstance(found, dict):
+        raise InputError(f"{file} must be an object of JSON, got {type(found).__name__}")
+    return found
+
+
+def check_tensors(tensors: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor]) -> None:
+    """Raise InputError for weights that a network of the tensors `like` would take as others, or not take at all."""
+    for name, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+            how = "without values (meta)" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
+            raise InputError(f"target.file must hold dense tensors with their values, but {name} is {how}")
+        if like[name].is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            why = f"target.file must hold floating-point weights, but {name} is of {kind}"
+            raise InputError(f"{why}: give the file of before quantisation or conversion")
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise InputError(f"target.file must hold a network of numbers, but {name} has NaN: its training diverged")
 
 
 def _globals(path: Path, kind: str, said: str) -> list[str]:

@@ -15,7 +15,7 @@ from lpla.encoders.target._given import FileTarget, GivenEncoder, width
 from lpla.encoders.target._input import InputRule
 from lpla.encoders.target._networks import Network, of_open_clip
 from lpla.encoders.target._projectors import heads, own_head
-from lpla.encoders.target._reading import digest, existing, read_weights
+from lpla.encoders.target._reading import check_tensors, digest, existing, read_weights
 from lpla.encoders.target._state_dicts import Match, Tensors, choose, ignored, matches, state_dicts
 
 
@@ -109,7 +109,9 @@ class WeightsTarget(FileTarget):
 def load_strictly(network: Network, tensors: Mapping[str, torch.Tensor], prefix: str) -> None:
     """Give a network its tensors from below a prefix, every one of them; counters of batch norms may be missing."""
     state = network.net.state_dict()
-    network.net.load_state_dict({name: tensors.get(prefix + name, state[name]) for name in state})
+    given = {name: tensors.get(prefix + name, state[name]) for name in state}
+    check_tensors(given, state)
+    network.net.load_state_dict(given)
 
 
 def _blank(head: nn.Module) -> nn.Module:

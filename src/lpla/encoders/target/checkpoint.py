@@ -1,13 +1,13 @@
 """A file of weights, by torch.save or safetensors, as training code leaves it: MoCo's, DINO's, lightly's, others'."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
-from lpla.encoders.target._input import of_open_clip
+from lpla.encoders.target._input import of_open_clip, understood
+from lpla.encoders.target._reading import read_json
 from lpla.encoders.target._weights import WeightsTarget
 
 OPEN_CLIP = "open_clip_config.json"
@@ -27,13 +27,13 @@ class Checkpoint(WeightsTarget):
         config = self.weights().parent / OPEN_CLIP
         if not config.is_file():
             return {}
-        try:
-            said = json.loads(config.read_text())
+        said = read_json(config)
+
+        def rule() -> dict[str, Any]:
             side = said.get("model_cfg", {}).get("vision_cfg", {}).get("image_size", 224)
             return of_open_clip({"size": side} | said["preprocess_cfg"])
-        except (ValueError, KeyError, TypeError, AttributeError) as unreadable:
-            problem = f"must be OpenCLIP's configuration with preprocess_cfg, but cannot be read: {unreadable!r}"
-            raise InputError(f"{config} {problem}; move it away, or set target.normalize") from unreadable
+
+        return understood(config, "OpenCLIP's configuration with preprocess_cfg", rule)
 
     def architecture(self) -> str:
         """The setting."""

@@ -1,22 +1,23 @@
 """A folder of Hugging Face transformers: config.json, its weights, and preprocessor_config.json with the input rule."""
 
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lpla.contracts.encoder import Encoder
+from lpla.contracts.extras import missing_package
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
-from lpla.encoders.target._given import FileTarget, GivenEncoder, missing_extra, within
-from lpla.encoders.target._input import InputRule, Interpolation
+from lpla.encoders.target._given import FileTarget, GivenEncoder, within
+from lpla.encoders.target._input import InputRule, Interpolation, understood
 from lpla.encoders.target._networks import of_tokens, pooled
-from lpla.encoders.target._reading import digest, existing
+from lpla.encoders.target._reading import check_weights, digest, existing, read_json
 
 FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
 RESAMPLING: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
@@ -33,6 +34,7 @@ class Huggingface(FileTarget):
     """
 
     name: ClassVar[str] = "huggingface"
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
 
     def parts(self) -> dict[str, Any]:
         """As of every target: SHA-256 of the folder's files, what is read, and the input rule."""
@@ -43,12 +45,16 @@ class Huggingface(FileTarget):
 
     def build(self) -> GivenEncoder:
         """As of every target."""
+        from safetensors import SafetensorError
+
         transformers, folder = _library(self.name), self._folder()
+        for file in (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")):
+            check_weights(file)
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as failed:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as failed:
             said = " ".join(str(failed).split())[:200]
             raise InputError(f"target.file={folder} cannot be read by transformers: {said}") from failed
         missing = sorted(info["missing_keys"])
@@ -88,14 +94,17 @@ class Huggingface(FileTarget):
         folder = existing(self.file, "a folder with config.json")
         if not folder.is_dir() or not (folder / "config.json").is_file():
             raise InputError(f"target.file must be a folder with config.json, got {folder}")
-        if "pretrained_cfg" in json.loads((folder / "config.json").read_text()):
+        if "pretrained_cfg" in read_json(folder / "config.json"):
             raise InputError(f"target=timm reads {folder}, whose config.json is timm's; target=huggingface does not")
         return folder
 
     def _rule(self) -> InputRule:
         folder = self._folder()
         file = folder / "preprocessor_config.json"
-        own = of_processor(json.loads(file.read_text())) if file.is_file() else {}
+        own: Mapping[str, Any] = {}
+        if file.is_file():
+            said = read_json(file)
+            own = understood(file, "a processor's configuration of images", lambda: of_processor(said))
         return self.settled_rule(folder.name, {"channels": 3} | own)
 
 
@@ -122,9 +131,11 @@ def of_processor(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _side(size: Any) -> int | None:
-    """Of a square, or the shorter side; raises InputError for another rectangle."""
-    if not isinstance(size, Mapping):
+    """Of a square, or the shorter side; raises InputError for another rectangle, or what is no number of pixels."""
+    if size is None or isinstance(size, int):
         return size
+    if not isinstance(size, Mapping):
+        raise InputError(f"target.file must hold a model of square images, got {size!r}")
     sides = {value for name, value in size.items() if name in ("height", "width", "shortest_edge") and value}
     if len(sides) > 1:
         raise InputError(f"target.file must hold a model of square images, got {dict(size)}")
@@ -135,7 +146,7 @@ def _library(target: str) -> Any:
     try:
         import transformers  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise missing_extra("transformers", "huggingface", target) from None
+        raise missing_package(f"target={target}", "transformers") from None
     return transformers
 
 

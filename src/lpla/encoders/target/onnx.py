@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lpla.contracts.extras import missing_package
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
-from lpla.encoders.target._given import FileTarget, GivenEncoder, missing_extra
+from lpla.encoders.target._given import FileTarget, GivenEncoder
 from lpla.encoders.target._input import InputRule
 from lpla.encoders.target._networks import pooled
 from lpla.encoders.target._reading import KINDS, digest, existing, kind_of
@@ -25,6 +26,7 @@ class Onnx(FileTarget):
     """The model's file; `layer` is `pooled`, its first output, or an output's name, and so is `projector`."""
 
     name: ClassVar[str] = "onnx"
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def parts(self) -> dict[str, Any]:
         """As of every target: SHA-256 of the model and of the data beside it, what is read, and the input rule."""
@@ -45,7 +47,7 @@ class Onnx(FileTarget):
         try:
             import onnxruntime  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise missing_extra("onnxruntime", "onnx", self.name) from None
+            raise missing_package(f"target={self.name}", "onnxruntime") from None
         path = self._files()[0]
         if (kind := kind_of(path)) != "onnx":
             raise InputError(f"target.file must be an ONNX model, but {path} is {KINDS[kind]}")

@@ -1,6 +1,5 @@
 """A model of timm: a file of weights, or a folder whose config.json has the input rule (pretrained_cfg)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any, ClassVar
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
 from lpla.encoders.target._given import within
-from lpla.encoders.target._input import of_timm
-from lpla.encoders.target._reading import existing
+from lpla.encoders.target._input import of_timm, understood
+from lpla.encoders.target._reading import existing, read_json
 from lpla.encoders.target._weights import WeightsTarget
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -50,8 +49,8 @@ class Timm(WeightsTarget):
 
     def own_rule(self) -> Mapping[str, Any]:
         """The folder's pretrained_cfg, or that of the tag that the model's name has."""
-        if found := self._config().get("pretrained_cfg"):
-            return of_timm(found)
+        if (file := self._config_file()) and (found := self._config().get("pretrained_cfg")):
+            return understood(file, "a configuration with timm's pretrained_cfg", lambda: of_timm(found))
         if self.model and "." in self.model:
             import timm
 
@@ -65,4 +64,4 @@ class Timm(WeightsTarget):
 
     def _config(self) -> dict[str, Any]:
         file = self._config_file()
-        return json.loads(file.read_text()) if file else {}
+        return read_json(file) if file else {}

@@ -1,0 +1,202 @@
+"""`lpla check DIR`: the exit code that an audit means for a release, and one sentence that says why."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lpla.contracts.result import InputError, nearest
+
+if TYPE_CHECKING:
+    from lpla.report.condition import Condition
+    from lpla.report.rows import Row
+
+NO_LEAK, LEAK, NO_ANSWER = 0, 1, 2
+"""Exit codes. All that is no answer has the one code that a release must not take for the first."""
+NOT_SAFETY = "no leak found is not safety (docs/decide.md)"
+HELP = """Say by the exit code what an audit found, and print one sentence that says why.
+
+  0  no leak found in any row, or the condition of --fail-if is false of every row
+  1  a row leaks, or the condition of --fail-if is true of a row
+  2  no answer: a row is invalid, undecided or was not measured, a job failed, or the arguments cannot be used
+
+Rows are all layers and attacks of the job, or of the sweep. 1 goes before 2, and 2 before 0. Without --fail-if a row
+leaks if its verdict says so and chance does not explain it among so many rows (Holm's procedure over all rows at 5 %).
+With --fail-if the condition alone decides, so that a leak may be allowed up to a bound that you set; of rows that are
+invalid or undecided it is not asked, as their figures are no evidence."""
+EXAMPLES = """conditions: columns of result.json and numbers, compared by < <= > >= == !=, joined by and, or and not;
+texts such as a layer's name stand in quotes
+
+examples:
+  {prog} outputs/2026-01-31_12-00-00
+  {prog} DIR --fail-if "tpr_at_5pct_low > 0.1"
+  {prog} DIR --layer backbone --fail-if "auc_low > 0.55 or exposed_members > 0"
+"""
+
+
+def parser(prog: str = "lpla check") -> argparse.ArgumentParser:
+    """Return the parser of `lpla check`, with its help."""
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(
+        prog=prog, description=HELP, epilog=EXAMPLES.format(prog=prog), formatter_class=form, allow_abbrev=False
+    )
+    made.add_argument("folder", metavar="DIR", type=Path, help="the folder of a job or of a sweep, below outputs/")
+    made.add_argument(
+        "--fail-if", metavar="CONDITION", help="what must not be true of any row, in place of its verdict"
+    )
+    made.add_argument("--attack", metavar="NAME", help="look at the rows of this attack alone")
+    made.add_argument("--layer", metavar="NAME", help="look at the rows of this layer alone")
+    return made
+
+
+def show(arguments: Sequence[str], prog: str = "lpla check") -> None:
+    """Print the sentence and end the process with its code; whatever goes wrong ends it with that of no answer."""
+    given = parser(prog).parse_args(arguments)
+    try:
+        code, sentence = check(given.folder, given.fail_if, attack=given.attack, layer=given.layer)
+    except InputError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(NO_ANSWER)
+    # Python would end with 1 here, which says that there is a leak.
+    except Exception:
+        logging.exception("the audit could not be checked")
+        sys.exit(NO_ANSWER)
+    print(sentence)
+    sys.exit(code)
+
+
+def check(folder: Path, fail_if: str | None = None, **only: str | None) -> tuple[int, str]:
+    """Say what an audit means for a release: an exit code, and the sentence that says why.
+
+    Args:
+        folder: of a job or of a sweep.
+        fail_if: a condition on the columns of a row that must not be true of any; None: no row may leak.
+        only: columns by whose value rows are chosen; None chooses all.
+
+    Returns:
+        0 (no leak found), 1 (leak) or 2 (no answer), and the sentence.
+
+    Raises:
+        InputError: for a folder without a job, a condition that cannot be read, or a choice that no row has.
+    """
+    from lpla.report.condition import Condition
+    from lpla.report.outputs import rows_left
+
+    condition = None if fail_if is None else Condition(fail_if)
+    try:
+        rows = rows_left(folder)
+    except FileNotFoundError as absent:
+        raise InputError(f"DIR must be the folder of a job or of a sweep, but {absent}") from absent
+    failed = [row for row in rows if row.get("error")]
+    said = f"no answer: {len(failed)} of the jobs failed, the first as follows: {failed[0]['error']}" if failed else ""
+    measured = [row for row in rows if not row.get("error")]
+    if failed and not measured:
+        return NO_ANSWER, said
+    chosen = _chosen(measured, only)
+    code, sentence = _by_verdict(chosen) if condition is None else _by_condition(chosen, condition)
+    # A leak is one, whatever the jobs that failed would have found.
+    return (NO_ANSWER, said) if failed and code != LEAK else (code, sentence)
+
+
+def _chosen(rows: Sequence[Row], only: dict[str, str | None]) -> list[Row]:
+    """The rows of the attack and the layer that were asked for."""
+    found = list(rows)
+    for name, value in only.items():
+        if value is None:
+            continue
+        known = list(dict.fromkeys(str(row.get(name)) for row in found))
+        found = [row for row in found if row.get(name) == value]
+        if not found:
+            hint = nearest(value, known)
+            raise InputError(f"--{name} must be one of those audited ({', '.join(known)}), got {value}{hint}")
+    if not found:
+        raise InputError("DIR must hold the rows of an audit, but its result.json has none")
+    return found
+
+
+def _kind(row: Row) -> str:
+    """What the verdict is: leaks, no leak found at this sample size, undecided, invalid; empty where there is none."""
+    return str(row.get("verdict") or "").partition(":")[0]
+
+
+def _by_verdict(rows: Sequence[Row]) -> tuple[int, str]:
+    said = [row for row in rows if _kind(row) == "leaks"]
+    leaks = _outlasting(said, rows) if said else []
+    if leaks:
+        return LEAK, f"leak: {_of(leaks, rows)}; {_named(leaks[0], rows)}: {leaks[0]['verdict']}"
+    if open_rows := _without_answer(rows):
+        return NO_ANSWER, _no_answer(open_rows, rows)
+    chance = f"; {_of(said, rows)} by its own test, which chance explains among so many" if said else ""
+    return NO_LEAK, f"no leak found in {_count(rows)}{chance}; {NOT_SAFETY}"
+
+
+def _outlasting(said: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Those rows that leak also among so many; rows of earlier editions, without a p-value, keep their verdict."""
+    from lpla.report.family import leaking
+
+    among = leaking(rows)
+    return [row for row in said if row.get("leak_p") is None or any(one is row for one in among)]
+
+
+def _by_condition(rows: Sequence[Row], condition: Condition) -> tuple[int, str]:
+    open_rows = _without_answer(rows)
+    asked = [row for row in rows if not any(one is row for one in open_rows)]
+    found = [(row, condition(row)) for row in asked]
+    if true := [row for row, one in found if one]:
+        values = ", ".join(f"{name} = {_shown(true[0].get(name))}" for name in condition.columns)
+        others = f" and of {len(true) - 1} more" if len(true) > 1 else ""
+        return LEAK, f"fails: {condition.text} is true of {_named(true[0], rows)}{others} ({values})"
+    if open_rows:
+        return NO_ANSWER, _no_answer(open_rows, rows)
+    if unmeasured := [row for row, one in found if one is None]:
+        missing = condition.missing(unmeasured[0])
+        why = _why_absent(missing[0], unmeasured[0])
+        return NO_ANSWER, f"no answer: {missing[0]} was not measured in {_named(unmeasured[0], rows)}: {why}"
+    leaks = sum(_kind(row) == "leaks" for row in rows)
+    beside = f", of which {leaks} say that they leak" if leaks else ""
+    return NO_LEAK, f"passes: {condition.text} is false of {_count(rows)}{beside}; {NOT_SAFETY}"
+
+
+def _why_absent(column: str, row: Row) -> str:
+    """Why a column of a row has no value: of a true-positive rate its own reason, else the notes of the row."""
+    if rate := re.match(r"[tf]pr_at_([\d_]+)pct", column):
+        from lpla.metrics.roc import tpr_absent
+
+        if why := tpr_absent(float(rate[1].replace("_", ".")) / 100, row["nonmembers"]):
+            return why
+    return f"its notes are {'; '.join(row['notes'])}" if row.get("notes") else "it has no notes that say why"
+
+
+def _without_answer(rows: Sequence[Row]) -> list[Row]:
+    from lpla.report.rows import EVIDENCE
+
+    return [row for row in rows if not str(row.get("verdict") or "").startswith(EVIDENCE)]
+
+
+def _no_answer(open_rows: Sequence[Row], rows: Sequence[Row]) -> str:
+    why = str(open_rows[0].get("verdict") or "it has no verdict")
+    are = "is" if len(open_rows) == 1 else "are"
+    return f"no answer: {len(open_rows)} of {_count(rows)} {are} no evidence; {_named(open_rows[0], rows)}: {why}"
+
+
+def _count(rows: Sequence[Row]) -> str:
+    return f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
+
+
+def _of(some: Sequence[Row], rows: Sequence[Row]) -> str:
+    return f"{len(some)} of {_count(rows)} {'leak' if len(some) > 1 else 'leaks'}"
+
+
+def _named(row: Row, rows: Sequence[Row]) -> str:
+    from lpla.report.rows import chosen_columns, short_label
+
+    return short_label(row, list(dict.fromkeys(["attack", *chosen_columns(rows)])))
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
