@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.measure import Row
-from lpla.report.table import print_whole
+from lpla.report.terminal import print_whole
 
 CAPTION = """
 Median (min..max) of {repeats} interleaved repeats (sweeps and growth: at most 3; attacks: 1); a ratio is the median

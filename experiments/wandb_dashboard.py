@@ -1,4 +1,4 @@
-"""The W&B workspace of a project of audits: utility against leakage, AUC by framework and p, query budgets, ROC.
+"""The W&B workspace of a project of audits: trade-off, leak over training, query budgets, nulls, ROC.
 
 `python -m experiments.wandb_dashboard ENTITY [--project lpla] [--layer backbone]` saves it as a view of the project;
 the jobs of `logger=wandb` fill it. It needs the network and an API key.
@@ -14,10 +14,12 @@ import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
+from lpla.contracts.result import columns
+
 
 def workspace(entity: str, project: str, layer: str) -> ws.Workspace:
     """The view, not saved: sections on leak, budget, ROC and training at one layer; audits first, trainings last."""
-    sections = [_leak(layer), _budget(layer), _roc(layer), _along(layer), _training()]
+    sections = [_leak(layer), _along(layer), _budget(layer), _nulls(layer), _roc(layer), _training()]
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -61,6 +63,16 @@ def _budget(layer: str) -> ws.Section:
     return _section("Query budget", panels)
 
 
+def _nulls(layer: str) -> ws.Section:
+    """The AUCs that must be 0.5, beside the audited one: a bar for each run, and their mean over all runs."""
+    names = [name for name in columns("null", headed=True) if name.endswith("auc")]
+    panels = [
+        wr.BarPlot(title=f"{name} (0.5 expected)", metrics=[f"{layer}/{name}"], range_x=(0, 1), max_runs_to_show=20)
+        for name in ("auc", *names)
+    ]
+    return _section("Nulls", panels)
+
+
 def _roc(layer: str) -> ws.Section:
     roc = wr.LinePlot(
         title="ROC",
@@ -81,7 +93,7 @@ def _along(layer: str) -> ws.Section:
         wr.LinePlot(title=f"{title} over epochs", x=wr.Metric("trainer/global_step"), y=[f"{layer}/{figure}"])
         for figure, title in {"auc": "AUC", "knn_accuracy": "kNN accuracy"}.items()
     ]
-    return _section("Over epochs", panels)
+    return _section("Leak over training", panels)
 
 
 def _training() -> ws.Section:

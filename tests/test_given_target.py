@@ -205,7 +205,8 @@ def test_an_encoder_in_memory_is_audited_and_has_a_page(
     assert row.verdict.startswith("leaks:" if leaks else "no leak found")
     assert row.auc_low is not None and (row.auc_low > 0.5) == leaks
     page = found.report(tmp_path / "audit.html").read_text()
-    assert "<html" in page and "trained elsewhere: lpla_encoder_in_memory" in page and "60 members" in page
+    assert "<html" in page and "trained elsewhere: encoder in memory" in page and "60 members" in page
+    assert row.arch == "encoder in memory" and "lpla_encoder" not in page and "lpla_encoder" not in str(found)
     assert {one.name for one in tmp_path.iterdir()} == {"store", "audit.html"}
 
 

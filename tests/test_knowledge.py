@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from tiny_audit import TINY, Ran, scores_of, source_of
 
+from lpla.auditing.drawn import known_nonmembers
+from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.work.plug_in import load_images
@@ -102,6 +104,11 @@ def test_what_does_not_go_together_is_refused(tiny: Tiny) -> None:
         tiny("knowledge.kind=known_nonmembers", "knowledge.images=2000")
     with pytest.raises(InputError, match=r"knowledge.images must be from 4 to 20, half of the candidates, got 30"):
         tiny("knowledge.kind=few_labels", "knowledge.images=30")
+    # The upper end of the range would be below its lower one, or nothing.
+    with pytest.raises(InputError, match=r"few_labels needs 8 candidates, of which it knows half; there are 6$"):
+        tiny("knowledge.kind=few_labels", "members=3", "train.batch_size=3")
+    with pytest.raises(InputError, match=r"known_nonmembers needs images outside the pool; there are none$"):
+        known_nonmembers({"seed": 0}, Knowledge("known_nonmembers", 4, "same", "same", "same"), np.zeros(0, dtype=int))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ def test_fits_are_counted_by_hand_and_a_few_are_not_timed(
     assert dict(refits.refits(tiny("targets=one"))) == {"lpla": 2 * (3 + 1)}
     found = refits.refits(tiny("attack=all", "targets=one", "attack.refits=9"))
     assert found["bank"] == 3 * (3 + 1 + 9) and found["alignment"] == 2 * (3 + 1 + 9)
+    many = tiny("attack=all", "targets=one", "attack.refits=99")
+    paid = 99 * sum(len(many.alone(name).layers) for name in many.attacks)
+    said = price._of_choice(many)
+    assert (
+        said == f", {paid:,} of them to correct the p-value for the choice among attacks (fewer with attack.refits=N)"
+    )
+    assert price._of_choice(tiny("attack=all", "targets=one", "attack.refits=2")) == price._of_choice(tiny()) == ""
     monkeypatch.setattr(refits, "seconds_of_fit", lambda *_: pytest.fail("timed"))
     assert refits.seconds_of_judging(tiny()) == 0
 

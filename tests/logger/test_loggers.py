@@ -125,6 +125,12 @@ def test_a_package_that_is_not_installed_is_named_before_any_work(
     assert not (tmp_path / "store").exists()
     with pytest.raises(InputError, match="no_such_package"):
         loggers.check({"_target_": "pytorch_lightning.loggers.WandbLogger"})
+    # A logger that is no option here was noticed when the work was done.
+    monkeypatch.setitem(loggers.ELSEWHERE, "CometLogger", "no_such_package")
+    with pytest.raises(
+        InputError, match=r"logger._target_ is CometLogger, which needs the package no_such_package: pip"
+    ):
+        loggers.check({"_target_": "pytorch_lightning.loggers.CometLogger"})
 
 
 UNKNOWN = {

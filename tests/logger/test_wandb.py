@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import wandb
+from left_behind import leave
 from offline_run import OfflineRun, offline_runs
 from tiny_audit import TINY, Ran, scores_of
 
 from lpla.auditing.loggers import weights_and_biases
 from lpla.auditing.loggers.record import Job, Record
-from lpla.report import exposure
+from lpla.report import exposure, thumbnails
+from lpla.report.outputs import read
+from lpla.report.page import render
 from lpla.store.artifacts import Store
 
 Cli = Callable[..., Ran]
@@ -113,6 +117,9 @@ def check_lineage(runs: dict[str, OfflineRun], folder: Path) -> None:
         assert {"weights.safetensors", "training.json", "recipe.json"} <= files and artifact["type"] == "encoder"
         assert not artifact.get("use_after_commit")
         assert audit[name]["use_after_commit"] and audit[name]["digest"] == artifact["digest"]
+    page = audit[f"page-{folder.name}-{folder.name}"]
+    sent = {one["path"] for one in page["manifest"]["contents"]}
+    assert page["type"] == "report" and {"report.html", "figures/roc.svg", "figures/nulls.svg"} <= sent
     results = audit[f"results-{folder.name}-{folder.name}"]
     assert results["type"] == "results" and not results.get("use_after_commit")
     assert {one["path"] for one in results["manifest"]["contents"]} == {
@@ -138,18 +145,53 @@ def test_the_files_of_a_job_are_sent_without_the_names_of_its_images(tmp_path: P
     assert texts["exposed.csv"].splitlines()[1] == "lpla,backbone,7,1,1,0,0"
 
 
+def test_the_page_is_sent_without_thumbnails_and_their_names(tmp_path: Path) -> None:
+    job = leave(tmp_path / "job", 0)
+    scores = np.load(job / "scores.npz")
+    thumbnails.save(job, lambda _: np.zeros((1, 8, 8), dtype=np.uint8), scores["index"], scores["score"])
+    (job / "images.csv").write_text("index,class,file\n" + "".join(f"{i},0,alice.png\n" for i in scores["index"]))
+    assert "alice.png" in render(read(job), [])
+    (tmp_path / "sent").mkdir()
+    artifact = weights_and_biases._page(Record(Job(job, "group"), {}, [], [], []), tmp_path / "sent")
+    assert {"report.html", "figures/roc.svg"} <= set(artifact.manifest.entries)
+    page = (tmp_path / "sent" / "report.html").read_text()
+    assert "alice.png" not in page and '<section id="exposed">' not in page and "Bokeh" in page
+
+
+def test_a_service_out_of_reach_is_said_before_wandb_waits_for_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key and no network each job waited for 90 seconds, and nothing said what to do."""
+    for name in ("https_proxy", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        weights_and_biases._warn_without_network(f"http://127.0.0.1:{port}")
+        assert not caplog.records
+    weights_and_biases._warn_without_network(f"http://127.0.0.1:{port}")
+    (record,) = caplog.records
+    assert "cannot be reached" in record.getMessage() and "WANDB_MODE=offline needs no network" in record.getMessage()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    weights_and_biases._warn_without_network(f"http://127.0.0.1:{port}")
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.slow
 def test_jobs_of_a_sweep_are_grouped_and_an_agent_gets_the_audit(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = cli("-m", *TINY, "logger=wandb", "p=2,inf", "layer=projector")
     assert sweep.code == 0, sweep
+    seen = []
     for job, p in {"0": 2, "1": "Infinity"}.items():
         runs = offline_runs(sweep.folder / job)
+        seen += [run.run["run_id"] for run in runs.values()]
         assert {run.run["run_group"] for run in runs.values()} == {sweep.folder.name}
         assert {kind: run.run["display_name"] for kind, run in runs.items()} == {
             "train": f"{job} train",
             "audit": f"{job} audit",
         }
         assert runs["audit"].config["p"] == p
+    assert len(set(seen)) == 4, "jobs of a sweep share an offline run"
     # As in the agent's own process, where these words stand before wandb is imported.
     wandb.teardown()
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")

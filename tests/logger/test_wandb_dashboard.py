@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from experiments import wandb_dashboard
-from lpla.contracts.result import AuditResult
+from lpla.contracts.result import AuditResult, columns
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,10 @@ def test_the_workspace_has_the_panels_it_promises() -> None:
         ("config:queries.value", "summary:projector/auc"),
         ("config:queries.value", "summary:projector/tpr_at_1pct"),
     }
+    assert {one["metrics"][0] for one in found["Nulls"]} == {
+        f"projector/{name}" for name in ("auc", *(n for n in columns("null", headed=True) if n.endswith("auc")))
+    }
+    assert [one["metrics"] for one in found["Leak over training"]] == [["projector/auc"], ["projector/knn_accuracy"]]
     (roc,) = found["ROC"]
     assert (roc["xAxis"], roc["metrics"]) == ("roc/projector/fpr", ["roc/projector/tpr"])
     assert roc["xLogScale"] and roc["yLogScale"]

@@ -1,10 +1,12 @@
 """The page in a real browser: no errors, every figure drawn in the page's colours, tables sorted by click and key."""
 
+import base64
 import io
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,7 @@ def test_every_figure_is_drawn_in_the_colours_of_the_page_without_an_error(
     assert {one.get_attribute("id") for one in figures} == {"roc", "norms-0", "norms-1", "norms-2", "norms-3", "nulls",
                                                             "along-queries", "utility"}  # fmt: skip
     for figure in figures:
-        picture = pixels(figure.find_element(By.CSS_SELECTOR, "[role=img]"))
+        picture = pixels(figure.find_element(By.CSS_SELECTOR, ".plot"))
         assert has(picture, paper, 20_000) and has(picture, "#0072b2", 10), figure.get_attribute("id")
         assert has(picture, ink, 100), f"{figure.get_attribute('id')} has no text that can be read"
     errors = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
@@ -93,8 +95,14 @@ def test_a_page_that_is_open_follows_a_change_of_the_colours(browser: Chrome, sw
     visit(browser, sweep, "light")
     dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-    roc = browser.find_element(By.CSS_SELECTOR, "#roc [role=img]")
+    roc = browser.find_element(By.CSS_SELECTOR, "#roc .plot")
     WebDriverWait(browser, 30).until(lambda _: has(pixels(roc), "#e8e8e8", 100))
+
+
+def opened(browser: Chrome) -> list[WebElement]:
+    """The headings of all columns, which a reader has opened."""
+    browser.execute_script("document.querySelector('#table').open = true")
+    return browser.find_elements(By.CSS_SELECTOR, "#table th")
 
 
 def column(browser: Chrome, place: int) -> list[str]:
@@ -103,7 +111,7 @@ def column(browser: Chrome, place: int) -> list[str]:
 
 def test_a_click_and_a_key_sort_the_table_and_say_so(browser: Chrome, sweep: Path) -> None:
     visit(browser, sweep)
-    headings = browser.find_elements(By.CSS_SELECTOR, "#table th")
+    headings = opened(browser)
     place = next(i for i, one in enumerate(headings) if one.text.startswith("AUC"))
     before = column(browser, place)
     button = headings[place].find_element(By.TAG_NAME, "button")
@@ -147,11 +155,67 @@ def test_the_pointer_shows_the_values(browser: Chrome, sweep: Path) -> None:
     WebDriverWait(browser, 30).until(lambda one: tip.search(one.execute_script(TIPS)))
 
 
-def test_the_page_prints_with_its_details(browser: Chrome, sweep: Path) -> None:
+AXE = """
+    const done = arguments[0];
+    axe.run(document).then(({violations}) => done(violations.map(
+      ({id, impact, nodes}) => `${id} (${impact}): ${nodes[0].html.slice(0, 200)}`)));
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_anybody_out(browser: Chrome, sweep: Path, scheme: str) -> None:
+    visit(browser, sweep, scheme)
+    opened(browser)
+    browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+    assert browser.execute_async_script(AXE) == []
+
+
+def test_the_keyboard_reaches_the_results_first(browser: Chrome, sweep: Path) -> None:
+    visit(browser, sweep)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    first = browser.switch_to.active_element
+    assert first.text == "Skip to the results" and str(first.get_attribute("href")).endswith("#results")
+    first.send_keys(Keys.ENTER)
+    assert browser.execute_script("return location.hash") == "#results"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Chrome, sweep: Path, width: int) -> None:
+    device = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", device)
+    try:
+        visit(browser, sweep)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        table = browser.find_element(By.CSS_SELECTOR, "#results > .scroll")
+        inner, outer = (int(str(table.get_property(one))) for one in ("scrollWidth", "clientWidth"))
+        assert inner <= outer, "the six columns must be scrolled"
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_job_moved_out_of_its_sweep_shows_pictures(browser: Chrome, sweep: Path, tmp_path: Path) -> None:
+    page.write(sweep / "0")
+    shutil.copy(sweep / "0" / "report.html", tmp_path)
+    browser.get((tmp_path / "report.html").as_uri())
+    assert browser.find_element(By.TAG_NAME, "html").get_attribute("class") == "static"
+    picture, plot = (browser.find_element(By.CSS_SELECTOR, f"#roc .{one}") for one in ("picture", "plot"))
+    assert picture.is_displayed() and not plot.is_displayed() and has(pixels(picture), "#0072b2", 10)
+    browser.get_log("browser")  # That the script is absent is no error of another test.
+    visit(browser, sweep / "0")
+    assert browser.find_element(By.CSS_SELECTOR, "#roc .plot").is_displayed()
+
+
+def test_the_page_prints_on_few_pages_without_what_is_folded(browser: Chrome, sweep: Path) -> None:
+    """It printed two pages of settings, and plots that lay over each other or were cut."""
     visit(browser, sweep, "dark")
-    browser.print_page()
-    assert all(one.get_attribute("open") for one in browser.find_elements(By.TAG_NAME, "details"))
+    printed = base64.b64decode(browser.print_page())
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = {one: browser.find_element(By.CSS_SELECTOR, one).is_displayed() for one in ("#roc .plot", "#roc .picture")}
+    assert shown == {"#roc .plot": False, "#roc .picture": True}
+    assert not any(one.is_displayed() for one in browser.find_elements(By.TAG_NAME, "details"))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert not browser.execute_script(
-        "return [...document.querySelectorAll('img, [role=img]')]"
+        "return [...document.querySelectorAll('img, .plot')]"
         ".filter((one) => !(one.alt || one.ariaLabel)).map((one) => one.outerHTML)"
     )

@@ -1,6 +1,6 @@
 """What the rows of a sweep say together."""
 
-from lpla.report.family import leaking, tally
+from lpla.report.family import leaking, statement, tally
 
 ROW = {"layer": "backbone", "settings": [], "attack": "lpla"}
 LEAKS = "leaks: the rank test decides"
@@ -45,9 +45,8 @@ def test_rows_of_an_attack_that_does_not_look_at_p_count_once() -> None:
     # By six rows p = .012 would be .072, by three it is .036.
     assert [row["p"] for row in leaking(rows)] == [1, 2]
     counted, holm, repeats, *_ = tally(rows)
-    assert (
-        counted == "leaks: 2 of 3 rows, no leak found at this sample size: 1 of 3 rows" and "2 of 3 rows leak" in holm
-    )
+    assert counted == "the encoder leaks: 2 of 3 rows say so (lpla backbone p=1, lpla backbone p=2)"
+    assert "2 of 3 rows leak" in holm
     assert repeats.startswith("3 of 6 rows repeat another one and are not counted: ")
 
 
@@ -62,3 +61,29 @@ def test_members_that_were_shown_unequally_often_are_spoken_of() -> None:
     rows = [ROW | {"epochs": 50, "exposure": shown, "members": n} for shown, n in ((50.0, 20), (26.3, 19))]
     assert tally(rows)[-1].startswith("the targets saw each of their members unequally often (26.3 to 50.0 times in 50")
     assert "unequally" not in str(tally([rows[0], rows[0] | {"members": 40}, rows[1] | {"epochs": 30}]))
+
+
+def test_several_rows_of_one_encoder_are_a_statement_on_it() -> None:
+    """Two layers of one encoder read "leaks: 2 of 2 rows"."""
+    layers = [ROW | {"layer": one, "verdict": "leaks: a", "leak_p": 0.001} for one in ("backbone", "projector")]
+    said = "the encoder leaks: 2 of 2 rows say so (backbone, projector)"
+    assert statement(layers) == tally(layers)[0] == said
+    weak = [*layers, *(ROW | {"attack": f"a{n}", "verdict": "leaks: a", "leak_p": 0.03} for n in range(3))]
+    assert statement(weak).startswith("the encoder leaks: 5 of 5 rows")
+    assert statement(weak).endswith(", 2 of them after Holm's correction for 5 rows")
+    assert statement(weak[2:]).startswith("it is undecided whether the encoder leaks: 3 of 3 rows")
+    assert statement([one | {"verdict": NOTHING} for one in layers]).startswith("no leak of the encoder found")
+    assert statement(layers[:1]) == "" and statement([layers[0], layers[1] | {"seed": 1}]) == ""
+    two = [one | {"seed": seed} for seed in (0, 1) for one in layers]
+    assert tally([*two, layers[0] | {"seed": 2, "verdict": NOTHING}])[0] == (
+        "leaks: 2 of 3 encoders, no leak found at this sample size: 1 of 3 encoders (5 rows)"
+    )
+
+
+def test_the_choice_among_attacks_is_paid_for_in_the_statement() -> None:
+    """The strongest row alone says leaks by Holm, whose p-value is not the one that its headline gives."""
+    rows = [ROW | {"attack": f"a{n}", "verdict": NOTHING, "leak_p": 0.9} for n in range(4)]
+    rows[1] |= {"verdict": "leaks: a", "leak_p": 0.006, "choice_p": 0.056}
+    assert leaking(rows) and "undecided" in statement(rows) and "p = 0.056" in statement(rows)
+    rows[1] |= {"choice_p": 0.01}
+    assert statement(rows).startswith("the encoder leaks: 1 of 4 rows")

@@ -134,3 +134,15 @@ def test_latex_is_booktabs() -> None:
 def test_a_row_of_another_length_is_refused(write) -> None:
     with pytest.raises(ValueError, match="must have 2 cells, as the header has, got 1 in 2"):
         write(("a", "b"), [("1", "2"), ("3",)])
+
+
+def test_figures_of_latex_are_on_the_right_and_a_label_finds_the_table() -> None:
+    text = latex(("attack", "layer", "AUC"), [("lpla", "backbone", ".700")], "c", left=2, label="tab:2026_a b")
+    assert r"\begin{tabular}{llr}" in text and "\\caption{c}\n\\label{tab:2026_a-b}\n" in text
+    assert r"\label" not in latex(("a",), [])
+
+
+def test_figures_of_html_have_a_class() -> None:
+    text = html(("attack", "AUC", "verdict"), [("lpla", ".700", "leaks")], left=1, trailing=1)
+    assert '<td>lpla</td><td class="figure">.700</td><td>leaks</td>' in text
+    assert aligned(("a", "n", "v"), [("x", "10", "no")], 1, trailing=1) == "a   n  v\nx  10  no"

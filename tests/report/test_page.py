@@ -17,8 +17,10 @@ from left_behind import leave, leave_sweep
 from tiny_audit import scores_of
 
 from lpla.report import page
-from lpla.report.figures import chance_band, thinned
+from lpla.report.figures import chance_band, rates, thinned
 from lpla.report.outputs import Judged, read
+
+FIGURES = {"roc", "norms-0", "norms-1", "norms-2", "norms-3", "nulls", "along-p", "utility"}
 
 
 class Reader(HTMLParser):
@@ -51,15 +53,23 @@ def data(reader: Reader, name: str) -> list[dict[str, str]]:
 
 def test_a_sweep_has_every_figure_that_its_rows_allow_and_says_how_to_repeat_it(tmp_path: Path) -> None:
     sweep = leave_sweep(tmp_path, "p", [1, 2, float("inf")])
-    assert {file.name for file in page.write(sweep)} == {"report.html", "table.md", "table.tex", "table.csv"}
+    written = page.write(sweep)
+    assert {file.name for file in written[:4]} == {"report.html", "table.md", "table.tex", "table.csv"}
+    assert {file.name for file in written[4:]} == {f"{one}.svg" for one in FIGURES}
     text, reader = parsed(sweep)
-    assert {"verdict", "table", "roc", "norms-0", "nulls", "along-p", "utility", "cost", "again"} <= set(reader.ids)
+    assert {"verdict", "do", "results", "table", "about", "cost", "again", *FIGURES} <= set(reader.ids)
     assert not {"along-queries", "along-epochs", "training", "failed", "exposed"} & set(reader.ids)
-    assert text.index('id="verdict"') < text.index('id="table"') < text.index('id="figures"') < text.index('id="cost"')
-    assert "python run.py -m p=1,2,inf arch.temperature=0.5" in text
-    assert "leaks: 6 of 6 rows" in text and "torch 9.8.7" in text and "0123abc" in text and "a note" in text
+    order = [text.index(f'id="{one}"') for one in ("verdict", "do", "results", "grounds", "about", "figures", "cost")]
+    assert order == sorted(order)
+    assert "lpla -m p=1,2,inf arch.temperature=0.5" in text
+    assert (
+        "The encoder leaks: 6 of 6 rows say so" in text
+        and "torch 9.8.7" in text
+        and "0123abc" in text
+        and "a note" in text
+    )
     assert [row["p"] for row in data(reader, "table.csv")] == ["1", "1", "2", "2", "inf", "inf"]
-    assert all(source.startswith("data:") for source in reader.sources)
+    assert all(source.startswith(("data:", "#")) for source in reader.sources)
     assert r"\toprule" in (sweep / "table.tex").read_text() and "| --- |" in (sweep / "table.md").read_text()
 
 
@@ -71,7 +81,7 @@ def test_a_job_brings_the_score_of_every_image_along(tmp_path: Path) -> None:
     held = scores_of(job)
     assert len(scores) == 400 and [float(row["score"]) for row in scores] == held["score"].ravel().tolist()
     assert sum(int(row["member"]) for row in scores) == 200
-    assert "python run.py p=2" in text and "draw: 3" in text
+    assert "lpla p=2" in text and "draw: 3" in text
 
 
 def test_the_curve_is_drawn_to_the_audits_own_epoch(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_where_no_job_was_measured_the_page_says_why(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     assert [file.name for file in page.write(tmp_path)] == ["report.html"]
     text, reader = parsed(tmp_path)
-    assert "no job was measured" in text and "left no result.json" in text and "figures" not in reader.ids
+    assert "No job was measured" in text and "left no result.json" in text and "figures" not in reader.ids
 
 
 def test_rows_of_attacks_that_do_not_exist_here_are_shown_without_figures(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_rows_of_attacks_that_do_not_exist_here_are_shown_without_figures(tmp_pa
     (job / "result.json").write_text(json.dumps(rows))
     page.write(job)
     text, reader = parsed(job)
-    assert "no attack was defined" in text and "roc" not in reader.ids and "table" in reader.ids
+    assert "No attack was defined." in text and "roc" not in reader.ids and "table" in reader.ids
 
 
 def test_no_string_of_a_user_becomes_code_of_the_page(tmp_path: Path) -> None:
@@ -154,9 +164,11 @@ def test_the_command_line_rebuilds_a_page_and_refuses_other_folders(
 ) -> None:
     job = leave(tmp_path / "job", 0)
     monkeypatch.setattr(sys, "argv", ["report", str(job)])
+    monkeypatch.delitem(sys.modules, "lpla.report.__main__", raising=False)  # of another test
     runpy.run_module("lpla.report", run_name="__main__")
     written = [str(job / name) for name in ("report.html", "table.md", "table.tex", "table.csv")]
-    assert capsys.readouterr().out.split() == written
+    said = capsys.readouterr().out.split()
+    assert said[:4] == written and str(job / "figures" / "roc.svg") in said
     shutil.rmtree(job)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_module("lpla.report", run_name="__main__")
@@ -189,3 +201,60 @@ def test_a_thinned_curve_keeps_its_corners_on_the_logarithmic_axis() -> None:
     for rate in (0.001, 0.01, 0.1):
         exact = (score[member] > np.quantile(score[~member], 1 - rate)).mean()
         assert np.interp(rate, fpr, tpr) == pytest.approx(exact, abs=0.01)
+
+
+def test_a_figure_brings_its_numbers_along(tmp_path: Path) -> None:
+    sweep = leave_sweep(tmp_path, "p", [1, 2])
+    page.write(sweep)
+    _, reader = parsed(sweep)
+    rows = read(sweep).measured
+    roc = data(reader, "roc.csv")
+    assert {"series", "false_positive_rate", "true_positive_rate"} <= set(roc[0])
+    assert any(row["true_positive_rate"] == "0.0" for row in roc) and "AUC" in roc[-1]["series"]
+    nulls = data(reader, "nulls.csv")
+    audited = sorted(float(row["AUC"]) for row in nulls if row["series"] == "audited")
+    assert audited == pytest.approx(sorted(row["auc"] for row in rows)) and all("p=" in row["row"] for row in nulls)
+    along = data(reader, "along-p.csv")
+    assert {row["p"] for row in along} == {"1", "2"} and {"AUC", "auc_low", "auc_high"} <= set(along[0])
+    norms = data(reader, "norms-0.csv")
+    assert sum(int(row["images"]) for row in norms) == 200
+
+
+def test_pages_of_a_sweeps_jobs_draw_by_one_script_and_all_others_by_their_own(tmp_path: Path) -> None:
+    """Each carried a megabyte of the same script."""
+    sweep = leave_sweep(tmp_path / "sweep", "p", [1, 2])
+    page.write_all(sweep)
+    for job in ("0", "1"):
+        text, reader = parsed(sweep / job)
+        assert f"../{page.LIBRARY}" in reader.sources and (sweep / page.LIBRARY).stat().st_size > 5e5
+        assert len(text) < 3e5
+    alone = leave(tmp_path / "alone", 0)
+    page.write(alone)
+    for folder in (sweep, alone):
+        text, reader = parsed(folder)
+        assert len(text) > 5e5 and all(source.startswith(("data:", "#")) for source in reader.sources)
+    assert not (tmp_path / page.LIBRARY).exists()
+
+
+def test_it_says_what_was_audited_and_what_was_not(tmp_path: Path) -> None:
+    job = leave(tmp_path / "job", 0)
+    rows = json.loads((job / "result.json").read_text())
+    data = "digits: 1797 images of 10 classes; SHA-256 abc123"
+    rows = [row | {"data": data, "verdict": "leaks: AUC; not checked: fresh images"} for row in rows]
+    (job / "result.json").write_text(json.dumps(rows))
+    (job / "versions.json").write_text('{"torch": "9.8.7", "finished": "2026-11-28T01:00:00+00:00"}')
+    page.write(job)
+    text, _ = parsed(job)
+    assert "<h1>simclr resnet9 on digits</h1>" in text and "2026-11-28" in text and data in text
+    assert "Null not checked: fresh images (all rows)" in text and "another layer, fine-tuned weights" in text
+    assert "Treat membership as disclosed" in text and "docs/decide.md" in text and 'href=""' not in text
+
+
+@pytest.mark.parametrize("images", [20, 50, 300, 5_000, 1_000_000])
+def test_the_axes_of_a_roc_name_rates_that_are_apart(images: int) -> None:
+    named = rates(images)
+    # The lowest is within a decade of the axis' beginning, so that something is named there.
+    assert 4 <= len(named) <= 10 and named[-1] == 1 and min(named) < 0.1 and min(named) <= 10 * 0.5 / images
+    width = 300  # pixels on a telephone
+    places = [width * (1 + np.log10(one) / np.log10(2 * images)) for one in named]
+    assert min(np.diff(places)) > 20

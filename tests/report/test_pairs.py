@@ -9,7 +9,7 @@ from tiny_audit import scores_of
 from lpla.metrics.compare import paired_auc
 from lpla.metrics.roc import auc
 from lpla.report.pairs import compare, render
-from lpla.report.table import print_whole
+from lpla.report.terminal import print_whole
 
 LAYERS = ("backbone", "projector")
 MEMBER = np.random.default_rng(0).permutation(120) < 60

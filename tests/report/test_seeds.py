@@ -4,7 +4,7 @@ import pytest
 
 from lpla.metrics.targets import error_of, over_targets
 from lpla.report.seeds import aggregate, as_cells, render
-from lpla.report.table import print_whole
+from lpla.report.terminal import print_whole
 
 ROW = {
     "attack": "lpla", "layer": "backbone", "p": 2, "settings": [], "tpr_at_5pct": None, "knn_accuracy": 0.875,
@@ -55,5 +55,6 @@ def test_the_table_shows_them(capsys: pytest.CaptureFixture) -> None:
     print_whole(render(aggregate(rows)))
     shown = capsys.readouterr().out
     # 3.18 standard errors, sd/2, about the mean; the deviation of 4 values is .165.
-    assert shown.count(".688 [.425 .950]") == 2 and "95 % interval of the recipe" in shown and "layer" in shown
+    assert shown.count(".688 [.425 .950]") == 2 and "95 % interval of the recipe" in " ".join(shown.split())
+    assert "backbone p=1" in shown and "backbone p=2" in shown
     assert "[.100 1.000]" in shown

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.utils import JobReturn
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.report import sweep
 from lpla.report.sweep import SweepTable
 
 ROW = {
@@ -55,3 +58,32 @@ def test_one_job_leaves_one_table_and_a_failed_one_an_exit_code(tmp_path: Path) 
     with pytest.raises(SystemExit) as stopped:
         ends(tmp_path)
     assert stopped.value.code == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_of_one_job_prints_its_rows_once(
+    jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "BackgroundWriter", NoPages)
+    callback = sweep.SweepTable()
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "mode": RunMode.RUN, "runtime": {}}})
+    assert isinstance(config, DictConfig)
+    for number in range(jobs):
+        job(tmp_path, number, ROW | {"seed": number, "auc": 0.6, "verdict": "leaks: a"})
+        callback.on_job_end(config, JobReturn())
+    callback.on_multirun_end(config)
+    shown = capsys.readouterr().out
+    # The job itself, which is not run here, has printed its own.
+    assert (".600 [.500 .900]" in shown) == (jobs == 2) and ("leaks: 2 of 2 rows" in shown) == (jobs == 2)
+    assert "table.csv" in shown
+
+
+class NoPages:
+    """A writer of pages that writes none."""
+
+    def add(self, folder: Path) -> None:
+        """Nothing."""
+
+    def finish(self) -> bool:
+        """As if all were written."""
+        return True

@@ -259,6 +259,9 @@ def test_a_user_who_gives_too_little_is_told(tiny: Callable[..., Plan], folders:
     assert "split=given needs lists of members" in told("split=given")
     assert "by which split=given alone takes all" in told("members=null")
     few = told("dataset=given", "members=25", *lists)
+    one = images(["members", *["nonmembers"] * 3])
+    with pytest.raises(InputError, match=r"needs at least 2 members .*; the lists have 1 members and 3 non-members$"):
+        SPLIT.draw(one, None, 2, 0)
     assert "members must be null, or at least 2 and at most 23: the lists have 23 members and 30 non-members" in few
     small = told("dataset=given", "members=null", "train.batch_size=24", *lists)
     most = "train.batch_size must be at most the members of every encoder, of which one has 23, got 24"

@@ -16,7 +16,7 @@ from lpla.auditing.settings import Settings, composed
 from lpla.contracts.evidence import Attack
 from lpla.contracts.result import InputError
 from lpla.contracts.settings import shown
-from lpla.report.table import Results
+from lpla.report.results import Results
 from lpla.work.plug_in import plug_in
 
 

@@ -52,6 +52,9 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
         raise InputError(f"train.batch_size must be at most {whose} {fewest}, got {size}: {together}")
     if knowledge.kind == "few_labels" and not 4 <= knowledge.images <= membership.candidates.sum() // 2:
         most = membership.candidates.sum() // 2
+        if most < 4:
+            held = int(membership.candidates.sum())
+            raise InputError(f"knowledge.kind=few_labels needs 8 candidates, of which it knows half; there are {held}")
         raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
     return membership
 
@@ -94,6 +97,8 @@ def known_nonmembers(settings: Config, knowledge: Knowledge, unseen: Int[np.ndar
     if knowledge.kind != "known_nonmembers":
         return unseen[:0]
     if knowledge.images > len(unseen):
+        if not len(unseen):
+            raise InputError("knowledge.kind=known_nonmembers needs images outside the pool; there are none")
         bound = f"{len(unseen)}, the images outside the pool"
         raise InputError(f"knowledge.images must be at most {bound}, got {knowledge.images}")
     return stream("known non-members", settings["seed"]).permutation(unseen)[: knowledge.images]

@@ -19,7 +19,8 @@ from lpla.auditing.knowledge import separate_views
 from lpla.auditing.settings import composed
 from lpla.auditing.shadows_in_memory import pairs_of, write_shadows
 from lpla.contracts.inputs import Images, InputError
-from lpla.report.table import Results
+from lpla.report.outputs import IN_MEMORY
+from lpla.report.results import Results
 from lpla.work.plug_in import Config, load_images
 
 IMAGES = "a folder, a list (a file), or 8-bit images [N, 3, S, S] as uint8 or as multiples of 1/255 in [0, 1]"
@@ -121,7 +122,7 @@ def _importable(encode: Callable[..., Any], name: str) -> Iterator[str]:
     """The name, module:function, under which target=python finds the function for as long as this lasts."""
     if not callable(encode):
         raise InputError(f"{name} must be a function or a torch module, got {type(encode).__name__}")
-    module = ModuleType(f"lpla_encoder_in_memory_{id(encode)}")
+    module = ModuleType(f"{IN_MEMORY}_{id(encode)}")
     module.__dict__["encode"] = encode
     sys.modules[module.__name__] = module
     try:

@@ -21,6 +21,7 @@ from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
 from lpla.contracts.settings import shown as shown_setting
+from lpla.report.outputs import IN_MEMORY
 from lpla.work.given import Given, look_at
 from lpla.work.plug_in import Config, plug_in
 
@@ -185,7 +186,10 @@ def _reference(told: str | Config, target: Config) -> Config:
 def _named(source: Given) -> str:
     """The name of an encoder's file or folder, or of the function that stands for it."""
     config = source.target
-    return Path(str(config["file"])).name if config.get("file") else str(config.get("call"))
+    if config.get("file"):
+        return Path(str(config["file"])).name
+    call = str(config.get("call"))
+    return "encoder in memory" if call.startswith(IN_MEMORY) else call
 
 
 def _looked_at(

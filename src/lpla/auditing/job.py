@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from lpla.auditing.strongest import strongest_first
 from lpla.contracts.result import InputError, to_json
 from lpla.extraction.view_cache import ViewCache
 from lpla.report import exposure
+from lpla.report.results import Results
 from lpla.report.rows import Row, as_given, write_csv
-from lpla.report.table import Results, show
+from lpla.report.terminal import show
 from lpla.report.thumbnails import save as thumbnails
 from lpla.store.artifacts import Store
 from lpla.store.provenance import git_revision, versions
@@ -141,7 +143,8 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
     )
     _write_images(work, folder, config.report.names)
     exposure.write([row for one in found for row in _stable(work, one)], folder)
-    (folder / "versions.json").write_text(json.dumps(versions(), indent=1))
+    finished = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    (folder / "versions.json").write_text(json.dumps(versions() | finished, indent=1))
     if config.report.images:
         thumbnails(folder, lambda i: work.images.pixels[i].numpy(), work.judged_index, scores)
     if config.get("logger"):
@@ -189,14 +192,15 @@ def _write_images(work: Plan, folder: Path, named: bool) -> None:
 
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
-    found, data, attacks = [], nulls_of_data(work, store), [work.alone(name) for name in work.attacks]
+    found, shared, attacks = [], nulls_of_data(work, store), [work.alone(name) for name in work.attacks]
     compared = sum(len(alone.layers) for alone in attacks)
     for alone in attacks:
         for layer in alone.layers:
             check()
             seconds = round(time.monotonic() - start, 2)
-            run = {"git_revision": git_revision(), "seconds": seconds, "compared": compared}
-            found.append(judge(alone, store, layer, run, data))
+            data = f"{work.images.counts}; SHA-256 {work.images.digest}"
+            run = {"git_revision": git_revision(), "seconds": seconds, "compared": compared, "data": data}
+            found.append(judge(alone, store, layer, run, shared))
     return found if work.refits is None else strongest_first(work, store, found)
 
 

@@ -20,7 +20,7 @@ import psutil
 
 from lpla.auditing.dearest import GIB, gib, refuse
 from lpla.auditing.plan import Plan
-from lpla.auditing.refits import refits, seconds_of_judging
+from lpla.auditing.refits import paid_for_choice, refits, seconds_of_judging
 from lpla.auditing.settings import Settings
 from lpla.store.artifacts import Store
 from lpla.work.footprint import Network, count, values_of
@@ -106,8 +106,16 @@ def _check_judging(work: Plan, settings: Settings) -> float:
     judging, fits = seconds_of_judging(work), f"{sum(refits(work).values()):,} fits of attacks"
     _check_hours(partial(refuse, settings, fits), settings, judging / 3600, "by timed fits", "refits")
     if judging > WORTH_SAYING:
-        log.info("judging takes about %s: %s", duration(judging), fits)
+        log.info("judging takes about %s: %s", duration(judging), fits + _of_choice(work))
     return judging
+
+
+def _of_choice(work: Plan) -> str:
+    """The clause on the fits that correct for the choice among attacks, where they are most of all."""
+    paid, every = paid_for_choice(work), sum(refits(work).values())
+    if paid * 2 <= every:
+        return ""
+    return f", {paid:,} of them to correct the p-value for the choice among attacks (fewer with attack.refits=N)"
 
 
 def _check_hours(

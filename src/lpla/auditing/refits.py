@@ -25,9 +25,19 @@ def refits(plan: Plan) -> Mapping[str, int]:
     """How often each attack learns, at all its layers: for permuted memberships, targets in turn, and its choice."""
     encoders = len(plan.encoders.shadows)
     times = plan.permutations + (encoders + 1 if encoders and plan.targets == "all" else 1)
-    if plan.refits and len(plan.membership.index) * len(plan.units) <= DEAR:
-        times += plan.refits
+    if chooses(plan):
+        times += plan.refits or 0
     return {name: times * len(plan.alone(name).layers) for name in plan.attacks}
+
+
+def chooses(plan: Plan) -> bool:
+    """Whether the strongest of several attacks is chosen with the help of refits."""
+    return bool(plan.refits) and len(plan.membership.index) * len(plan.units) <= DEAR
+
+
+def paid_for_choice(plan: Plan) -> int:
+    """How many of these fits are for the p-value of the strongest attack, which pays for the choice among them."""
+    return sum((plan.refits or 0) * len(plan.alone(name).layers) for name in plan.attacks) if chooses(plan) else 0
 
 
 def seconds_of_judging(plan: Plan) -> float:

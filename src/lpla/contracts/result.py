@@ -177,6 +177,7 @@ class AuditResult:
     git_revision: str = column("text", "The code's commit.")
     trained_revision: str = column("text", "The commit of the code that trained the target, where the store had it.",
                                    default="")  # fmt: skip
+    data: str = column("text", "The images: their name, number and SHA-256.", default="")
     given: str = column("text", "Of an encoder trained elsewhere: its file, its SHA-256, how it is read and fed.",
                         default="")  # fmt: skip
     trained_on: str = column("text", "The device that trained the target, and its process's threads.", default="")

@@ -18,13 +18,17 @@ def parser(prog: str = "lpla report") -> argparse.ArgumentParser:
     )
     what = "the folder of a job or of a sweep, below outputs/; - for those that standard input names, one a line"
     made.add_argument("folder", metavar="DIR", type=Path, help=what)
+    made.add_argument("--pdf", action="store_true", help="print the page to report.pdf too, by Chromium or Chrome")
     return made
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.report") -> None:
     """Write a folder's report again; arguments that cannot be used end the process with one sentence."""
     asked = parser(prog)
-    folder = asked.parse_args(arguments).folder
+    told = asked.parse_args(arguments)
+    folder = told.folder
+    if told.pdf and folder == Path("-"):
+        asked.error("--pdf needs the folder of one job or sweep, got - (those that standard input names)")
 
     from lpla.report.page import write, write_or_warn
 
@@ -37,6 +41,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.rep
     except FileNotFoundError as absent:
         asked.error(str(absent))
     print("\n".join(map(str, written)))
+    if told.pdf:
+        from lpla.contracts.result import InputError
+        from lpla.report.pdf import print_page
+
+        try:
+            print(print_page(written[0]))
+        except InputError as unprinted:
+            print(f"error: {unprinted}", file=sys.stderr)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from lpla.contracts.result import columns as known
 from lpla.metrics.roc import null_error
 from lpla.report.figures import COLOURS, MARKERS, REFERENCE, Figure, add_legend, blank, curve
 from lpla.report.outputs import Left, whose
-from lpla.report.rows import Row, cell, choices, chosen_columns, number, short_label
+from lpla.report.rows import Row, cell, choices, number, short_label, telling
 
 TIPS = [("", "@name"), ("AUC", "@y{0.000} [@low{0.000} @high{0.000}]")]
 
@@ -29,7 +29,7 @@ def along(left: Left, axis: str) -> Figure | None:
     places = sorted({row[axis] for group in drawn for row in group})
     plot = blank(axis, "AUC", x_range=[str(value) for value in places])
     _reference(plot)
-    columns = [c for c in chosen_columns(left.measured) if c != axis]
+    columns = [c for c in telling(left.measured) if c != axis]
     words = known("choice")[axis].axis
     entries = []
     for place, group in enumerate(drawn):
@@ -58,7 +58,7 @@ def over_training(left: Left) -> Figure | None:
         return None
     plot = blank("epoch", "AUC")
     _reference(plot)
-    columns = chosen_columns(left.measured)
+    columns = telling(left.measured)
     drawn = lines[: len(COLOURS)]
     entries = [
         _line(plot, place, [row["epoch"] for row in rows], rows, short_label(rows[-1], columns))
@@ -80,7 +80,7 @@ def utility(left: Left) -> Figure | None:
     rows = [row for row in left.strongest() if row.get("knn_accuracy") is not None]
     if not rows:
         return None
-    columns = chosen_columns(left.measured)
+    columns = telling(left.measured)
     kind = next((c for c in ("arch", "defense", "backbone", "attack") if c in columns), "layer")
     plot = blank("kNN accuracy", "AUC")
     _reference(plot)
@@ -116,7 +116,7 @@ def nulls(left: Left) -> Figure | None:
     fewest = min(row["members"] for row in rows), min(row["nonmembers"] for row in rows)
     error = 1.96 * null_error(*fewest)
     plot.harea(y=[0.5 - error, 0.5 + error], x1=-1, x2=len(kinds) + 1, color=REFERENCE, alpha=0.25)
-    columns = chosen_columns(left.measured)
+    columns = telling(left.measured)
     entries = []
     for place, (name, title) in enumerate(kinds.items()):
         there = [row for row in rows if row.get(name) is not None]

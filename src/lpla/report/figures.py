@@ -9,14 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, Line, Quad, VArea
+from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker, HoverTool, Legend, Line, Quad, VArea
 from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy.stats import betabinom
 from sklearn.metrics import roc_curve
 
 from lpla.report.outputs import Judged, Left, whose
-from lpla.report.rows import SETTINGS, chosen_columns, number, short_label, target_choices
+from lpla.report.rows import SETTINGS, number, short_label, target_choices, telling
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 """Okabe and Ito's, which every kind of colour vision tells apart, but for black and yellow: they need a background."""
@@ -78,13 +78,16 @@ def roc(left: Left) -> Figure | None:
     axes: dict[str, Any] = {"x_axis_type": "log", "y_axis_type": "log"}
     axes |= {"x_range": (0.5 / others, 1), "y_range": (0.5 / members, 1)}
     plot = blank("false-positive rate", "true-positive rate", **axes)
+    for axis, ends in ((plot.xaxis, others), (plot.yaxis, members)):
+        axis.ticker = FixedTicker(ticks=rates(ends))
+        axis.major_label_overrides = {one: f"{100 * one:g} %" for one in rates(ends)}
     fpr, low, high = chance_band(members, others)
     source = ColumnDataSource({"x": fpr, "y1": np.maximum(low, 0.5 / members), "y2": high})
     band = plot.add_glyph(source, VArea(x="x", y1="y1", y2="y2", fill_color=REFERENCE, fill_alpha=0.25))
     ends = ColumnDataSource({"x": [0.5 / others, 1], "y": [0.5 / others, 1]})
     plot.add_glyph(ends, Line(x="x", y="y", line_color=REFERENCE, line_dash="dashed"))
     entries: list[tuple[str, list]] = [("chance, 95 %", [band])]
-    columns = chosen_columns(left.measured)
+    columns = telling(left.measured)
     for place, (row, one) in enumerate(zip(drawn, judged, strict=True)):
         fpr, tpr = thinned(one)
         source = ColumnDataSource({"x": np.maximum(fpr, 0.5 / others), "y": np.maximum(tpr, 0.5 / members), "f": fpr,
@@ -101,6 +104,14 @@ def roc(left: Left) -> Figure | None:
         f"false-positive rate ({members} members, {others} non-members). Rates of 0 are drawn at the edge."
     )
     return Figure("roc", "ROC", plot, sentence)
+
+
+def rates(images: int) -> list[float]:
+    """The rates that an axis names, from the lowest that so many images can show on: few enough to be apart."""
+    decades = math.log10(2 * images)
+    steps = (1, 2, 5) if decades < 2.4 else (1, 3) if decades < 3 else (1,)
+    found = [step * 10.0**-power for power in range(math.ceil(decades), -1, -1) for step in steps]
+    return [round(one, 10) for one in found if 0.5 / images <= one <= 1]
 
 
 @lru_cache(maxsize=64)
@@ -133,7 +144,7 @@ def norms(left: Left) -> list[Figure]:
     found: list[Figure] = []
     seen: set[bytes] = set()
     # Norms are the target's: nothing else that is the attacker's changes them.
-    columns = [c for c in chosen_columns(left.measured) if c in (*target_choices(), *NORM_OF, SETTINGS)]
+    columns = [c for c in telling(left.measured) if c in (*target_choices(), *NORM_OF, SETTINGS)]
     for row in left.strongest():
         judged = left.judged.get(whose(row))
         if judged is None or len(found) == PANELS or judged.log_norm.tobytes() in seen:

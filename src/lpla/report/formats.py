@@ -27,16 +27,32 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str 
     return "\n".join([*above, head, "|" + " --- |" * len(header), *body, ""])
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
-    """A `table` with booktabs' rules, shrunk to the width of the text if it is wider (packages in its first line)."""
+def latex(
+    header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, left: int | None = None, label: str = ""
+) -> str:
+    """Write a `table` with booktabs' rules, shrunk to the width of the text if it is wider.
+
+    Args:
+        header: The headings.
+        rows: The cells.
+        caption: Above the table.
+        left: How many of the first columns are words; the others are figures, on the right; None: all are words.
+        label: By which `\\ref` finds it; letters, digits and `:._-` of it are kept. Empty: none.
+
+    Returns:
+        The text, whose first line names the packages that it needs.
+    """
+    words = len(header) if left is None else left
+    kept = re.sub(r"[^\w:.-]+", "-", label, flags=re.ASCII)
     head, *body = (" & ".join(row) + r" \\" for row in _cells(header, rows, _latex))
     lines = [
         r"% \usepackage[T1]{fontenc} \usepackage{booktabs} \usepackage{adjustbox}",
         r"\begin{table}",
         r"\centering",
         *([rf"\caption{{{_latex(caption)}}}"] if caption else []),
+        *([rf"\label{{{kept}}}"] if kept else []),
         r"\begin{adjustbox}{max width=\textwidth}",
-        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+        rf"\begin{{tabular}}{{{'l' * words + 'r' * (len(header) - words)}}}",
         r"\toprule",
         head,
         r"\midrule",
@@ -50,23 +66,55 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
     return "\n".join(lines)
 
 
-def html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
-    """A `<table>` without style, to be set into a page."""
+def html(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str = "",
+    *,
+    left: int | None = None,
+    trailing: int = 0,
+) -> str:
+    """Write a `<table>` to be set into a page, whose figures have the class `figure`.
+
+    Args:
+        header: The headings.
+        rows: The cells.
+        caption: Of the table.
+        left: How many of the first columns are words; None: all are.
+        trailing: How many of the last columns are words too.
+    """
+    words = len(header) if left is None else left
+    figures = range(words, len(header) - trailing)
+    classes = [' class="figure"' if place in figures else "" for place in range(len(header))]
     head, *body = _cells(header, rows, html_text)
     lines = ["<table>"]
     if caption:
         lines.append(f"<caption>{html_text(caption)}</caption>")
-    lines.append("<thead><tr>" + "".join(f'<th scope="col">{one}</th>' for one in head) + "</tr></thead>")
+    headings = (f'<th scope="col"{kind}>{one}</th>' for one, kind in zip(head, classes, strict=True))
+    lines.append(f"<thead><tr>{''.join(headings)}</tr></thead>")
     lines.append("<tbody>")
-    lines += ["<tr>" + "".join(f"<td>{one}</td>" for one in row) + "</tr>" for row in body]
+    lines += [
+        "<tr>" + "".join(f"<td{kind}>{one}</td>" for one, kind in zip(row, classes, strict=True)) + "</tr>"
+        for row in body
+    ]
     return "\n".join([*lines, "</tbody>", "</table>", ""])
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """Columns side by side, two spaces between them; the first `left` of them begin, the others end, at one place."""
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], left: int, trailing: int = 0) -> str:
+    """Set columns side by side, two spaces between them.
+
+    Args:
+        header: The headings.
+        rows: The cells, as many in each row as there are headings.
+        left: How many of the first columns begin at one place; the others end at one.
+        trailing: How many of the last columns begin at one place too.
+
+    Returns:
+        The lines as one text.
+    """
     lines = list(_cells(header, rows, str))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    sides = ["<" if place < left else ">" for place in range(len(header))]
+    sides = ["<" if place < left or place >= len(header) - trailing else ">" for place in range(len(header))]
     return "\n".join(
         "  ".join(f"{one:{side}{width}}" for one, side, width in zip(line, sides, widths, strict=True)).rstrip()
         for line in lines

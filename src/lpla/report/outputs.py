@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from omegaconf import OmegaConf
 
 from lpla.report import exposure
 from lpla.report.rows import Row, as_given, read_rows
+
+IN_MEMORY = "lpla_encoder_in_memory"
+"""How the module begins under which `audit_encoder` lets target=python find a function; no reader has a use of it."""
+FINISHED = "finished"
+"""In `versions.json`, when the job ended."""
 
 
 @dataclass(frozen=True)
@@ -143,24 +149,45 @@ def command(left: Left) -> str:
     """The command that makes the same again; empty if the folder does not say."""
     if left.single:
         given = overrides(left.folder)
-        return shlex.join(["python", "run.py", *given]) if (left.folder / ".hydra").is_dir() else ""
+        if any(IN_MEMORY in one for one in given):
+            return "lpla.audit_encoder(encode, members=..., nonmembers=...)  # in Python: the encoder was in memory"
+        typed = _program(left.folder / ".hydra" / "hydra.yaml")
+        return shlex.join([*typed, *given]) if (left.folder / ".hydra").is_dir() else ""
     file = left.folder / "multirun.yaml"
     if not file.exists():
         return ""
     given = as_given(OmegaConf.select(OmegaConf.load(file), "hydra.overrides.task") or [])
-    return shlex.join(["python", "run.py", "-m", *given])
+    return shlex.join([*_program(file), "-m", *given])
+
+
+def _program(file: Path) -> list[str]:
+    """What was typed before the settings: run.py takes them from its own checkout, `lpla` from the package."""
+    sources = OmegaConf.select(OmegaConf.load(file), "hydra.runtime.config_sources") if file.exists() else None
+    main = next((one.path for one in sources or () if one.provider == "main"), "lpla.conf")
+    return ["lpla"] if main == "lpla.conf" else ["python", "run.py"]
 
 
 def config(left: Left) -> str:
     """The whole configuration of the job, or of the first of the sweep that has one, as YAML."""
     names = [""] if left.single else [row["job"] for row in left.rows]
     files = (left.folder / name / ".hydra" / "config.yaml" for name in names)
-    return next((file.read_text() for file in files if file.exists()), "")
+    text = next((file.read_text() for file in files if file.exists()), "")
+    return re.sub(rf"{IN_MEMORY}_\d+:\w+", "(an encoder in memory)", text)
 
 
 def versions(left: Left) -> list[dict[str, str]]:
     """The software of the jobs, every combination once."""
+    found = [{name: one for name, one in said.items() if name != FINISHED} for said in _said_by_jobs(left)]
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
+def dates(left: Left) -> list[str]:
+    """The first and the last day on which a job ended, by UTC; one where they are the same, none where none says."""
+    days = sorted({said[FINISHED][:10] for said in _said_by_jobs(left) if FINISHED in said})
+    return [days[0], days[-1]] if len(days) > 1 else days
+
+
+def _said_by_jobs(left: Left) -> list[dict[str, str]]:
     jobs = dict.fromkeys(row["job"] for row in left.measured)
     files = [file for name in jobs if (file := left.job(name) / "versions.json").exists()]
-    texts = dict.fromkeys(file.read_text() for file in files)
-    return [json.loads(text) for text in texts]
+    return [json.loads(file.read_text()) for file in files]

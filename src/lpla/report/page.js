@@ -23,8 +23,6 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
-// What is folded is printed too.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 // Plots are pictures to the browser: their texts and lines follow the page's colours by hand.
 if (window.Bokeh) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -41,12 +39,13 @@ if (window.Bokeh) {
       }
     }
   };
+  // What cannot be drawn is a picture, which print has in any case.
   const started = setInterval(() => {
     if (!Bokeh.documents.length) return;
     clearInterval(started);
     paint(dark.matches);
   }, 20);
   dark.addEventListener("change", () => paint(dark.matches));
-  addEventListener("beforeprint", () => paint(false));
-  addEventListener("afterprint", () => paint(dark.matches));
+} else {
+  document.documentElement.classList.add("static");
 }

@@ -1,51 +1,65 @@
-"""`report.html`: one self-contained page of what a job or a sweep left, and the same table as Markdown and LaTeX."""
+"""`report.html`: one page of what a job or a sweep left, the same table as Markdown and LaTeX, its figures as SVG."""
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import bokeh
 from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lpla.contracts.result import columns
-from lpla.report import axes, figures, formats, people, seeds
+from lpla.report import advice, axes, figures, formats
 from lpla.report import thumbnails as exposed
-from lpla.report.family import tally
-from lpla.report.outputs import Left, command, config, jobs_below, read, versions
-from lpla.report.rows import Row, chosen_columns, csv_text, short_label, write_csv
-from lpla.report.table import as_strings, verdicts
+from lpla.report.figure_data import rows_of
+from lpla.report.outputs import Left, command, config, dates, jobs_below, read, versions
+from lpla.report.rows import write_csv
+from lpla.report.sections import downloads, link, said
+from lpla.report.svg import FILE, svg
+from lpla.report.table import as_strings
 
 log = logging.getLogger(__name__)
 
-SCORES = 20_000
-"""Images and layers up to which the page of a job brings the score of every one along, and its counts."""
-NOTHING = "no job was measured"
+LIBRARY = f"bokeh-{bokeh.__version__}.min.js"
+"""The script that draws the figures, once in the folder of a sweep for the pages of all its jobs."""
 
 
 def write(folder: Path) -> list[Path]:
-    """Write `report.html`, and `table.md`, `table.tex`, `table.csv` where a job was measured; returns the files.
+    """Write `report.html`; where a job was measured `table.md`, `table.tex`, `table.csv` and the figures as SVG.
 
-    Raises FileNotFoundError if the folder is neither a job's nor a sweep's.
+    A job of a sweep has its page draw by the one script in the sweep's folder; every other page holds it.
+
+    Args:
+        folder: A job's or a sweep's.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        FileNotFoundError: If the folder is neither a job's nor a sweep's.
     """
     left = read(folder)
-    (folder / "report.html").write_text(render(left), encoding="utf-8")
+    drawn = figures_of(left)
+    (folder / "report.html").write_text(render(left, drawn, _shared_library(left)), encoding="utf-8")
     written = [folder / "report.html"]
     if left.measured:
         strings = as_strings(left.measured)
         caption = f"{strings.title}. {strings.caption}"
-        for name, form in {"table.md": formats.markdown, "table.tex": formats.latex}.items():
-            (folder / name).write_text(form(strings.header, strings.rows, caption), encoding="utf-8")
+        label = f"tab:{folder.resolve().name}"
+        texts = {
+            "table.md": formats.markdown(strings.header, strings.rows, caption),
+            "table.tex": formats.latex(strings.header, strings.rows, caption, left=strings.choices, label=label),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
         write_csv(left.rows, folder / "table.csv")
         written.append(folder / "table.csv")
-    return written
+    return [*written, *write_figures(drawn, folder)]
 
 
 def write_or_warn(folder: Path) -> Path | None:
@@ -64,32 +78,80 @@ def write_all(folder: Path) -> None:
         write_or_warn(place)
 
 
-def render(left: Left) -> str:
-    """The page."""
+def figures_of(left: Left) -> list[figures.Figure]:
+    """All figures that there is something to show of."""
     drawn = [figures.roc(left), *figures.norms(left), *axes.every(left)]
-    drawn = [one for one in drawn if one is not None]
+    return [one for one in drawn if one is not None]
+
+
+def render(left: Left, drawn: Sequence[figures.Figure], library: str = "", images: bool = True) -> str:
+    """Make the page's text.
+
+    Args:
+        left: What the jobs left.
+        drawn: Its figures.
+        library: Address of the script that draws them; empty: the page holds it.
+        images: Whether it shows the thumbnails that a job left, which may be private.
+    """
     script, places = _embedded(drawn)
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = lambda share: "unknown" if share != share else f"{share:.1%}"
+    shown = [
+        {"name": one.name, "title": one.title, "sentence": one.sentence, "place": Markup(places[one.name]),
+         "svg": Markup(svg(one.plot, one.sentence)), "link": link(rows) if (rows := rows_of(one)) else ""}
+        for one in drawn
+    ]  # fmt: skip
     return environment.get_template("page.html.j2").render(
-        title=_title(left),
+        title=advice.title(left),
+        days=dates(left),
         style=Markup((here / "page.css").read_text()),
-        library=Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)) if drawn else "",
+        library=_script(library) if drawn else "",
         behaviour=Markup((here / "page.js").read_text()),
         script=Markup(script),
-        figures=[(one, Markup(places[one.name])) for one in drawn],
-        thumbnails=exposed.found(left),
-        downloads=_downloads(left),
+        figures=shown,
+        thumbnails=exposed.found(left) if images else {},
+        downloads=downloads(left),
         missing=left.missing,
         failed=left.failed,
         command=command(left),
         config=config(left),
         versions=versions(left),
-        **_said(left),
+        **said(left),
     )
+
+
+def _script(address: str) -> Markup:
+    """The element that brings the script: by its address, or as a whole."""
+    if address:
+        return Markup('<script src="{}"></script>').format(address)
+    return Markup("<script>{}</script>").format(
+        Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw))
+    )
+
+
+def _shared_library(left: Left) -> str:
+    """The address of the script for the page of a sweep's job, which is written if it is not there; else empty."""
+    sweep = left.folder.resolve().parent
+    if not left.single or not (sweep / "multirun.yaml").exists():
+        return ""
+    if not (sweep / LIBRARY).exists():
+        text = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+        (sweep / LIBRARY).write_text(text, encoding="utf-8")
+    return f"../{LIBRARY}"
+
+
+def write_figures(drawn: Sequence[figures.Figure], folder: Path) -> list[Path]:
+    """Each figure as `figures/NAME.svg`, which LaTeX takes by the package svg and browsers as they are."""
+    if drawn:
+        (folder / "figures").mkdir(exist_ok=True)
+    written = []
+    for one in drawn:
+        written.append(folder / "figures" / f"{one.name}.svg")
+        written[-1].write_text(FILE + svg(one.plot, one.sentence), encoding="utf-8")
+    return written
 
 
 def _embedded(drawn: Sequence[figures.Figure]) -> tuple[str, dict[str, str]]:
@@ -102,89 +164,3 @@ def _embedded(drawn: Sequence[figures.Figure]) -> tuple[str, dict[str, str]]:
         for one in drawn:
             document.add_root(one.plot)
     return components({one.name: one.plot for one in drawn})
-
-
-def _title(left: Left) -> str:
-    jobs = {row["job"] for row in left.rows}
-    return f"Audit {left.folder.resolve().name}" + ("" if left.single else f": {len(jobs)} jobs")
-
-
-def _said(left: Left) -> dict[str, Any]:
-    """Verdicts, tables and what must be known of them."""
-    rows = left.measured
-    if not rows:
-        absent = {"title": "", "html": "", "caption": ""}
-        said = {
-            "headline": NOTHING,
-            "people": "",
-            "further": [],
-            "recipe": "",
-            "tally": "",
-            "seeds": {},
-            "verdicts": {},
-            "table": absent,
-        }
-        return said | {"cost": "", "costs": [], "notes": [], "revisions": []}
-    strings, chosen = as_strings(rows), chosen_columns(rows)
-    together, spoken = seeds.aggregate(rows), people.spoken_of(left)
-    return {
-        "people": people.first_sentence(spoken, left) if spoken else "",
-        "further": people.further_sentences(left),
-        "headline": _headline(left, chosen),
-        "recipe": people.recipe_sentence(spoken, left) if spoken else "",
-        "tally": ". ".join(tally(rows)),
-        "seeds": {"html": Markup(formats.html(*seeds.as_cells(together))), "caption": seeds.CAPTION}
-        if together
-        else {},
-        "verdicts": verdicts(rows),
-        "table": {
-            "title": strings.title,
-            "html": Markup(formats.html(strings.header, strings.rows)),
-            "caption": strings.caption,
-        },
-        "cost": _cost(rows, chosen),
-        "costs": [f"{one.heading}: {one.sentence}" for one in columns("cost", headed=True).values()],
-        "notes": list(dict.fromkeys([*_given(rows), *(note for row in rows for note in row["notes"])])),
-        "revisions": list(dict.fromkeys(row["git_revision"] for row in rows if row.get("git_revision"))),
-    }
-
-
-def _given(rows: Sequence[Row]) -> list[str]:
-    """Sentences on encoders that were trained elsewhere."""
-    return [f"the encoder was trained elsewhere: {row['given']}" for row in rows if row.get("given")]
-
-
-def _headline(left: Left, chosen: Sequence[str]) -> str:
-    """The verdict of the highest AUC; of one job of several attacks, what the strongest of them says."""
-    strongest = left.strongest()
-    if not strongest:
-        return "no attack was defined"
-    if left.single and (said := [row["strongest"] for row in left.measured if row.get("strongest")]):
-        return said[0]
-    whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(left.measured) > 1 else strongest[0]["layer"]
-    return f"{whose}: {strongest[0]['verdict']}"
-
-
-def _cost(rows: Sequence[Row], chosen: Sequence[str]) -> Markup:
-    costs = columns("cost", headed=True)
-    header = ("row", *(one.heading for one in costs.values()))
-    cells = [(short_label(row, chosen), *(str(row.get(name, "-")) for name in costs)) for row in rows]
-    return Markup(formats.html(header, cells))
-
-
-def _downloads(left: Left) -> dict[str, str]:
-    """File names with their contents as links."""
-    parts: dict[str, Sequence[Row]] = {"table.csv": left.rows, "curve.csv": left.curve}
-    if left.single and len(left.exposed) <= SCORES:
-        parts["exposed.csv"] = left.exposed
-    if left.single and sum(len(one.index) for one in left.judged.values()) <= SCORES:
-        parts["scores.csv"] = [
-            {"attack": attack, "layer": layer, "index": i, "member": int(m), "score": s, "posterior": q, "log_norm": n}
-            for (_, attack, layer), one in left.judged.items()
-            for i, m, s, q, n in zip(one.index, one.member, one.score, one.posterior, one.log_norm, strict=True)
-        ]
-    return {name: _link(rows) for name, rows in parts.items() if rows}
-
-
-def _link(rows: Sequence[Row]) -> str:
-    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(csv_text(rows).encode()).decode()}"

@@ -8,13 +8,23 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from lpla.metrics.compare import paired_auc
 from lpla.metrics.intervals import spread_of
-from lpla.report.rows import OF_ATTACKER, SETTINGS, UNUSED, Row, cell, choices, differing, interval, target_choices
+from lpla.report.rows import (
+    OF_ATTACKER,
+    SETTINGS,
+    UNUSED,
+    Row,
+    cell,
+    choices,
+    differing,
+    interval,
+    target_choices,
+)  # fmt: skip
+from lpla.report.table import Strings
+from lpla.report.terminal import WIDEST, as_table
 
 CAPTION = (
     "AUC of the best attack less that of another on the same images, DeLong's paired test. The best was chosen on "
@@ -98,17 +108,14 @@ def _label(row: Row, columns: Sequence[str]) -> str:
     return " ".join(word for word in words if word) or f"job {row['job']}"
 
 
-def render(rows: Sequence[Row]) -> Table:
+def render(rows: Sequence[Row], wide: int = WIDEST) -> Table:
     """The comparisons as a terminal table."""
     columns = differing(rows, _target())
-    title = "best attack against the others"
-    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=SIMPLE_HEAD)
-    for column in (*columns, "best", "other"):
-        table.add_column(column, no_wrap=True)
-    for heading in ("difference [95 %]", "p", "corrected"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    header = (*columns, "best", "other", "difference [95 %]", "p", "corrected")
+    cells = []
     for row in rows:
         difference = interval(*(row[f"difference{end}"] for end in ("", "_low", "_high")))
         p = (f"{row[name]:.2g}" for name in ("p", "p_corrected"))
-        table.add_row(*(Text(row[c]) for c in (*columns, "best", "other")), difference, *p)
-    return table
+        cells.append((*(str(row[c]) for c in (*columns, "best", "other")), difference, *p))
+    strings = Strings("best attack against the others", len(columns) + 2, header, tuple(cells), CAPTION)
+    return as_table(strings, wide)

@@ -12,7 +12,7 @@ from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION
 from lpla.metrics.folder import folder_power, folder_test
 from lpla.metrics.intervals import by_labels
-from lpla.report.family import FAMILY_LEVEL, leaking, recipe_p
+from lpla.report.family import FAMILY_LEVEL, certain, leaking, recipe_p
 from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import Row, number
 
@@ -65,7 +65,8 @@ def first_sentence(row: Row, left: Left | None = None) -> str:
 
 def _outlasts(row: Row, left: Left) -> bool:
     """Whether the row leaks although it was chosen among all rows of the page; rows of earlier editions do not say."""
-    return row.get("leak_p") is None or any(one is row for one in leaking(left.measured))
+    among = certain(left.measured) if left.single else leaking(left.measured)
+    return row.get("leak_p") is None or any(one is row for one in among)
 
 
 def recipe_sentence(row: Row, left: Left) -> str:

@@ -99,6 +99,21 @@ def chosen_columns(rows: Sequence[Row]) -> list[str]:
     return [c for c in choices() if c in different or c == "layer"]
 
 
+def telling(rows: Sequence[Row]) -> list[str]:
+    """The choices by which a reader tells one row from another; always the layer, never what an attack's fit took.
+
+    Of several attacks, what follows from an attack's name (its norms, say) is told by that name.
+    """
+    known, chosen = columns("choice"), chosen_columns(rows)
+    chosen = [c for c in chosen if c not in known or known[c].whose != "fit"]
+    if "attack" not in chosen:
+        return chosen
+    values = {c: {(row.get("attack"), cell(row.get(c))) for row in rows} for c in chosen}
+    attacks = len({row.get("attack") for row in rows})
+    own = [c for c in chosen if c in known and known[c].whose == "attack" and c != "attack"]
+    return [c for c in chosen if c not in own or len(values[c]) > attacks]
+
+
 def distinct(rows: Sequence[Row]) -> list[Row]:
     """The rows without those that repeat an earlier one under another p or budget, which their attack does not look at.
 
@@ -126,9 +141,11 @@ def cell(value: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure in three decimals, without the leading zero."""
+    """A figure in three decimals, without the leading zero; a count as it is."""
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
@@ -137,13 +154,8 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return "-" if value is None else f"{number(value)} [{number(low)} {number(high)}]"
 
 
-def label(row: Row, names: Sequence[str]) -> str:
-    """A row by what it was chosen to be."""
-    return " ".join(cell(row.get(c)) if c in ("layer", SETTINGS) else f"{c}={cell(row.get(c))}" for c in names)
-
-
 def short_label(row: Row, names: Sequence[str]) -> str:
-    """The same for a legend: no empty choices, no names of choices that explain themselves, nothing that follows."""
+    """A row by what it was chosen to be: no empty choices, no names of choices that explain themselves."""
     known = columns("choice")
     words = []
     for name in names:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from lpla.contracts.result import columns
 from lpla.metrics.targets import OverTargets, error_of, over_targets
-from lpla.report.rows import Row, cell, choices, differing, interval, number
+from lpla.report.rows import Row, cell, choices, differing, interval, number, short_label, telling
+from lpla.report.table import Strings
+from lpla.report.terminal import WIDEST, as_table
 
 
 def same() -> list[str]:
@@ -82,15 +82,21 @@ def as_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]
     return tuple(header[place] for place in kept), [tuple(one[place] for place in kept) for one in cells]
 
 
-def render(rows: Sequence[Row]) -> Table:
-    """The aggregated rows as a terminal table."""
-    header, cells = as_cells(rows)
-    table = Table(
-        title="over the seeds", title_justify="left", caption=CAPTION, caption_justify="left", box=SIMPLE_HEAD
-    )
-    first = header.index("seeds")
-    for place, heading in enumerate(header):
-        table.add_column(Text(heading), justify="left" if place < first else "right", no_wrap=True)
-    for row in cells:
-        table.add_row(*map(Text, row))
-    return table
+def as_few_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Those that a terminal has room for: what differs, the seeds, the AUC, where the next is, TPR at 5 % FPR."""
+    names = [c for c in telling(rows) if c != "seed"]
+    cells = []
+    for row in rows:
+        mean = [row[f"auc_{one.name}"] for one in fields(OverTargets)]
+        rate = [row[f"tpr_at_5pct_{one.name}"] for one in fields(OverTargets)]
+        further = "-" if mean[3] is None else f"[{number(mean[3])} {number(mean[4])}]"
+        figures = (number(one[0]) if one[1] is None else interval(*one[:3]) for one in (mean, rate))
+        auc, tpr = figures
+        cells.append((short_label(row, names), str(row["seeds"]), auc, further, tpr))
+    return ("setting", "seeds", "AUC [95 %]", "AUC next", "TPR at 5 % FPR"), cells
+
+
+def render(rows: Sequence[Row], wide: int = WIDEST) -> Table:
+    """The aggregated rows as a terminal table; all their figures are in `seeds.csv` and on the page."""
+    header, cells = as_few_cells(rows)
+    return as_table(Strings("over the seeds", 1, header, tuple(cells), CAPTION), wide)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
@@ -14,6 +15,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lpla.report.rows import Row, read_rows, write_csv
+
 log = logging.getLogger(__name__)
 
 
@@ -22,9 +25,12 @@ class SweepTable(Callback):
 
     def __init__(self) -> None:
         self._pages = BackgroundWriter()
+        self._ended = 0
+        """Jobs that this process has run, each of which printed its own rows."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Have the page of a sweep's job written beside the jobs that follow; a single job writes its own."""
+        self._ended += 1
         if config.hydra.mode == RunMode.MULTIRUN:
             self._pages.add(Path(config.hydra.runtime.output_dir))
 
@@ -32,30 +38,14 @@ class SweepTable(Callback):
         """Print and write every row that the jobs left, their seeds together, and the attacks against the best."""
         from rich import get_console
 
-        from lpla.report import exposure, pairs, seeds
-        from lpla.report.family import tally
-        from lpla.report.rows import read_rows, write_csv
-        from lpla.report.table import print_whole, show
-
         folder = Path(config.hydra.sweep.dir)
         rows = read_rows(folder)
         if not rows:
             self._pages.finish()
             return
         console = get_console()
-        show(rows)
-        write_csv(rows, folder / "table.csv")
-        written = [folder / "table.csv"]
-        for part, found in {seeds: seeds.aggregate(rows), pairs: pairs.compare(rows, folder)}.items():
-            if found:
-                print_whole(part.render(found))
-                written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
-                write_csv(found, written[-1])
-        if stable := exposure.over_seeds(rows, folder):
-            written.append(exposure.write(stable, folder))
-        for sentence in tally([row for row in rows if not row.get("error")]):
-            console.print(sentence, soft_wrap=True, highlight=False)
-        console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
+        # A job alone has printed its rows, and there is nothing that several say together.
+        _tables(rows, folder, alone=self._ended == 1 and len({row["job"] for row in rows}) == 1)
         self._pages.add(folder)
         if not self._pages.finish():
             from lpla.report.page import write_all  # Seconds of imports, which that process has spared this one.
@@ -68,6 +58,33 @@ class SweepTable(Callback):
         if failed:
             console.print(f"{len(failed)} of {len(jobs)} jobs failed; the same command makes only what is missing")
             sys.exit(1)
+
+
+def _tables(rows: Sequence[Row], folder: Path, alone: bool) -> None:
+    """Print and write the tables of a sweep, and what its rows say together; of a job alone, write them only."""
+    from rich import get_console
+
+    from lpla.report import exposure, pairs, seeds
+    from lpla.report.family import statement, tally
+    from lpla.report.terminal import print_whole, show, width
+
+    console = get_console()
+    if not alone:
+        show(rows)
+    write_csv(rows, folder / "table.csv")
+    written = [folder / "table.csv"]
+    for part, found in {seeds: seeds.aggregate(rows), pairs: pairs.compare(rows, folder)}.items():
+        if found:
+            print_whole(part.render(found, width()))
+            written.append(folder / f"{part.__name__.rpartition('.')[2]}.csv")
+            write_csv(found, written[-1])
+    if stable := exposure.over_seeds(rows, folder):
+        written.append(exposure.write(stable, folder))
+    measured = [row for row in rows if not row.get("error")]
+    # What was said of the one encoder below its rows is not said again.
+    for sentence in [] if alone else (one for one in tally(measured) if one != statement(measured)):
+        console.print(sentence, soft_wrap=True, highlight=False)
+    console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
 
 
 class BackgroundWriter:

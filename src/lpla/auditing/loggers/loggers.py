@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.utils import get_class
@@ -16,6 +17,9 @@ from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
+
+ELSEWHERE = {"CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
+"""Packages of those loggers of Lightning that are no options here."""
 
 
 def check(settings: Config) -> None:
@@ -34,6 +38,9 @@ def check(settings: Config) -> None:
 def _check_handed_on(name: str, settings: Config) -> None:
     """Raise SettingError for a name that neither the logger nor what it hands it to knows."""
     given = {key: value for key, value in settings.items() if not key.startswith("_")}
+    if name in ELSEWHERE and find_spec(ELSEWHERE[name]) is None:
+        needed = f"is {name}, which needs the package {ELSEWHERE[name]}: pip install {ELSEWHERE[name]}"
+        raise SettingError(("_target_",), needed)
     if name == "WandbLogger":
         import wandb
 
@@ -72,7 +79,8 @@ def log_job(settings: Config, folder: Path, recorded: Callable[[], Record]) -> N
     # Whatever goes wrong in a service or a file of its own: the numbers are on disk already, and the sweep goes on.
     except Exception as failed:
         where = f"the audit is whole in {folder}"
-        log.warning("logger=%s failed, %s: %s: %s", _name(settings), where, type(failed).__name__, failed)
+        offline = "; WANDB_MODE=offline needs no network" if _name(settings) == "WandbLogger" else ""
+        log.warning("logger=%s failed, %s: %s: %s%s", _name(settings), where, type(failed).__name__, failed, offline)
         log.debug("the logger's failure", exc_info=failed)
 
 

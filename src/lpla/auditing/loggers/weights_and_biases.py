@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import wandb
@@ -26,6 +30,8 @@ def log_job(settings: Config, record: Record) -> None:
     """Two runs, train and audit; offline where no API key is set, and then it says how to upload them."""
     wandb.setup(wandb.Settings(silent=bool(settings.get("settings", {}).get("silent"))))
     mode = {} if "WANDB_MODE" in os.environ or wandb.login(prompt=False, verify=False) else {"mode": "offline"}
+    if not mode and os.environ.get("WANDB_MODE", "online") == "online":
+        _warn_without_network(wandb.Settings().base_url)
     offline = []
     # The agent judges an audit, not the training before it.
     with _without_agent(), _run(settings, record, "train", mode, offline) as run:
@@ -39,9 +45,28 @@ def log_job(settings: Config, record: Record) -> None:
         for layer in record.layers:
             _log_layer(run, layer)
         run.log_artifact(_results(record))
+        with TemporaryDirectory() as place:
+            run.log_artifact(_page(record, Path(place)))
     if offline:
         reason = "no API key is set" if mode else f"WANDB_MODE={os.environ['WANDB_MODE']}"
         log.info("W&B: %s, so the job was logged offline; to upload it: wandb sync %s", reason, " ".join(offline))
+
+
+def _warn_without_network(address: str, seconds: float = 5.0) -> None:
+    """Warn, before wandb waits for a minute and a half in every job, where its service cannot be reached.
+
+    Behind a proxy nothing is said, as only wandb itself knows how it goes out.
+    """
+    url = urlsplit(address)
+    if any(os.environ.get(name) for one in ("https_proxy", "http_proxy", "all_proxy") for name in (one, one.upper())):
+        return
+    try:
+        socket.create_connection(
+            (url.hostname or "", url.port or (80 if url.scheme == "http" else 443)), seconds
+        ).close()
+    except OSError as unreachable:
+        log.warning("W&B: %s cannot be reached (%s), for which every job waits up to 90 s; "
+                    "WANDB_MODE=offline needs no network", url.hostname, unreachable)  # fmt: skip
 
 
 @contextmanager
@@ -109,6 +134,20 @@ def _encoder(training: Training) -> wandb.Artifact:
     artifact = wandb.Artifact(f"encoder-{training.key}", type="encoder", metadata=metadata)
     # Files of the store never change.
     artifact.add_dir(str(training.place), policy="immutable")
+    return artifact
+
+
+def _page(record: Record, place: Path) -> wandb.Artifact:
+    """The page and its figures as pictures, without thumbnails and names of files, which are private."""
+    from lpla.report.outputs import read
+    from lpla.report.page import figures_of, render, write_figures
+
+    left = read(record.job.folder)
+    drawn = figures_of(left)
+    (place / "report.html").write_text(render(left, drawn, images=False), encoding="utf-8")
+    write_figures(drawn, place)
+    artifact = wandb.Artifact(f"page-{record.job.group}-{record.job.name}", type="report")
+    artifact.add_dir(str(place))
     return artifact
 
 

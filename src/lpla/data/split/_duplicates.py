@@ -64,6 +64,10 @@ class Eligible:
             part = {2: "half", 4: "a quarter"}[parts]
             whole = f"the {len(self.order)} images of {images.name}"
             left = f" that are left without {len(self.aside)} near-duplicates" if len(self.aside) else ""
+            if limit < 2:
+                wanted = max(members or 0, 2)
+                held = f"{images.name} has {len(self.order)}{left}"
+                raise InputError(f"members={wanted} needs {parts * wanted} images; {held}")
             got = "null, by which split=given alone takes all" if members is None else members
             raise InputError(f"members must be at least 2 and at most {limit}, {part} of {whole}{left}, got {got}")
         return members

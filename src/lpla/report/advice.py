@@ -1,0 +1,156 @@
+"""What follows from a verdict, as a short list, and what an audit did and did not look at, as the page says them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+
+from lpla.report.outputs import Left, dates
+from lpla.report.rows import Row, cell, short_label, target_choices, telling
+
+UNTESTED = (
+    "Attacks that are not in the table, and attackers with more views, more shadows or other knowledge than these rows",
+    "Other releases of the same encoder: another layer, fine-tuned weights, gradients, a training that was watched",
+)
+"""What no audit here says anything of."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do, and the document that says how."""
+
+    text: str
+    page: str = ""
+    address: str = ""
+    """Of the document on the web; empty where the package names no site of its documents."""
+
+
+def actions(kind: str, rows: Sequence[Row]) -> list[Advice]:
+    """What to do about a verdict (`leaks`, `invalid`, `undecided`, else no leak found), most urgent first."""
+    said = {"leaks": _of_leak, "invalid": _of_invalid, "undecided": _of_undecided}.get(kind, _of_nothing)(rows)
+    return [Advice(text, page, _address(page)) for text, page in said]
+
+
+def _of_leak(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    found = [
+        ("Treat membership as disclosed to whoever can ask the encoder; release it only if that is acceptable.",
+         "docs/decide.md"),
+    ]  # fmt: skip
+    leaking = {str(row.get("layer")) for row in rows if str(row.get("verdict")).startswith("leaks")}
+    others = {str(row.get("layer")) for row in rows if row.get("verdict")} - leaking
+    if leaking and others:
+        which = f"{' and '.join(sorted(others))} alone"
+        found.append((f"No row of {which} leaks: a release of it is worth an audit of its own.", "docs/decide.md"))
+    return [
+        *found,
+        ("Change the recipe and audit again: more members, fewer epochs, stronger augmentation.", "docs/tradeoff.md"),
+        ("Give less away: fewer views answered per image, or a defence (lpla list defense).", "docs/limits.md"),
+    ]
+
+
+def _of_invalid(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [
+        ("Do not use these numbers in either direction: something other than membership tells the groups apart.",
+         "docs/decide.md"),
+        ("Repair what the verdict names, most often how members and non-members were collected, and audit again.",
+         "docs/your_encoder.md"),
+    ]  # fmt: skip
+
+
+def _of_undecided(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [
+        ("Read nothing into it: the audit could not have decided.", "docs/decide.md"),
+        ("Audit with more members and non-members, another seed or the strongest attack alone.", "docs/limits.md"),
+    ]
+
+
+def _of_nothing(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    found = [("Do not call the encoder safe: the upper ends of the intervals are what it may still give away.",
+              "docs/decide.md")]  # fmt: skip
+    if len({row.get("attack") for row in rows}) == 1:
+        found.append(("Ask a stronger attacker: attack=all, more shadows, every layer that is released.",
+                      "docs/attacks.md"))  # fmt: skip
+    return [*found, ("Audit with more images, if a smaller leak than these intervals would matter.", "docs/limits.md")]
+
+
+def _address(page: str) -> str:
+    """Where the document is on the web, if the installed package says where its documents are."""
+    try:
+        urls = metadata("lpla").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    sites = (one.partition(", ")[2] for one in urls if one.lower().startswith("documentation, "))
+    site = next(sites, "").rstrip("/")
+    return f"{site}/{page.removeprefix('docs/').removesuffix('.md')}/" if site and page else ""
+
+
+def about(left: Left) -> dict[str, list[str]]:
+    """Heading -> sentences: the data, the encoders, the attacks, the day, and what was not looked at."""
+    rows = left.measured
+    if not rows:
+        return {}
+    found = {
+        "Data": _each(_data(row) for row in rows),
+        "Encoder": _each(_encoder(row) for row in rows),
+        "Attacker": _each(_attacker(row) for row in rows),
+        "Attacks": [", ".join(dict.fromkeys(str(row["attack"]) for row in rows))],
+        "Date": [" to ".join(dates(left))] if dates(left) else [],
+        "Folder": [left.folder.resolve().name],
+        "Not tested": [*_unchecked(rows), *UNTESTED],
+    }
+    return {name: said for name, said in found.items() if said}
+
+
+MOST = 6
+"""Sentences on data, encoders or attackers that a page spells out."""
+
+
+def _each(sentences: object) -> list[str]:
+    there = list(dict.fromkeys(sentences))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return there if len(there) <= MOST else [*there[:MOST], f"and {len(there) - MOST} more"]
+
+
+def _data(row: Row) -> str:
+    return str(row.get("data") or row.get("dataset") or "not named")
+
+
+def _encoder(row: Row) -> str:
+    if row.get("given"):
+        return f"Trained elsewhere: {row['given']}"
+    layers = f"{row.get('members', '?')} members, {row.get('epochs', '?')} epochs, seed {row.get('seed', '?')}"
+    defense = row.get("defense") or "none"
+    said = f"{row.get('arch')} on {row.get('backbone')}, {layers}"
+    return said + ("" if defense == "none" else f", defence {defense}")
+
+
+def _attacker(row: Row) -> str:
+    shadows = f"{row.get('shadows')} shadows" if row.get("shadows") else "no shadows"
+    return f"Knowledge: {row.get('knowledge') or 'not named'}; {shadows}, {row.get('queries')} views of each image"
+
+
+def _unchecked(rows: Sequence[Row]) -> list[str]:
+    """The nulls that verdicts say were not checked, each with the rows where that is so."""
+    names, found = telling(rows), dict[str, list[str]]()
+    for row in rows:
+        _, _, what = str(row.get("verdict") or "").rpartition("; not checked: ")
+        if "; not checked: " in str(row.get("verdict") or ""):
+            found.setdefault(what, []).append(short_label(row, names))
+    return [
+        f"Null{'s' if ', ' in what else ''} not checked: {what} "
+        f"({'all rows' if len(among) == len(rows) else f'{len(among)} of {len(rows)} rows'})"
+        for what, among in found.items()
+    ]
+
+
+def title(left: Left) -> str:
+    """What was audited, in the words of its rows: one encoder, or how many jobs of what."""
+    rows = left.measured
+    if not rows:
+        return f"Audit {left.folder.resolve().name}"
+    shared = {name: cell(rows[0].get(name)) for name in target_choices()
+              if len({cell(row.get(name)) for row in rows}) == 1}  # fmt: skip
+    what = " ".join(shared[name] for name in ("arch", "backbone") if shared.get(name, "-") != "-") or "encoders"
+    data = f" on {shared['dataset']}" if shared.get("dataset", "-") != "-" else ""
+    jobs = len({row["job"] for row in left.rows})
+    return f"{what}{data}" + ("" if left.single else f": {jobs} jobs")
