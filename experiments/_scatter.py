@@ -69,7 +69,7 @@ def _curves(axes: Axes, there: Sequence[Encoder], name: str, encoders: Sequence[
     for training in trainings.values():
         training.sort(key=lambda e: e.epoch)
         colour, style = _look(training[0], encoders, STYLES)
-        values = [e.figures[name] for e in training]
+        values = [value for e in training if (value := e.figures[name]) is not None]
         axes.plot([e.epoch for e in training], values, color=colour, linestyle=style, marker=".", alpha=0.7)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import rich
 import type_check
 from hydra.core.global_hydra import GlobalHydra
 
@@ -50,6 +51,12 @@ def no_hydra_left() -> Iterator[None]:
     """Every test composes its own configuration."""
     yield
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture(autouse=True)
+def no_console_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a console of its own, as one that was made keeps the width that COLUMNS had then."""
+    monkeypatch.setattr(rich, "_console", None)
 
 
 @pytest.fixture(autouse=True)

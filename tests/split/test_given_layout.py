@@ -107,7 +107,7 @@ def test_near_duplicates_across_the_lists_are_set_aside_and_named(seed: int, cap
 def test_lists_of_the_same_images_are_refused_as_such() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
     twice = images(["members"] * 10 + ["nonmembers"] * 10, np.concatenate([pixels, pixels]))
-    said = "^members must be null, or .* have 0 members and 0 .*; 20 images stand, alike or nearly, on both sides$"
+    said = "^split=given needs at least 2 members and 2 .* have 0 members and 0 .*; 20 images stand, alike or .*$"
     with pytest.raises(InputError, match=said):
         SPLIT.draw(twice, None, 2, 0)
 
@@ -125,7 +125,9 @@ def test_bad_settings() -> None:
         SPLIT.draw(images(["members"] * 5 + ["nonmembers"] * 5), None, 3, 0)
     copies = np.repeat(np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8), 2, axis=0)
     lists = ["members", "nonmembers"] * 4 + ["members", "members"]
-    with pytest.raises(InputError, match=r"at most 0: the lists have 1 members and 0 non-members that are no near"):
+    with pytest.raises(
+        InputError, match=r"no near-duplicates of others; the lists have 1 members and 0 non-members; 8 images"
+    ):
         SPLIT.draw(images(lists, copies), None, 2, 0)
     for split in (Balanced(), Disjoint()):
         with pytest.raises(InputError, match="dataset=test says who is a member, so that split must be given"):

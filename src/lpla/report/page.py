@@ -92,6 +92,9 @@ def render(left: Left, drawn: Sequence[figures.Figure], library: str = "", image
         drawn: Its figures.
         library: Address of the script that draws them; empty: the page holds it.
         images: Whether it shows the thumbnails that a job left, which may be private.
+
+    Returns:
+        HTML.
     """
     script, places = _embedded(drawn)
     here = Path(__file__).parent

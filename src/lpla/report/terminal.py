@@ -90,6 +90,9 @@ def as_table(strings: Strings, wide: int = WIDEST, styles: Sequence[str] = ()) -
         strings: The headings and the cells.
         wide: How many columns of a terminal there are.
         styles: Of every row, in which its first figure and its verdict stand; none: that of a table of figures alone.
+
+    Returns:
+        The table, not yet printed.
     """
     whole = _widths(strings, bool(styles), wide, stacked=False)
     stacked = _around(whole) > wide
