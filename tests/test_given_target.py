@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_audit import TINY, Silent, scores_of, tiny_settings
+from tiny_audit import TINY, TINY_GIVEN, Silent, scores_of, source_of, tiny_settings
 from torch import nn
 
 import lpla
@@ -18,6 +18,7 @@ from lpla.auditing import job
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.plan import Plan, plan
+from lpla.auditing.settings import Settings, composed
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, UndefinedError, Views
 from lpla.encoders.target._weights import WeightsTarget
@@ -46,15 +47,20 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     return ["target=checkpoint", f"target.file={place / 'weights.safetensors'}", *OURS, *DIGITS], root / "job"
 
 
+def settings_of(*overrides: str) -> Settings:
+    """The settings of a tiny audit of a given encoder, with `overrides`."""
+    return composed([*TINY_GIVEN, *overrides, "members=20"])
+
+
 def given(overrides: list[str], *more: str) -> Plan:
-    return plan(tiny_settings(*overrides, "members=20", *more))
+    return plan(settings_of(*overrides, *more))
 
 
 def test_our_own_encoder_from_its_file_has_the_scores_of_the_ordinary_audit(
     own: tuple[list[str], Path], tmp_path: Path
 ) -> None:
     overrides, ordinary = own
-    rows = job.audit(tiny_settings(*overrides, f"store={tmp_path / 'store'}", "members=20"), tmp_path)
+    rows = job.audit(settings_of(*overrides, f"store={tmp_path / 'store'}"), tmp_path)
     found, expected = (scores_of(folder) for folder in (tmp_path, ordinary))
     assert found["layer"].tolist() == expected["layer"].tolist() == ["backbone", "projector"]
     np.testing.assert_array_equal(found["index"], expected["index"])
@@ -89,14 +95,14 @@ def test_a_target_and_its_twin_are_built_once_a_job_and_anew_where_the_file_is_a
     copied = tmp_path / "copied.safetensors"
     weights = load_file(str(own[0][1].removeprefix("target.file=")))
     save_file(weights, copied)
-    overrides = [*own[0], f"target.file={copied}", "members=20", f"store={tmp_path / 'store'}", "permutations=1"]
-    job.audit(tiny_settings(*overrides), None)
+    overrides = [*own[0], f"target.file={copied}", f"store={tmp_path / 'store'}", "permutations=1"]
+    job.audit(settings_of(*overrides), None)
     assert sorted(built) == [False, True]
     # Planned by one file, and made after another took its place: what was looked at is not taken for it.
     images = torch.rand(2, 1, 8, 8)
-    source = plan(tiny_settings(*overrides)).units[0].source
+    source = plan(settings_of(*overrides)).units[0].source
     before = source.build().encode(images)["backbone"]
-    plan(tiny_settings(*overrides))
+    plan(settings_of(*overrides))
     save_file({name: 2 * one if one.is_floating_point() else one for name, one in weights.items()}, copied)
     found = replace(source).build().encode(images)["backbone"]
     assert not torch.equal(found, before)
@@ -149,7 +155,7 @@ def test_where_there_is_no_twin_a_random_network_of_ours_answers_at_the_same_lay
     [
         (["observe.every=1"], "observe.every must be null with a target that was trained elsewhere"),
         (
-            ["knowledge.kind=shadows"],
+            ["knowledge.kind=shadows", "train.batch_size=10"],
             "knowledge.kind must be labels, few_labels or known_nonmembers, or knowledge.arch",
         ),
         (["layer=cls"], "layer must be one of backbone"),
@@ -174,9 +180,51 @@ def test_an_encoder_that_fails_a_check_is_refused_before_anything_is_made(
 
 
 def test_shadows_of_ours_may_teach_where_they_are_asked_for(own: tuple[list[str], Path]) -> None:
-    work = given(own[0], "knowledge.kind=shadows", "knowledge.arch=byol", "shadows=2")
+    work = given(
+        own[0], "knowledge.kind=shadows", "knowledge.arch=byol", "shadows=2", "epochs=1", "train.batch_size=10"
+    )
     assert [type(unit.source).__name__ for unit in work.units] == ["Given", "Trained", "Trained"]
     assert work.choices["knowledge"] == "shadows arch=byol"
+    assert source_of(work.units[1]).regime.epochs == 1 and source_of(work.units[1]).regime.batch_size == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("arch=byol", "arch=byol is not used with target=checkpoint, whose encoder is trained elsewhere; leave it out"),
+        ("epochs=5 backbone.width=1", "epochs=5, backbone.width=1 are not used with .*; leave them out"),
+        ("train.batch_size=8", "train.batch_size=8 is not used with"),
+        ("checkpoint.every=3", "checkpoint.every=3 is not used with"),
+        ("backbone=vit_tiny", "backbone=vit_tiny is not used with"),
+        ("shadows=8", "shadows=8 is not used with"),
+        ("dataset.train_views.flip=0", "dataset.train_views.flip=0 is not used with"),
+        ("knowledge.kind=few_labels shadows=8", "^shadows=8 is not used with"),
+        ("knowledge.kind=shadows target.shadows=nowhere epochs=5", "^epochs=5 is not used with"),
+        (
+            "knowledge.kind=shadows knowledge.arch=byol arch.hidden_dim=8 epochs=1",
+            "^arch.hidden_dim=8 is not used .*, and its shadows are trained by the framework of knowledge.arch; leave",
+        ),
+    ],
+)
+def test_settings_of_a_training_that_is_not_ours_are_refused(settings: str, said: str) -> None:
+    """They were dropped without a word; the file is not even looked for."""
+    with pytest.raises(InputError, match=said):
+        plan(composed(["target=checkpoint", "target.file=nowhere.pt", *OURS, *DIGITS, *settings.split()]))
+
+
+def test_known_nonmembers_need_a_list_of_their_own() -> None:
+    """The count of images was said to be at most 0, which is no count that the user could set."""
+    lists = ["target=checkpoint", "data.members=in", "data.nonmembers=out", "knowledge.kind=known_nonmembers"]
+    with pytest.raises(InputError, match=r"^knowledge.kind=known_nonmembers needs data.unseen, .* got none$"):
+        plan(composed(lists))
+    with pytest.raises(InputError, match=r"data\.members"):
+        plan(composed([*lists, "data.unseen=further"]))
+
+
+def test_settings_that_an_option_brings_along_are_not_refused(own: tuple[list[str], Path]) -> None:
+    """Only what the user set is held against them: the defaults of every audit are those of a training."""
+    assert given(own[0]).encoders.shadows == ()
+    assert given(own[0], "knowledge.kind=few_labels", "knowledge.images=8").encoders.shadows == ()
 
 
 class Mean(nn.Module):
@@ -298,6 +346,10 @@ def test_images_that_are_none_are_one_sentence(tmp_path: Path, monkeypatch: pyte
             lpla.audit_encoder(Mean(good), members=bad, nonmembers=good)
     with pytest.raises(InputError, match=r"images of one size, got \[8, 16\] pixels"):
         lpla.audit_encoder(Mean(good), members=good, nonmembers=np.zeros((4, 3, 16, 16), dtype=np.uint8))
+    same = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
+    said = "^data.members and data.nonmembers must be .*, but every image, 16 in all, stands on both sides"
+    with pytest.raises(InputError, match=said):
+        lpla.audit_encoder(Mean(good), members=same, nonmembers=same.copy())
     with pytest.raises(InputError, match="encode must be a function or a torch module, got int"):
         lpla.audit_encoder(3, members=good, nonmembers=good)  # pyright: ignore[reportArgumentType]
 

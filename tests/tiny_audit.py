@@ -18,6 +18,10 @@ CONF = ROOT / "conf"
 TINY = ["members=20", "epochs=2", "train.batch_size=10", "backbone.width=0.125", "arch.hidden_dim=16"]
 TINY += ["arch.output_dim=8", "queries=3", "observe.queries=4", "utility.images=60", "permutations=3"]
 
+OF_TRAINING = ("epochs=", "train.", "backbone.", "arch.")
+TINY_GIVEN = [one for one in TINY if not one.startswith(OF_TRAINING)]
+"""Those that are read where the target was trained elsewhere."""
+
 
 def tiny_config(*overrides: str) -> DictConfig:
     """The default configuration, made small, with `overrides`."""

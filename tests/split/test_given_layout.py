@@ -107,7 +107,7 @@ def test_near_duplicates_across_the_lists_are_set_aside_and_named(seed: int, cap
 def test_lists_of_the_same_images_are_refused_as_such() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
     twice = images(["members"] * 10 + ["nonmembers"] * 10, np.concatenate([pixels, pixels]))
-    said = "^split=given needs at least 2 members and 2 .* have 0 members and 0 .*; 20 images stand, alike or .*$"
+    said = "^data.members and data.nonmembers must .*, but every image, 20 in all, stands on both sides, alike or .*$"
     with pytest.raises(InputError, match=said):
         SPLIT.draw(twice, None, 2, 0)
 

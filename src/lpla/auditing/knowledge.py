@@ -6,17 +6,21 @@ another framework, under the same or another augmentation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import listed
+from lpla.data.split.given import Given
 from lpla.metrics.intervals import spread_of
-from lpla.work.plug_in import Config
+from lpla.work.plug_in import Config, plug_in
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
 SAME = "same"
 GROUPS = ("dataset", "arch", "views")
+OF_TRAINING = ("arch", "backbone", "epochs", "train", "checkpoint", "shadows", "dataset.train_views")
+"""Settings, and groups of them, that are read only where lpla trains an encoder."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,50 @@ class Knowledge:
     def describe(self) -> str:
         """The row's word for it: the kind, and in what the shadows differ."""
         return " ".join([self.kind, *(f"{g}={getattr(self, g)}" for g in GROUPS if getattr(self, g) != SAME)])
+
+
+def known(settings: Config, overrides: Sequence[str], option: str | None) -> Knowledge:
+    """What the attacker knows under these settings.
+
+    Args:
+        settings: The audit's settings.
+        overrides: What the user set beside the defaults.
+        option: The option of the group `target` that was chosen; None: the target is trained here.
+
+    Returns:
+        The knowledge.
+
+    Raises:
+        InputError: If the user set what only a training reads and nothing is trained, or if non-members are known that
+            no list names.
+    """
+    knowledge = Knowledge(**settings["knowledge"])
+    by_lists = "unseen" in settings["dataset"] and plug_in(settings["split"], partial=True).func is Given
+    own = settings["beside_target"]["shadows"]
+    if knowledge.kind == "known_nonmembers" and own is None and by_lists and settings["dataset"]["unseen"] is None:
+        raise InputError(
+            "knowledge.kind=known_nonmembers needs data.unseen, further images that the target was not trained on, "
+            "got none"
+        )
+    if settings["target"] is not None:
+        _check_use(overrides, option, trains=knowledge.has_shadows and own is None)
+    return knowledge
+
+
+def _check_use(overrides: Sequence[str], option: str | None, trains: bool) -> None:
+    """Raise InputError for settings of a training that is not ours; `trains`: whether shadows of ours are trained.
+
+    Those are trained by the framework that knowledge.arch names, and otherwise by the audit's own settings.
+    """
+    unread = ("arch",) if trains else OF_TRAINING
+    typed = {one: one.partition("=")[0].lstrip("+~").partition("@")[0] for one in overrides}
+    unused = [one for one, key in typed.items() if any(f"{key}.".startswith(f"{name}.") for name in unread)]
+    if not unused:
+        return
+    whose = "whose encoder is trained elsewhere"
+    more = ", and its shadows are trained by the framework of knowledge.arch" if trains else ""
+    verb, them = ("is", "it") if len(unused) == 1 else ("are", "them")
+    raise InputError(f"{listed(unused)} {verb} not used with target={option}, {whose}{more}; leave {them} out")
 
 
 def separate_views(settings: Config) -> Config:

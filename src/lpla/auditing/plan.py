@@ -17,7 +17,7 @@ from lpla.auditing.dearest import check_decoding
 from lpla.auditing.drawn import draw, full_query, observed_epochs
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target, shadows_beside
-from lpla.auditing.knowledge import Knowledge, separate_views, shadow_settings
+from lpla.auditing.knowledge import Knowledge, known, separate_views, shadow_settings
 from lpla.auditing.settings import Settings
 from lpla.contracts.evidence import Attack, Labelled, Query
 from lpla.contracts.inputs import Images, InputError, Membership, UndefinedError
@@ -130,7 +130,7 @@ def plan(told: Settings) -> Plan:
     settings = separate_views(checks.typed(told.config))
     settings["trainer"] = resolve(settings["trainer"])
     check_trainer(settings["trainer"], has_our_devices(settings["executor"]))
-    knowledge = Knowledge(**settings["knowledge"])
+    knowledge = known(settings, told.overrides, told.choices.get("target"))
     check_decoding(told)
     images = load_images(settings["dataset"])
     own = shadows_beside(settings, knowledge, images)

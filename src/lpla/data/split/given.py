@@ -47,6 +47,9 @@ class Given(Split):
         if limit < 2 or (members is not None and not 2 <= members <= limit):
             both = f"; {int(mixed.sum())} images stand, alike or nearly, on both sides" if mixed.any() else ""
             counts = f"{len(sides[0])} members and {len(sides[1])} non-members"
+            if mixed[lists != "unseen"].all():
+                every = f"every image, {mixed.sum()} in all, stands on both sides, alike or nearly"
+                raise InputError(f"data.members and data.nonmembers must be different images, but {every}")
             if limit < 2:
                 needed = "2 members and 2 non-members that are no near-duplicates of others"
                 raise InputError(f"split=given needs at least {needed}; the lists have {counts}{both}")
