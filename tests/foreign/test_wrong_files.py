@@ -326,7 +326,27 @@ def test_positions_of_another_image_size_are_said(written: Callable[..., Path]) 
         (Checkpoint(file=str(FILES / "timm.pth"), **(SETTINGS | {"normalize": "imagenett"})), "did you mean imagenet"),
         (
             Torchvision(file=str(FILES / "timm.pth"), model="fcn_resnet50", normalize="none"),
-            "target.arch must be a class",
+            "target.model must be a class",
+        ),
+        (
+            Timm(file=str(FILES / "timm.pth"), model="resnet81", normalize="none"),
+            "target.model must be a model of timm, got resnet81; did you mean resnet",
+        ),
+        (
+            Timm(file=str(FILES / "timm.pth"), model="vit_tiny_patch16_224", normalize="none"),
+            "target.model must be the architecture in timm.pth, which holds no tensor of timm/vit_tiny_patch16_224",
+        ),
+        (
+            Timm(file=str(FILES / "timm.pth"), model="resnet18", normalize="none"),
+            "target.model must be the architecture in timm.pth, but of timm/resnet18's",
+        ),
+        (
+            Timm(file=str(FILES / "timm.pth"), model="resnet18", stem="cifar", normalize="none"),
+            "target.stem can be changed in torchvision's ResNets alone, got target.model=resnet18",
+        ),
+        (
+            Checkpoint(file=str(FILES / "timm.pth"), arch="timm/resnet18", normalize="none"),
+            "target.arch must be the architecture in timm.pth, but of timm/resnet18's",
         ),
         (
             Checkpoint(file=str(FILES / "timm.pth"), arch="ours/vitt", normalize="none"),

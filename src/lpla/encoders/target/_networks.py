@@ -85,7 +85,9 @@ def of_tokens(tokens: Tensor, before: int) -> dict[str, Tensor]:
     return {"mean": tokens[:, before:].mean(dim=1)} | ({"cls": tokens[:, 0]} if before else {})
 
 
-def build(arch: str, channels: int | None, arguments: Mapping[str, Any], stem: str = "own") -> Network:
+def build(
+    arch: str, channels: int | None, arguments: Mapping[str, Any], stem: str = "own", setting: str = "target.arch"
+) -> Network:
     """A network without weights of its own, its classifier left out.
 
     Args:
@@ -94,33 +96,34 @@ def build(arch: str, channels: int | None, arguments: Mapping[str, Any], stem: s
         arguments: of the library's constructor.
         stem: `own`; `cifar`: a torchvision ResNet whose first convolution is 3 x 3, stride 1, padding 1, and which does
             not pool after it; `solo`: the same with solo-learn's padding of 2.
+        setting: which names the architecture, for messages.
 
     Raises:
         InputError: there is no such architecture, or it has no such argument.
     """
     library, _, name = arch.partition("/")
     if library not in LIBRARIES or not name:
-        raise InputError(f"target.arch must be LIBRARY/NAME with a library of {', '.join(LIBRARIES)}, got {arch}")
+        raise InputError(f"{setting} must be LIBRARY/NAME with a library of {', '.join(LIBRARIES)}, got {arch}")
     if "checkpoint_path" in arguments:  # Of timm: it would read a second file, in place of target.file.
         raise InputError("target.arguments must not name weights, as target.file does, got checkpoint_path")
     try:
         net = {"torchvision": _torchvision, "timm": _timm, "lightly": _lightly, "ours": _ours}[library](
-            name, channels or 3, dict(arguments)
+            name, channels or 3, dict(arguments), setting
         )
     except (TypeError, ValueError, AssertionError) as wrong:
         if isinstance(wrong, InputError) and not isinstance(wrong, SettingError):
             raise
         raise InputError(f"target.arguments must be arguments of {arch}, got {dict(arguments)}: {wrong}") from wrong
     if stem != "own":
-        _set_stem(arch, net, padding=1 if stem == "cifar" else 2)
+        _set_stem(arch, net, setting, padding=1 if stem == "cifar" else 2)
     return net.eval()
 
 
-def _torchvision(name: str, channels: int, arguments: dict[str, Any]) -> Network:
+def _torchvision(name: str, channels: int, arguments: dict[str, Any], setting: str) -> Network:
     from torchvision import models
 
     if name not in (known := models.list_models(module=models)):
-        raise InputError(f"target.arch must be a classifier of torchvision, got {name}{nearest(name, known)}")
+        raise InputError(f"{setting} must be a classifier of torchvision, got {name}{nearest(name, known)}")
     if channels != 3:
         raise InputError(f"target.channels must be 3 for torchvision's networks, got {channels}")
     net: Any = models.get_model(name, weights=None, **arguments)
@@ -129,16 +132,16 @@ def _torchvision(name: str, channels: int, arguments: dict[str, Any]) -> Network
     return (_Tokens if name.startswith("vit_") else Network)(net)
 
 
-def _timm(name: str, channels: int, arguments: dict[str, Any]) -> Network:
+def _timm(name: str, channels: int, arguments: dict[str, Any], setting: str) -> Network:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        raise InputError(f"target.arch must be a model of timm, got {name}{nearest(name, timm.list_models())}")
+        raise InputError(f"{setting} must be a model of timm, got {name}{nearest(name, timm.list_models())}")
     settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels} | arguments
     return _Timm(timm.create_model(name, pretrained=False, **settings))
 
 
-def _lightly(name: str, channels: int, arguments: dict[str, Any]) -> Network:
+def _lightly(name: str, channels: int, arguments: dict[str, Any], _setting: str) -> Network:
     from lightly.models import ResNetGenerator
 
     if channels != 3:
@@ -148,21 +151,22 @@ def _lightly(name: str, channels: int, arguments: dict[str, Any]) -> Network:
     return Network(net)
 
 
-def _ours(name: str, channels: int, arguments: dict[str, Any]) -> Network:
+def _ours(name: str, channels: int, arguments: dict[str, Any], setting: str) -> Network:
     from lpla.encoders.backbone.cifar_resnet import CifarResNet
     from lpla.encoders.backbone.imagenet_resnet import ImagenetResNet
     from lpla.encoders.backbone.vit import ViT
 
     kinds = {"cifar_resnet": CifarResNet, "imagenet_resnet": ImagenetResNet, "vit": ViT}
     if name not in kinds:
-        raise InputError(f"target.arch must be a backbone of lpla, ours/{' or ours/'.join(kinds)}, got ours/{name}")
+        raise InputError(f"{setting} must be a backbone of lpla, ours/{' or ours/'.join(kinds)}, got ours/{name}")
     return Network(kinds[name](channels, **arguments))
 
 
-def _set_stem(arch: str, network: Network, padding: int) -> None:
+def _set_stem(arch: str, network: Network, setting: str, padding: int) -> None:
     net: Any = network.net
     if not arch.startswith("torchvision/resnet"):
-        raise InputError(f"target.stem can be changed in torchvision's ResNets alone, got target.arch={arch}")
+        got = arch if setting == "target.arch" else arch.partition("/")[2]
+        raise InputError(f"target.stem can be changed in torchvision's ResNets alone, got {setting}={got}")
     net.conv1 = nn.Conv2d(3, net.conv1.out_channels, kernel_size=3, stride=1, padding=padding, bias=False)
     net.maxpool = nn.Identity()
 

@@ -115,7 +115,9 @@ def _match(container: str, prefix: str, numbered: bool, tensors: Tensors, names:
     return Match(container, prefix, numbered, found, len(names), tuple(missing), tuple(misshapen))
 
 
-def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> tuple[Match, str]:
+def choose(
+    found: Sequence[Match], prefix: str | None, arch: str, file: str, setting: str = "target.arch"
+) -> tuple[Match, str]:
     """The one complete match, or of several the released one.
 
     Args:
@@ -123,6 +125,7 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
         prefix: which one a user has named, as target.prefix.
         arch: the architecture's name, for messages.
         file: the file's name, for messages.
+        setting: which names the architecture, for messages.
 
     Returns:
         The match, and a sentence that says why it was taken.
@@ -134,7 +137,7 @@ def choose(found: Sequence[Match], prefix: str | None, arch: str, file: str) -> 
     asked = [one for one in found if prefix is None or prefix.rstrip(".") in (one.path, one.prefix.rstrip("."))]
     complete = [one for one in asked if one.complete]
     if not complete:
-        raise _no_match(asked, found, prefix, arch, file)
+        raise _no_match(asked, found, prefix, arch, file, setting)
     if len(complete) == 1:
         why = "target.prefix names it" if prefix is not None else f"it alone holds all of {arch}'s backbone"
         return complete[0], f"{_shown(complete[0])} as {arch}: {why}"
@@ -161,9 +164,11 @@ def _shown(match: Match) -> str:
     return match.path or "(no prefix)"
 
 
-def _no_match(asked: Sequence[Match], found: Sequence[Match], prefix: str | None, arch: str, file: str) -> InputError:
+def _no_match(
+    asked: Sequence[Match], found: Sequence[Match], prefix: str | None, arch: str, file: str, setting: str
+) -> InputError:
     if not found:
-        return InputError(f"target.arch must be the architecture in {file}, which holds no tensor of {arch}")
+        return InputError(f"{setting} must be the architecture in {file}, which holds no tensor of {arch}")
     if not asked:
         there = ", ".join(_shown(one) for one in found if 2 * one.named >= found[0].named)
         return InputError(f"target.prefix must be one of {file}'s prefixes ({there}), got {prefix}")
@@ -171,9 +176,9 @@ def _no_match(asked: Sequence[Match], found: Sequence[Match], prefix: str | None
     part = f"of {arch}'s {best.total} tensors {best.found} are below {_shown(best)}"
     if best.misshapen:
         wrong = f"{part}; of another shape: {'; '.join(best.misshapen[:3])}{_hint(best)}"
-        return InputError(f"target.arch must be the architecture in {file}, but {wrong}")
+        return InputError(f"{setting} must be the architecture in {file}, but {wrong}")
     lacking = ", ".join(best.missing[:3])
-    return InputError(f"target.arch must be the architecture in {file}, but {part}; missing: {lacking}")
+    return InputError(f"{setting} must be the architecture in {file}, but {part}; missing: {lacking}")
 
 
 def _hint(match: Match) -> str:

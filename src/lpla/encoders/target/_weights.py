@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -27,6 +27,8 @@ class WeightsTarget(FileTarget):
     the file's own projection head where it has one, null, a head's path in the file, or a module's in the network.
     """
 
+    names_architecture: ClassVar[str] = "target.model"
+    """The setting that does, for messages."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     stem: Literal["own", "cifar", "solo"] = "own"
     prefix: str | None = None
@@ -62,7 +64,8 @@ class WeightsTarget(FileTarget):
         """The architecture with random weights, the same ones at every call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return _networks.build(self.architecture(), self.channels, self.arguments, self.stem)
+            named = self.architecture(), self.channels, self.arguments, self.stem
+            return _networks.build(*named, setting=self.names_architecture)
 
     def build(self) -> GivenEncoder:
         """As of every target; strict on the backbone, what else the file holds is listed in the encoder's notes."""
@@ -101,7 +104,7 @@ class WeightsTarget(FileTarget):
             saved = of_open_clip(saved, network)
         in_sequence = _networks.numbered(network)
         found = matches(saved, _networks.shapes(network), _networks.shapes(in_sequence))
-        match, why = choose(found, self.prefix, arch, file.name)
+        match, why = choose(found, self.prefix, arch, file.name, self.names_architecture)
         tensors = dict(state_dicts(saved))[match.container]
         return (in_sequence if match.numbered and in_sequence else network), tensors, match, why
 

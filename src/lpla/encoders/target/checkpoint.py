@@ -20,6 +20,7 @@ class Checkpoint(WeightsTarget):
     """The file, and its architecture as LIBRARY/NAME."""
 
     name: ClassVar[str] = "checkpoint"
+    names_architecture: ClassVar[str] = "target.arch"
     arch: str | None = None
 
     def own_rule(self) -> Mapping[str, Any]:
