@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lpla.__main__ import main
 from lpla.auditing import completion
 from lpla.auditing.command_line import explain
 from lpla.auditing.commands import COMMANDS, NO_COMMAND, overview, run_command
@@ -163,3 +164,13 @@ def test_the_stores_folder_may_stand_before_or_after(tmp_path: Path, capsys: pyt
     for given in (["--store", str(tmp_path), "list"], ["list", "--store", str(tmp_path)]):
         assert run_command(["store", *given])
         assert capsys.readouterr().out == "0 artifacts, 0.00 MB\n"
+
+
+@pytest.mark.parametrize(("command", "needed"), [("inspect", "FILE"), ("shadows plan", "DIR")])
+def test_an_argument_that_may_be_left_out_is_not_said_to_be_required(
+    command: str, needed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lpla", *command.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.endswith(f"required: {needed}\n")

@@ -84,6 +84,12 @@ def test_a_pointer_is_no_error_and_a_payload_is_one_sentence(
     assert "posix.system, which was refused" in printed.err and not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("saved", [[1, 2, 3], {"epoch": 3, "args": {}}, {}])
+def test_a_file_without_tensors_is_said_to_hold_none(saved: object, tmp_path: Path) -> None:
+    torch.save(saved, tmp_path / "none.pth")
+    assert list(describe(str(tmp_path / "none.pth")))[-1].startswith("no target reads it: it holds no tensors")
+
+
 def test_folders_that_no_target_reads_and_those_without_a_rule_are_said(tmp_path: Path) -> None:
     assert "no target reads" in next(describe(str(tmp_path)))
     shutil.copytree(FILES / "hf_vit", tmp_path / "vit")

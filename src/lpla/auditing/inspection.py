@@ -32,7 +32,7 @@ def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
     made.add_argument("file", metavar="FILE", help="a file or folder that holds an encoder")
     named = f"architectures in place of those that are known, and their arguments as {ARGUMENT}NAME=VALUE"
-    made.add_argument("arch", metavar="LIBRARY/NAME", nargs="*", help=named)
+    made.add_argument("arch", metavar="LIBRARY/NAME", nargs="*", default=[], help=named)
     return made
 
 
@@ -98,10 +98,13 @@ def _folder(path: Path) -> Iterator[str]:
 
 def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
     from lpla.encoders.target._networks import KNOWN, shapes_of
-    from lpla.encoders.target._state_dicts import matches
+    from lpla.encoders.target._state_dicts import matches, state_dicts
 
     yield f"holds: {_contents(saved)}"
     settings = _arguments(archs)
+    if not any(state_dicts(saved)):
+        yield "no target reads it: it holds no tensors by the names of a network's weights"
+        return
     known = [(arch, settings) for arch in archs if not arch.startswith("+")] or list(KNOWN)
     found = [(arch, settings, one) for arch, settings in known for one in matches(saved, *shapes_of(arch, settings))]
     places: dict[str, list[tuple[str, Mapping[str, Any], Any]]] = {}

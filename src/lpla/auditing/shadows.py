@@ -56,7 +56,8 @@ def parser(prog: str = "lpla shadows") -> argparse.ArgumentParser:
     )
     planned.add_argument("folder", metavar="DIR", help="the folder where shadows are planned and trained")
     told = f"k=K, how many (an even number, {DEFAULT} unless said), and settings of the audit: data.members, data."
-    planned.add_argument("settings", metavar="SETTING", nargs="*", help=told + "nonmembers, data.root, seed, ...")
+    told += "nonmembers, data.root, seed, ..."
+    planned.add_argument("settings", metavar="SETTING", nargs="*", default=[], help=told)
     words = "train the shadows that are not trained yet, one after the other"
     end = f'example: {prog} run shadows --command "python train.py --list {{members}} --seed {{seed}} --out {{out}}"'
     trained = steps.add_parser(
