@@ -1,5 +1,6 @@
 """The checks before any attack: each with the encoder that makes it speak, and with one of which it says nothing."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,16 @@ def test_every_check_has_a_fault() -> None:
 def test_a_batch_norm_that_refuses_one_image_is_seen() -> None:
     answer = GivenEncoder(Answers(lambda x: nn.functional.batch_norm(x, None, None, training=True)), RULE)
     assert "cannot answer to one image alone" in str(given_checks.dependent_on_batch(answer, IMAGES))
+
+
+@pytest.mark.filterwarnings("ignore:std")
+def test_an_answer_that_only_company_makes_a_number_is_seen() -> None:
+    """Of one image alone the deviation is no number, which compares as no larger than any bound."""
+    among = GivenEncoder(Answers(lambda x: (sound(x) - sound(x).mean(0)) / (sound(x).std(0) + 1e-3)), RULE)
+    assert "another embedding alone (by nan" in str(given_checks.dependent_on_batch(among, IMAGES))
+    unsure = iter([1.0, math.nan])
+    at_times = GivenEncoder(Answers(lambda x: sound(x) * next(unsure)), RULE)
+    assert "other embeddings at each query (by nan" in str(given_checks.not_repeatable(at_times, IMAGES))
 
 
 def test_an_answer_by_place_in_the_batch_is_seen() -> None:
@@ -154,6 +165,16 @@ def test_a_function_of_the_users_is_called_and_its_answer_identifies_it(
         "    return x.flatten(1)[:, :4] * float(pathlib.Path(__file__).with_name('w').read_text())",
         "def wrong(x):",
         "    return x",
+        "def several(x):",
+        "    return x.flatten(1), x.flatten(1)",
+        "def named(x):",
+        "    return {'pooled': x.flatten(1)}",
+        "def complex(x):",
+        "    return x.flatten(1) * 1j",
+        "def busy(x):",
+        "    raise ValueError('my service said 503')",
+        "def nothing():",
+        "    return None",
     ]
     (tmp_path / "mine_of_test.py").write_text("\n".join(source))
     (tmp_path / "w").write_text("2")
@@ -165,6 +186,15 @@ def test_a_function_of_the_users_is_called_and_its_answer_identifies_it(
     assert target.parts() != parts
     with pytest.raises(InputError, match=r"must answer \[B, D\]"):
         Python(call="mine_of_test:wrong").build().encode(IMAGES)
+    for name, said in {
+        "several": r"must answer \[B, D\], a vector of real numbers for each image, got tuple",
+        "named": "got dict",
+        "complex": r"got torch.complex64 \[5, 192\]",
+        "busy": r"target.call=mine_of_test:busy failed on images \[5, 3, 8, 8\]: ValueError: my service said 503",
+        "nothing": "takes 0 positional arguments",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            Python(call=f"mine_of_test:{name}").build().encode(IMAGES)
     for call, said in (("mine_of_test", "module:function"), ("mine_of_test:no", "finds"), (None, "got nothing")):
         with pytest.raises(InputError, match=said):
             Python(call=call).build()

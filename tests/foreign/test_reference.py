@@ -164,6 +164,12 @@ def test_one_file_given_twice_is_refused_however_it_is_read(
         lpla.audit(*told, *photos, "target.shadows=shadows")
     weights = torch.load(tmp_path / "another.pth", weights_only=True)
     torch.save({name: one * 2 for name, one in weights.items()}, tmp_path / "shadows" / "shadow_2" / "encoder.pth")
+    torch.save(
+        torch.load(FILES / "timm.pth", weights_only=True), "saved_again.pth", _use_new_zipfile_serialization=False
+    )
+    assert (tmp_path / "saved_again.pth").read_bytes() != (FILES / "timm.pth").read_bytes()
+    with pytest.raises(InputError, match=r"target.reference must be another encoder than the target"):
+        lpla.audit(*told, *photos, "target.reference=saved_again.pth")
     by_checkpoint = "{target: checkpoint, arch: timm/resnet18, normalize: half, "
     by_checkpoint += "arguments: {layers: [1,1,1,1], channels: [4,4,8,8]}, file: "
     for file, whose in ((tmp_path / "another.pth", "shadow_1"), (FILES / "timm.pth", "the target")):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
+from scipy.stats import fisher_exact
 
 from lpla.auditing import checks
 from lpla.auditing.knowledge import Knowledge
@@ -15,6 +17,8 @@ from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.streams import stream
 from lpla.work.plug_in import Config, plug_in
 
+CHOSEN = 1e-4
+"""How often chance makes a user's shadows seem to be chosen along with the target's images."""
 FEWEST_FRESH, MOST_FRESH = 10, 1_000
 """Images outside every training set with which the target's non-members are compared."""
 
@@ -44,6 +48,7 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
     if own:
         rows = np.stack(list(own.inside.values()))
         inside = np.stack([membership.inside[0], *rows[:, membership.index]])
+        _check_drawn(inside[:, membership.candidates], list(own.inside))
         unseen = membership.unseen[~rows[:, membership.unseen].any(axis=0)]
         membership = replace(membership, inside=inside, unseen=unseen)
     if trains and size > (fewest := int(membership.inside.sum(axis=1).min())):
@@ -57,6 +62,24 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
             raise InputError(f"knowledge.kind=few_labels needs 8 candidates, of which it knows half; there are {held}")
         raise InputError(f"knowledge.images must be from 4 to {most}, half of the candidates, got {knowledge.images}")
     return membership
+
+
+def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
+    """Raise InputError for a shadow whose images go along with the target's, as it teaches who was chosen for both.
+
+    The attacks take each shadow's images as drawn without a look at the target's, row 0; each is held to that by
+    Fisher's exact test, so that chance refuses one audit of `CHOSEN` at most.
+    """
+    members, others = int(inside[0].sum()), int((~inside[0]).sum())
+    for name, row in zip(names, inside[1:], strict=True):
+        of_members, of_others = int((row & inside[0]).sum()), int((row & ~inside[0]).sum())
+        table = [[of_members, members - of_members], [of_others, others - of_others]]
+        if fisher_exact(table).pvalue < CHOSEN / len(names):
+            raise InputError(
+                f"target.shadows must be trained on images that are drawn without a look at data.members, but {name} "
+                f"holds {of_members / members:.0%} of the members and {of_others / others:.0%} of the non-members: "
+                "draw them by `lpla shadows plan`"
+            )
 
 
 def full_query(settings: Config, images: Images) -> Query:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -27,6 +28,8 @@ from lpla.work.plug_in import Config, plug_in
 
 log = logging.getLogger(__name__)
 
+FEW = 8
+"""Images by whose answers two files are told apart."""
 LOOKED_AT = 128
 """Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
 TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
@@ -131,14 +134,15 @@ def given_target(
         log.info("target: %s", one)
 
     asked = images, membership.index.tolist(), full_query(settings, images)
-    earlier = {"the target": source}
+    earlier = {"the target": (source, _vectors(source, shown[:FEW]) if own or reference else {})}
 
     def beside(name: str, config: Config) -> Given:
         found = _beside(settings, config, shown, source, name)
-        for whose, other in earlier.items():
-            if _same(found, other, *asked):
+        vectors = _vectors(found, shown[:FEW])
+        for whose, (other, others) in earlier.items():
+            if _same(found, other, *asked) or _alike(vectors, others):
                 raise InputError(f"{name} must be another encoder than {whose}, got {whose} itself")
-        earlier[name] = found
+        earlier[name] = found, vectors
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
@@ -215,6 +219,20 @@ def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], l
             "target's to null (target.projector)"
         )
     return found
+
+
+def _vectors(source: Given, few: Float[Tensor, "B C H W"]) -> dict[str, Tensor]:
+    """What a file answers to a few images; nothing of a function, which may answer its views otherwise."""
+    if "call" in source.target:
+        return {}
+    with torch.inference_mode():
+        return dict(plug_in(source.target).build().eval().encode(few))
+
+
+def _alike(vectors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    """Whether two files answer alike up to rounding, as weights do that were saved twice."""
+    both = [(one, others[layer]) for layer, one in vectors.items() if layer in others]
+    return bool(both) and all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in both)
 
 
 def _same(one: Given, other: Given, images: Images, index: Sequence[int], query: Query) -> bool:

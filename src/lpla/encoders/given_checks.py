@@ -66,7 +66,7 @@ def not_repeatable(encoder: Encoder, images: Float[Tensor, "B C H W"]) -> str | 
     """Whether the same images have the same embeddings when they are asked about again."""
     first, second = _asked(encoder, images), _asked(encoder, images)
     for layer, difference in _differences(first, second).items():
-        if difference > REPEATED:
+        if not difference <= REPEATED:  # nan is no small difference
             problem = f"the same images have other embeddings at each query (by {difference:.1g} at the layer {layer})"
             return f"{problem}: switch off dropout, masking or noise in the encoder"
     return None
@@ -83,7 +83,7 @@ def dependent_on_batch(encoder: Encoder, images: Float[Tensor, "B C H W"]) -> st
     backwards = {layer: found.flip(0) for layer, found in _asked(encoder, images.flip(0)).items()}
     for other, how in ((alone, "alone"), (backwards, "in another order")):
         for layer, difference in _differences(together, other).items():
-            if difference > IN_BATCH:
+            if not difference <= IN_BATCH:  # nan is no small difference
                 problem = f"an image has another embedding {how} (by {difference:.1g} at the layer {layer})"
                 return f"{problem}, as of batch norms in training mode: {remedy}"
     return None

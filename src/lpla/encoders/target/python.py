@@ -94,9 +94,18 @@ class _Function(nn.Module):
 
     def forward(self, x: Tensor) -> Mapping[str, Tensor]:
         """What the function answers, under the name `pooled`; raises InputError if it is no vector for each image."""
-        found = self.call(x)
-        found = found if isinstance(found, Tensor) else torch.as_tensor(found)
-        if found.ndim != 2 or len(found) != len(x):
-            got = f"{list(found.shape)} for {len(x)} images"
-            raise InputError(f"target.call={self.name} must answer [B, D], a vector for each image, got {got}")
+        try:
+            found = self.call(x)
+        except (InputError, RuntimeError):  # of torch, as of a side that does not fit, of which others say more
+            raise
+        except Exception as failed:
+            what = f"target.call={self.name} failed on images {list(x.shape)}"
+            raise InputError(f"{what}: {type(failed).__name__}: {failed}") from failed
+        must = f"target.call={self.name} must answer [B, D], a vector of real numbers for each image"
+        try:
+            found = found if isinstance(found, Tensor) else torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError) as unusable:
+            raise InputError(f"{must}, got {type(found).__name__}") from unusable
+        if found.ndim != 2 or len(found) != len(x) or found.is_complex():
+            raise InputError(f"{must}, got {found.dtype} {list(found.shape)} for {len(x)} images")
         return {"pooled": found.to(x.device)}
