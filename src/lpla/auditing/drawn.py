@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -73,8 +74,8 @@ def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
     members, others = int(inside[0].sum()), int((~inside[0]).sum())
     for name, row in zip(names, inside[1:], strict=True):
         of_members, of_others = int((row & inside[0]).sum()), int((row & ~inside[0]).sum())
-        table = [[of_members, members - of_members], [of_others, others - of_others]]
-        if fisher_exact(table).pvalue < CHOSEN / len(names):
+        chance: Any = fisher_exact([[of_members, members - of_members], [of_others, others - of_others]])
+        if chance.pvalue < CHOSEN / len(names):
             raise InputError(
                 f"target.shadows must be trained on images that are drawn without a look at data.members, but {name} "
                 f"holds {of_members / members:.0%} of the members and {of_others / others:.0%} of the non-members: "
