@@ -55,8 +55,9 @@ def no_hydra_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_console_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has a console of its own, as one that was made keeps the width that COLUMNS had then."""
+    """Every test has a console of its own, as one keeps the width that COLUMNS had when it was made, and no COLUMNS."""
     monkeypatch.setattr(rich, "_console", None)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tiny_audit import CONF
+from tiny_audit import CONF, TINY_GIVEN
 
 from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.catalogue import defaults, groups, needs, options, show
-from lpla.auditing.plan import Plan
+from lpla.auditing.plan import Plan, plan
+from lpla.auditing.settings import composed
 from lpla.contracts.evidence import Need
 from lpla.contracts.inputs import UndefinedError
 from lpla.store.artifacts import Store
@@ -89,7 +90,8 @@ def test_what_is_lacking_names_the_setting_that_enables_it(tiny: Callable[..., P
     )
     script = f"target.file={Path(__file__).parent / 'foreign' / 'files' / 'script.pt'}"
     given = ["target=exported", script, "target.run_code=true", "target.normalize=half", "dataset=digits"]
-    assert "a map of positions: set" in lacking("attack=partcrop", *given, "split=balanced", "members=20")
+    work = plan(composed([*TINY_GIVEN, "attack=partcrop", *given, "split=balanced", "members=20"]))
+    assert "a map of positions: set" in work.lacking(plug_in(work.attack))
     assert not lacking("attack=partcrop")
 
 
