@@ -142,7 +142,7 @@ def test_the_command_runs_to_its_end(
     assert text.count("undecided at this size: over 4 encoders of 2 frameworks") == 2 * 4
     for over, count in {"encoders": 4, "encoders at equal length": 4, "encoders and their checkpoints": 12}.items():
         assert re.search(
-            rf"\| lpla_.*published \| backbone \| {over} \| kNN accuracy \| AUC \| .* \| .* \| {count} \| 2 \|", text
+            rf"\| lpla.*published \| backbone \| {over} \| kNN accuracy \| AUC \| .* \| .* \| {count} \| 2 \|", text
         )
     for name in ("tradeoff", "tradeoff_curves"):
         drawn = ElementTree.parse(folder / f"{name}.svg").getroot()
