@@ -66,7 +66,7 @@ def _bank(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, sizes:
         },
         repeats,
     )
-    case = "collective bank (limit: norms and cosines)"
+    case = "bank (limit: norms and cosines)"
     return Row("extraction", case, "views/s", **found, aim="0.87 x limit")
 
 
