@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from rich import get_console
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from benchmarks.measure import Row
+from lpla.report.terminal import print_whole
 
 CAPTION = """
 Median (min..max) of {repeats} interleaved repeats (sweeps and growth: at most 3; attacks: 1); a ratio is the median
@@ -57,9 +56,7 @@ def show(rows: Sequence[Row], repeats: int, measured_on: dict[str, Any]) -> None
         figures = [_spread(figures) for figures in (row.ours, row.lightly, row.limit)]
         ratios = [_ratio(row.ratio(other)) for other in ("lightly", "limit")]
         table.add_row(name, row.case, *figures, *ratios, row.unit, row.aim)
-    console = get_console()
-    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-    Console(width=max(console.width, needed)).print(table)  # No figure and no heading is ever cut.
+    print_whole(table)
     gpu = measured_on["gpu"] or "no GPU: those rows are left out"
     text = CAPTION.format(repeats=repeats, gpu=gpu, **{k: v for k, v in measured_on.items() if k != "gpu"})
     get_console().print(text, highlight=False, soft_wrap=True)

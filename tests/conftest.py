@@ -1,6 +1,7 @@
 """Fixtures for engine tests: a tiny audit, its command line in this process, and where CIFAR-100 lies."""
 
 import gc
+import logging
 import os
 import runpy
 import sys
@@ -48,9 +49,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def no_hydra_left() -> Iterator[None]:
-    """Every test composes its own configuration."""
+    """Every test composes its own configuration, and the log of a command that it ran ends with it."""
     yield
     GlobalHydra.instance().clear()
+    for handler in logging.root.handlers[:]:
+        if not type(handler).__module__.startswith("_pytest"):  # whose own come and go by themselves
+            logging.root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.contracts.commands import command_parser
+
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf"
 SENTENCE = re.compile(r"(?<=[.!?])(?<!et al\.)(?<!vs\.)(?<!e\.g\.)(?<!i\.e\.) ")
@@ -78,8 +80,7 @@ def parser(prog: str = "lpla list") -> argparse.ArgumentParser:
     """Return the parser of `lpla list`, with its help."""
     described = "List what can be chosen for an audit, each choice in one line; * marks what is taken by default."
     end = f"example: {prog} attack\nChoose one by GROUP=OPTION, as in lpla attack=bank."
-    form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made = command_parser(prog, described, end)
     made.add_argument(
         "group",
         metavar="GROUP",

@@ -23,13 +23,11 @@ from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
 from lpla.contracts.settings import shown as shown_setting
 from lpla.report.outputs import IN_MEMORY
-from lpla.work.given import Given, look_at
+from lpla.work.given import Given, Look, look_at
 from lpla.work.plug_in import Config, plug_in
 
 log = logging.getLogger(__name__)
 
-FEW = 8
-"""Images by whose answers two files are told apart."""
 LOOKED_AT = 128
 """Candidates, at most, that are shown to an encoder when it is checked, whoever was a member."""
 TEACHES = ("shadows", "one_shadow", "labels", "few_labels")
@@ -129,25 +127,24 @@ def given_target(
     if target is None:
         return None
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
-    source, notes = _looked_at(settings, target, shown, keep=True)
-    for one in notes:
+    source, look = _looked_at(settings, target, shown, keep=True)
+    for one in look.notes:
         log.info("target: %s", one)
 
     asked = images, membership.index.tolist(), full_query(settings, images)
-    earlier = {"the target": (source, _vectors(source, shown[:FEW]) if own or reference else {})}
+    earlier = {"the target": (source, look.vectors)}
 
     def beside(name: str, config: Config) -> Given:
-        found = _beside(settings, config, shown, source, name)
-        vectors = _vectors(found, shown[:FEW])
+        found, vectors = _beside(settings, config, shown, source, name)
         for whose, (other, others) in earlier.items():
-            if _same(found, other, *asked) or _alike(vectors, others):
+            if _same(found, other, *asked) or (_are_files(found, other) and _alike(vectors, others)):
                 raise InputError(f"{name} must be another encoder than {whose}, got {whose} itself")
         earlier[name] = found, vectors
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
     told = reference and beside("target.reference", _reference(reference, target))
-    return GivenTarget(source, notes, shadows, told)
+    return GivenTarget(source, look.notes, shadows, told)
 
 
 def _check_knowledge(settings: Config, knowledge: Knowledge, own: OwnShadows | None) -> None:
@@ -198,19 +195,21 @@ def _named(source: Given) -> str:
 
 def _looked_at(
     settings: Config, target: Config, shown: Float[Tensor, "B C H W"], keep: bool = False
-) -> tuple[Given, tuple[str, ...]]:
-    widths, can_be_rebuilt, notes = look_at(target, shown, keep)
+) -> tuple[Given, Look]:
+    look = look_at(target, shown, keep)
     trainer = settings["trainer"]
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
-    channels = shown.shape[1]
-    return Given(trainer=trainer, target=target, widths=widths, channels=channels, can_be_rebuilt=can_be_rebuilt), notes
+    described = {"widths": look.widths, "channels": shown.shape[1], "can_be_rebuilt": look.can_be_rebuilt}
+    return Given(trainer=trainer, target=target, **described), look
 
 
-def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], like: Given, name: str) -> Given:
-    """An encoder beside the target, which must have its layers; errors begin with its name."""
+def _beside(
+    settings: Config, target: Config, shown: Float[Tensor, "B C H W"], like: Given, name: str
+) -> tuple[Given, dict[str, Tensor]]:
+    """An encoder beside the target, which must have its layers, and what it answers; errors begin with its name."""
     try:
-        found, _ = _looked_at(settings, target, shown)
+        found, look = _looked_at(settings, target, shown)
     except InputError as unusable:
         raise InputError(f"{name}: {unusable}") from unusable
     if missing := [layer for layer in like.layers if layer not in found.layers]:
@@ -218,15 +217,12 @@ def _beside(settings: Config, target: Config, shown: Float[Tensor, "B C H W"], l
             f"{name} must have the target's layers, got none at {', '.join(missing)}: set its projector, or the "
             "target's to null (target.projector)"
         )
-    return found
+    return found, look.vectors
 
 
-def _vectors(source: Given, few: Float[Tensor, "B C H W"]) -> dict[str, Tensor]:
-    """What a file answers to a few images; nothing of a function, which may answer its views otherwise."""
-    if "call" in source.target:
-        return {}
-    with torch.inference_mode():
-        return dict(plug_in(source.target).build().eval().encode(few))
+def _are_files(one: Given, other: Given) -> bool:
+    """Whether neither is a function, which may know a view from an image as it is."""
+    return "call" not in one.target and "call" not in other.target
 
 
 def _alike(vectors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:

@@ -6,11 +6,11 @@ Nothing of the file is executed. A file of weights is compared with the architec
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError
 
 SHOWN = 5
@@ -28,8 +28,7 @@ def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
         "The last line that is printed can be given to lpla as it stands, with your lists of images."
     )
     end = f"examples:\n  {prog} encoder.ckpt\n  {prog} encoder.pth timm/vit_small_patch16_224 {ARGUMENT}img_size=96"
-    form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made = command_parser(prog, described, end)
     made.add_argument("file", metavar="FILE", help="a file or folder that holds an encoder")
     named = f"architectures in place of those that are known, and their arguments as {ARGUMENT}NAME=VALUE"
     made.add_argument("arch", metavar="LIBRARY/NAME", nargs="*", default=[], help=named)
@@ -39,12 +38,9 @@ def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
 def show(arguments: Sequence[str], prog: str = "lpla inspect") -> None:
     """Print what a file is; ends the process with one sentence if it cannot be read."""
     given = parser(prog).parse_args(arguments)
-    try:
+    with ending_in_one_sentence():
         for line in describe(given.file, given.arch):
             print(line)
-    except InputError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)
 
 
 def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:

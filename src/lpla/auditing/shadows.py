@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError
 
 DEFAULT = 4
@@ -31,7 +31,7 @@ An audit then compares each image with itself under encoders that held it and en
 def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
     """Plan or train; ends the process with one sentence for a mistake, and for a training that fails."""
     given = parser(prog).parse_args(arguments)
-    try:
+    with ending_in_one_sentence():
         if given.step == "plan":
             for line in plan(Path(given.folder), given.settings):
                 print(line)
@@ -39,15 +39,12 @@ def show(arguments: Sequence[str], prog: str = "lpla shadows") -> None:
             from lpla.auditing.shadow_training import train
 
             train(Path(given.folder), given.command)
-    except InputError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)
 
 
 def parser(prog: str = "lpla shadows") -> argparse.ArgumentParser:
     """Return the parser of `lpla shadows`, with its help."""
-    form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=prog, description=DESCRIBED, formatter_class=form)
+    made = command_parser(prog, DESCRIBED)
+    form = made.formatter_class
     steps = made.add_subparsers(dest="step", metavar="STEP", required=True)
     words = "write who is trained on what: a list of files for each shadow, and memberships.csv"
     end = f"example: {prog} plan shadows k=8 data.members=photos/in data.nonmembers=photos/out"

@@ -48,10 +48,11 @@ def column(kind: Kind, sentence: str, heading: str = "", *, default: Any = MISSI
     return field(default=default, metadata={"column": Column(kind, sentence, heading, **more)})
 
 
-def of_target(heading: str, sentence: str, **more: Any) -> Any:
-    """Make a field for a choice that makes the target.
+def choice(whose: Literal["target", "attack"], heading: str, sentence: str, **more: Any) -> Any:
+    """Make a field for a choice that makes the target or the attack.
 
     Args:
+        whose: Which of the two.
         heading: Heading in the table.
         sentence: What the choice means.
         more: Further words of `Column`.
@@ -59,21 +60,7 @@ def of_target(heading: str, sentence: str, **more: Any) -> Any:
     Returns:
         A dataclass field, as of `column`.
     """
-    return column("choice", sentence, heading, whose="target", **more)
-
-
-def of_attack(heading: str, sentence: str, **more: Any) -> Any:
-    """Make a field for a choice that makes the attack.
-
-    Args:
-        heading: Heading in the table.
-        sentence: What the choice means.
-        more: Further words of `Column`.
-
-    Returns:
-        A dataclass field, as of `column`.
-    """
-    return column("choice", sentence, heading, whose="attack", **more)
+    return column("choice", sentence, heading, whose=whose, **more)
 
 
 def measured(kind: Kind, sentence: str, heading: str = "", **more: Any) -> Any:

@@ -11,15 +11,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from lpla.contracts.column import Column, Kind, column
+from lpla.contracts.column import Column, Kind, choice, column
 from lpla.contracts.column import high_end as _high
 from lpla.contracts.column import low_end as _low
 from lpla.contracts.column import measured as _found
-from lpla.contracts.column import of_attack as _attack
-from lpla.contracts.column import of_target as _target
+
+_target, _attack = partial(choice, "target"), partial(choice, "attack")
 
 JOINT = "joint"
 """The layer of a row on all released layers at once, their statistics side by side."""

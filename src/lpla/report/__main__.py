@@ -42,14 +42,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.rep
         asked.error(str(absent))
     print("\n".join(map(str, written)))
     if told.pdf:
-        from lpla.contracts.result import InputError
+        from lpla.contracts.commands import ending_in_one_sentence
         from lpla.report.pdf import print_page
 
-        try:
+        with ending_in_one_sentence():
             print(print_page(written[0]))
-        except InputError as unprinted:
-            print(f"error: {unprinted}", file=sys.stderr)
-            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError, columns
 from lpla.report import formats
 from lpla.report.rows import Row, cell, chosen_columns, distinct, interval, is_evidence, number
@@ -32,9 +32,8 @@ so that the output is the README.md of a model. Of rows that are invalid or unde
 
 def parser(prog: str = "lpla card") -> argparse.ArgumentParser:
     """Return the parser of `lpla card`, with its help."""
-    form = argparse.RawDescriptionHelpFormatter
     end = f"examples:\n  {prog} DIR >> README.md\n  {prog} DIR --metadata --model my-encoder > README.md"
-    made = argparse.ArgumentParser(prog=prog, description=HELP, epilog=end, formatter_class=form)
+    made = command_parser(prog, HELP, end)
     made.add_argument("folder", metavar="DIR", type=Path, help="the folder of a job or of a sweep, below outputs/")
     made.add_argument("--metadata", action="store_true", help="print the metadata too, as a card begins with it")
     made.add_argument("--model", metavar="NAME", help="the model's name in the metadata (default: framework-backbone)")
@@ -44,16 +43,13 @@ def parser(prog: str = "lpla card") -> argparse.ArgumentParser:
 def show(arguments: Sequence[str], prog: str = "lpla card") -> None:
     """Print the card; a folder without an audit ends the process with one sentence."""
     given = parser(prog).parse_args(arguments)
-    try:
+    with ending_in_one_sentence():
         text = card(given.folder)
         if given.metadata:
             from lpla.report.hub_metadata import front_matter
 
             text = f"{front_matter(measured(given.folder), days(given.folder), given.model)}\n{text}"
-    except InputError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)
-    print(text, end="")
+        print(text, end="")
 
 
 def measured(folder: Path) -> list[Row]:

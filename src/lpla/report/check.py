@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError, nearest
 
 if TYPE_CHECKING:
@@ -41,10 +42,7 @@ examples:
 
 def parser(prog: str = "lpla check") -> argparse.ArgumentParser:
     """Return the parser of `lpla check`, with its help."""
-    form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(
-        prog=prog, description=HELP, epilog=EXAMPLES.format(prog=prog), formatter_class=form, allow_abbrev=False
-    )
+    made = command_parser(prog, HELP, EXAMPLES.format(prog=prog), allow_abbrev=False)
     made.add_argument("folder", metavar="DIR", type=Path, help="the folder of a job or of a sweep, below outputs/")
     made.add_argument(
         "--fail-if", metavar="CONDITION", help="what must not be true of any row, in place of its verdict"
@@ -58,10 +56,8 @@ def show(arguments: Sequence[str], prog: str = "lpla check") -> None:
     """Print the sentence and end the process with its code; whatever goes wrong ends it with that of no answer."""
     given = parser(prog).parse_args(arguments)
     try:
-        code, sentence = check(given.folder, given.fail_if, attack=given.attack, layer=given.layer)
-    except InputError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(NO_ANSWER)
+        with ending_in_one_sentence(NO_ANSWER):
+            code, sentence = check(given.folder, given.fail_if, attack=given.attack, layer=given.layer)
     # Python would end with 1 here, which says that there is a leak.
     except Exception:
         logging.exception("the audit could not be checked")

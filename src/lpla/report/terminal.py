@@ -146,7 +146,7 @@ def _broken(figure: str, stacked: bool) -> str:
 def print_whole(table: Table) -> None:
     """Print a table; a terminal narrower than it wraps its lines, no figure is ever cut."""
     console = get_console()
-    needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     Console(width=max(width(), needed)).print(table)
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from lpla.contracts.commands import command_parser
 from lpla.contracts.result import InputError
 from lpla.store.artifacts import HELD, Store, is_folder, last_use
 
@@ -41,8 +42,7 @@ def parser(prog: str = "lpla store") -> argparse.ArgumentParser:
         "Deleting anything costs time alone: the next audit that needs it makes it again."
     )
     end = f"examples:\n  {prog} list\n  {prog} prune 30 --dry-run\n  {prog} --store data/decoded prune 0"
-    form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=prog, description=described, epilog=end, formatter_class=form)
+    made = command_parser(prog, described, end)
     made.add_argument("--store", metavar="DIR", default="store", help="the store's folder (default: ./store)")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     words = {

@@ -38,7 +38,6 @@ VIEWED = 8
 """Images, at most, of which views identify it too, and views of each of them: a function may know a view from an image
 as it is, and to ask it for every view would be the extraction itself."""
 
-
 _looked_at: dict[str, Encoder] = {}
 """Encoders that were built to be looked at, by what identifies them, until they are made; the process's."""
 
@@ -156,9 +155,17 @@ class Given(Source):
         return self.build(), False
 
 
-def look_at(
-    target: Config, images: Float[Tensor, "B C H W"], keep: bool = False
-) -> tuple[dict[str, int], bool, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Look:
+    """What a look at an encoder found: widths and `vectors` by layer, and `notes` on how it was found in its file."""
+
+    widths: dict[str, int]
+    can_be_rebuilt: bool
+    notes: tuple[str, ...]
+    vectors: dict[str, Float[Tensor, "B D"]]
+
+
+def look_at(target: Config, images: Float[Tensor, "B C H W"], keep: bool = False) -> Look:
     """Build a target once and check it before it is attacked.
 
     Args:
@@ -168,7 +175,7 @@ def look_at(
         keep: whether the encoder and its random twin wait for `Given.build`; those of the last target do.
 
     Returns:
-        Its layers with their widths, whether it can be rebuilt, and sentences on how it was found in its file.
+        What was found.
 
     Raises:
         InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
@@ -179,7 +186,7 @@ def look_at(
         twin = made.blank()
         check_given(encoder, images[:CHECKED], twin)
         with torch.inference_mode():
-            found = encoder.encode(images[:1])
+            found = dict(encoder.encode(images[:CHECKED]))
     except (RuntimeError, TypeError, IndexError, AttributeError) as failed:
         if isinstance(failed, torch.OutOfMemoryError):
             raise
@@ -196,8 +203,7 @@ def look_at(
             _looked_at[json.dumps({"target": parts})] = encoder
             if twin is not None:
                 _looked_at[json.dumps({"random_twin": parts})] = twin
-    widths = {layer: found[layer].shape[1] for layer in encoder.layers}
-    return widths, twin is not None, notes
+    return Look({layer: found[layer].shape[1] for layer in encoder.layers}, twin is not None, notes, found)
 
 
 def _batches(images: Images, index: Sequence[int]) -> Iterator[Float[Tensor, "B C H W"]]:
