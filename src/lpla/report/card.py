@@ -12,7 +12,7 @@ from pathlib import Path
 from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError, columns
 from lpla.report import formats
-from lpla.report.rows import Row, cell, chosen_columns, distinct, interval, is_evidence, number
+from lpla.report.rows import Row, cell, chosen_columns, distinct, interval, is_evidence, number, word
 
 HEADING = "## Training-data leakage"
 NOT_SAFETY = (
@@ -54,12 +54,9 @@ def show(arguments: Sequence[str], prog: str = "lpla card") -> None:
 
 def measured(folder: Path) -> list[Row]:
     """Return the rows of the jobs that came to their end, each once; raises InputError where there is none."""
-    from lpla.report.outputs import rows_left
+    from lpla.report.outputs import rows_of_dir
 
-    try:
-        rows = rows_left(folder)
-    except FileNotFoundError as absent:
-        raise InputError(f"DIR must be the folder of a job or of a sweep, but {absent}") from absent
+    rows = rows_of_dir(folder)
     found = distinct([row for row in rows if not row.get("error")])
     if not found:
         why = rows[0]["error"] if rows else "its result.json has no rows"
@@ -98,7 +95,7 @@ def _table(rows: Sequence[Row]) -> str:
         body.append([
             *(cell(row.get(name)) for name in chosen),
             f"{row.get('members')} / {row.get('nonmembers')}",
-            str(row.get("verdict") or "undecided").partition(":")[0],
+            word(row) or "undecided",
             *(figures if is_evidence(row) else ["-", "-"]),
         ])  # fmt: skip
     silent = dict.fromkeys(str(row.get("verdict")) for row in rows if not is_evidence(row))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError, nearest
+from lpla.report.rows import Row, chosen_columns, is_evidence, short_label, word
 
 if TYPE_CHECKING:
     from lpla.report.condition import Condition
-    from lpla.report.rows import Row
 
 NO_LEAK, LEAK, NO_ANSWER = 0, 1, 2
 """Exit codes. All that is no answer has the one code that a release must not take for the first."""
@@ -81,13 +81,10 @@ def check(folder: Path, fail_if: str | None = None, **only: str | None) -> tuple
         InputError: for a folder without a job, a condition that cannot be read, or a choice that no row has.
     """
     from lpla.report.condition import Condition
-    from lpla.report.outputs import rows_left
+    from lpla.report.outputs import rows_of_dir
 
     condition = None if fail_if is None else Condition(fail_if)
-    try:
-        rows = rows_left(folder)
-    except FileNotFoundError as absent:
-        raise InputError(f"DIR must be the folder of a job or of a sweep, but {absent}") from absent
+    rows = rows_of_dir(folder)
     failed = [row for row in rows if row.get("error")]
     said = f"no answer: {len(failed)} of the jobs failed, the first as follows: {failed[0]['error']}" if failed else ""
     measured = [row for row in rows if not row.get("error")]
@@ -115,28 +112,16 @@ def _chosen(rows: Sequence[Row], only: dict[str, str | None]) -> list[Row]:
     return found
 
 
-def _kind(row: Row) -> str:
-    """What the verdict is: leaks, no leak found at this sample size, undecided, invalid; empty where there is none."""
-    return str(row.get("verdict") or "").partition(":")[0]
-
-
 def _by_verdict(rows: Sequence[Row]) -> tuple[int, str]:
-    said = [row for row in rows if _kind(row) == "leaks"]
-    leaks = _outlasting(said, rows) if said else []
-    if leaks:
+    from lpla.report.family import outlasting
+
+    said = [row for row in rows if word(row) == "leaks"]
+    if leaks := outlasting(rows) if said else []:
         return LEAK, f"leak: {_of(leaks, rows)}; {_named(leaks[0], rows)}: {leaks[0]['verdict']}"
     if open_rows := _without_answer(rows):
         return NO_ANSWER, _no_answer(open_rows, rows)
     chance = f"; {_of(said, rows)} by its own test, which chance explains among so many" if said else ""
     return NO_LEAK, f"no leak found in {_count(rows)}{chance}; {NOT_SAFETY}"
-
-
-def _outlasting(said: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Those rows that leak also among so many; rows of earlier editions, without a p-value, keep their verdict."""
-    from lpla.report.family import leaking
-
-    among = leaking(rows)
-    return [row for row in said if row.get("leak_p") is None or any(one is row for one in among)]
 
 
 def _by_condition(rows: Sequence[Row], condition: Condition) -> tuple[int, str]:
@@ -153,7 +138,7 @@ def _by_condition(rows: Sequence[Row], condition: Condition) -> tuple[int, str]:
         missing = condition.missing(unmeasured[0])
         why = _why_absent(missing[0], unmeasured[0])
         return NO_ANSWER, f"no answer: {missing[0]} was not measured in {_named(unmeasured[0], rows)}: {why}"
-    leaks = sum(_kind(row) == "leaks" for row in rows)
+    leaks = sum(word(row) == "leaks" for row in rows)
     beside = f", of which {leaks} say that they leak" if leaks else ""
     return NO_LEAK, f"passes: {condition.text} is false of {_count(rows)}{beside}; {NOT_SAFETY}"
 
@@ -169,9 +154,7 @@ def _why_absent(column: str, row: Row) -> str:
 
 
 def _without_answer(rows: Sequence[Row]) -> list[Row]:
-    from lpla.report.rows import EVIDENCE
-
-    return [row for row in rows if not str(row.get("verdict") or "").startswith(EVIDENCE)]
+    return [row for row in rows if not is_evidence(row)]
 
 
 def _no_answer(open_rows: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -189,8 +172,6 @@ def _of(some: Sequence[Row], rows: Sequence[Row]) -> str:
 
 
 def _named(row: Row, rows: Sequence[Row]) -> str:
-    from lpla.report.rows import chosen_columns, short_label
-
     return short_label(row, list(dict.fromkeys(["attack", *chosen_columns(rows)])))
 
 

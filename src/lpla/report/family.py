@@ -10,7 +10,7 @@ from typing import Any
 from lpla.contracts.settings import listed
 from lpla.metrics.significance import holm
 from lpla.metrics.verdict import INVALID_BY_CHANCE
-from lpla.report.rows import OF_ATTACKER, SETTINGS, Row, cell, distinct, short_label, target_choices, telling
+from lpla.report.rows import OF_ATTACKER, SETTINGS, Row, cell, distinct, short_label, target_choices, telling, word
 
 FAMILY_LEVEL = 0.05
 """Probability, at most, that any row of a sweep without a leak is said to leak."""
@@ -86,9 +86,14 @@ def certain(rows: Sequence[Row]) -> list[Row]:
     """
     if (paid := _paid(rows)) is not None:
         return [row for row in rows if row.get("choice_p") is not None and paid < FAMILY_LEVEL]
-    sure = leaking(rows)
+    return outlasting(rows)
+
+
+def outlasting(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that leak also among so many; rows of earlier editions, without a p-value, keep their verdict."""
+    among = leaking(rows)
     return [
-        row for row in rows if _word(row) == "leaks" and (row.get("leak_p") is None or any(one is row for one in sure))
+        row for row in rows if word(row) == "leaks" and (row.get("leak_p") is None or any(one is row for one in among))
     ]
 
 
@@ -119,7 +124,7 @@ def _paid(rows: Sequence[Row]) -> float | None:
 
 
 def _word(row: Row) -> str:
-    return str(row.get("verdict") or "").partition(":")[0] or "undefined"
+    return word(row) or "undefined"
 
 
 def _unlike_exposures(rows: Sequence[Row]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from omegaconf import OmegaConf
 
+from lpla.contracts.result import InputError
 from lpla.report import exposure
 from lpla.report.rows import Row, as_given, read_rows
 
@@ -92,6 +93,14 @@ def rows_left(folder: Path) -> list[Row]:
             why = "left no result.json: it was interrupted, or still runs"
             rows.append({"job": job.name, "overrides": overrides(job), "error": why})
     return rows
+
+
+def rows_of_dir(folder: Path) -> list[Row]:
+    """Read the rows as `rows_left` does; raises InputError for the folder DIR of a command that holds no job."""
+    try:
+        return rows_left(folder)
+    except FileNotFoundError as absent:
+        raise InputError(f"DIR must be the folder of a job or of a sweep, but {absent}") from absent
 
 
 def read(folder: Path) -> Left:

@@ -128,6 +128,11 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
+def word(row: Row) -> str:
+    """Return what a verdict begins with: leaks, no leak found at this sample size, undecided, invalid, or nothing."""
+    return str(row.get("verdict") or "").partition(":")[0]
+
+
 def is_evidence(row: Row) -> bool:
     """Return whether the figures of a row say anything: it has an AUC, and is neither invalid nor undecided."""
     return str(row.get("verdict") or "").startswith(EVIDENCE) and row.get("auc") is not None

@@ -14,7 +14,7 @@ from lpla.report import advice, formats, people, seeds
 from lpla.report.family import statement, tally
 from lpla.report.notes import grouped
 from lpla.report.outputs import Left
-from lpla.report.rows import Row, csv_text, short_label, telling
+from lpla.report.rows import Row, csv_text, short_label, telling, word
 from lpla.report.table import Strings, as_strings, six, verdicts
 
 SCORES = 20_000
@@ -60,9 +60,9 @@ def sentence(words: str) -> str:
 def _kind(left: Left) -> str:
     """The one word of the row of which the page speaks, `undecided` where a leak does not outlast its choice."""
     spoken = people.spoken_of(left)
-    word = str(spoken.get("verdict") or "").partition(":")[0] if spoken else ""
+    said = word(spoken) if spoken else ""
     doubtful = left.single and statement(left.measured).startswith("it is undecided")
-    return "undecided" if word == "leaks" and doubtful else word
+    return "undecided" if said == "leaks" and doubtful else said
 
 
 def _headline(left: Left, chosen: Sequence[str]) -> str:
