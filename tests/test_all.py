@@ -44,6 +44,8 @@ def whole(tiny_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_every_attack_has_a_row_or_a_sentence(whole: Path) -> None:
     rows = rows_of(whole)
     assert {row["attack"] for row in rows} == set(DEFINED)
@@ -71,6 +73,8 @@ def test_the_rows_of_lpla_stand_first_then_the_strongests(whole: Path) -> None:
     assert 0 < headline["choice_p"] <= 1 and [row["choice_p"] for row in rows].count(None) == len(rows) - 1
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", ["lpla", "bank", "bank collective=true"])
 def test_a_row_is_that_of_the_attacks_own_job(name: str, whole: Path, tiny_store: str) -> None:
     attack, *form = name.split()
@@ -125,6 +129,8 @@ def test_an_attack_that_does_not_exist_here_is_a_note(cli: Cli, tiny_store: str)
     assert ran.out.index("attack=encodermi_t left out") < ran.out.index("results: ")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_without_shadows_the_attacks_that_need_them_are_left_out(cli: Cli, tiny_store: str) -> None:
     ran = cli(
         *TINY, tiny_store, "attack=all", "knowledge.kind=known_nonmembers", "knowledge.images=40", "attack.refits=1"
@@ -219,6 +225,8 @@ def chosen(seed: int, shift: float, monkeypatch: pytest.MonkeyPatch, quick: bool
     return p, how, [one.row.leak_p for one in rows]
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.wrong_types
 def test_without_a_leak_the_p_value_of_the_strongest_is_small_as_seldom_as_it_says(
     monkeypatch: pytest.MonkeyPatch,
@@ -237,6 +245,8 @@ def test_a_leak_is_significant_with_the_choice_paid_for(monkeypatch: pytest.Monk
     assert p == 2 * holm(own).min() < 1e-6 and "refits could not have made it smaller" in how
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.wrong_types
 def test_refits_find_a_leak_that_corrected_p_values_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [chosen(seed, 1.0, monkeypatch, refits=199) for seed in range(40)]

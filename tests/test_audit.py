@@ -100,6 +100,8 @@ def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
     assert trainings(cli("-m", *TINY, "defense=none,unit_norm")) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cli, tmp_path: Path) -> None:
     plain = cli(*TINY, "epochs=5")
     weights = {p.name: (p / "weights.safetensors").read_bytes() for k, p, _ in Store(tmp_path / "store").artifacts()
@@ -123,18 +125,24 @@ def test_the_curve_shows_the_encoders_as_they_were_and_changes_no_weight(cli: Cl
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_no_images_outside_the_pool_leave_utility_empty_and_say_so(cli: Cli, tiny_store: str) -> None:
     for row in rows(cli(*TINY, tiny_store, "utility.images=0").folder):
         assert row["knn_accuracy"] is None and row["embedding_spread"] is None and row["utility_images"] == 0
         assert "utility needs labelled images of 2 classes" in " ".join(row["notes"])
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_unit_length_release_leaves_the_l2_norm_nothing_to_tell(cli: Cli, tiny_store: str) -> None:
     for row in rows(cli(*TINY, tiny_store, "defense=unit_norm").folder):
         assert row["auc"] == 0.5
     assert any(row["auc"] != 0.5 for row in rows(cli(*TINY, tiny_store, "defense=unit_norm", "p=1").folder))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_disjoint_layout_is_judged_on_its_candidates(cli: Cli) -> None:
     ran = cli(*TINY, "split=disjoint", "shadows=1")
     for row in rows(ran.folder):
@@ -224,6 +232,8 @@ def test_the_stack_is_shown_on_request(cli: Cli, monkeypatch: pytest.MonkeyPatch
         cli("arch=simclrr")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_failed_job_does_not_cost_the_sweep_its_table(cli: Cli) -> None:
     ran = cli("-m", *TINY, "members=5000,20")
     assert ran.code == 1

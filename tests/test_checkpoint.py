@@ -23,6 +23,7 @@ from lpla.training.pretraining import Pretraining
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
 ARCHS = sorted(file.stem for file in (CONF / "arch").glob("*.yaml"))
 HEADS = ("backbone.width=0.125", "arch.hidden_dim=16", "arch.output_dim=8")
 OF_ARCH = {

@@ -32,6 +32,8 @@ def resampled_slowly(score: np.ndarray, member: np.ndarray, seed: int, resamples
     return np.array([roc_auc_score(member[images], score[images]) for images in drawn])
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("members", "nonmembers", "digits"), [(40, 25, 1), (15, 60, 0), (30, 30, 9)])
 def test_the_interval_of_an_auc_is_the_spread_of_redrawn_images(members: int, nonmembers: int, digits: int) -> None:
     score, _, member = two_attacks(1, members, nonmembers, digits=digits)

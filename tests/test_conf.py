@@ -141,6 +141,8 @@ def test_every_experiment_has_its_module_and_every_module_its_experiment() -> No
     assert {f"{name}_small" for name in modules - TOOLS} <= set(EXPERIMENTS)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_value_of_every_axis_of_an_experiment_composes(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):

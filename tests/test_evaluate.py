@@ -87,6 +87,8 @@ def near(covered: float, rounds: int, low: float = 0.93, high: float = 0.97) -> 
     return low - error <= covered <= high + error
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("area", "images"), [(0.714, 200), (0.95, 50), (0.95, 100), (0.99, 50), (0.99, 100)])
 def test_the_auc_interval_covers_as_it_says(area: float, images: int) -> None:
     """DeLong's symmetric interval covered .83 to .93 at .95 and .99. For scores like these it is on the safe side."""
@@ -95,6 +97,8 @@ def test_the_auc_interval_covers_as_it_says(area: float, images: int) -> None:
     assert near(covers(found, area), 1000, low=0.945, high=0.97 if area < 0.95 else 0.985)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("members", "nonmembers"), [(1000, 30), (20, 2000), (100, 50)])
 @pytest.mark.parametrize("area", [0.8, 0.95, 0.99])
 def test_the_auc_interval_of_unequal_groups_covers_what_it_says_at_least(
@@ -112,6 +116,8 @@ def exponential(seed: int, images: int, area: float) -> tuple[np.ndarray, np.nda
     return random.exponential(size=2 * images) * np.where(member, area / (1 - area), 1.0), member
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("area", "images"), [(0.98, 50), (0.99, 50), (0.99, 100), (0.995, 100), (0.99, 1000)])
 def test_the_auc_interval_of_skewed_scores_covers_what_it_says_near_1(area: float, images: int) -> None:
     """DeLong's logit interval alone covered .88, .88, .84, .81 and .94."""

@@ -30,12 +30,16 @@ def test_p_is_that_of_all_permutations() -> None:
     assert folder_test(score, fair).p == pytest.approx(as_high, abs=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_level_without_a_leak() -> None:
     random = np.random.default_rng(1)
     p = [folder_test(random.normal(size=8), random.normal(size=6), seed).p for seed in range(200)]
     assert np.mean(np.array(p) < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_weak_leak_that_no_single_image_shows_is_found_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     member, nonmember = random.normal(0.3, 1, 5000), random.normal(size=5000)
@@ -47,6 +51,8 @@ def test_a_weak_leak_that_no_single_image_shows_is_found_in_a_folder(monkeypatch
     assert folder_power(nonmember, nonmember, 100).value == pytest.approx(0.05, abs=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_power_is_that_of_folders_drawn_and_tested_by_their_permutations() -> None:
     random = np.random.default_rng(6)
     member, nonmember = random.gamma(2, 1, 400) + 0.5, random.gamma(2, 1, 400)
@@ -54,6 +60,8 @@ def test_the_power_is_that_of_folders_drawn_and_tested_by_their_permutations() -
     assert folder_power(member, nonmember, 25).value == pytest.approx(np.mean(drawn), abs=3 * math.sqrt(0.25 / 150))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("area", [0.5, 0.6])
 def test_the_interval_of_the_power_covers_that_of_the_images_at_large(
     area: float, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +83,8 @@ def test_the_interval_of_the_power_covers_that_of_the_images_at_large(
             )
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_scores_that_were_chosen_among_many_pay_for_it() -> None:
     """Of 20 rows without a leak the best one tells a folder in 6 of 10 audits, and in 5 % at most where it pays."""
     random, free, paid = np.random.default_rng(8), 0, 0

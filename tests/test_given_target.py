@@ -380,6 +380,8 @@ LEARN = ["alignment attack.likelihood=auto", "bank", "encodermi_t", "encodermi_v
 ABSENT = {"gmm": "needs the same images of every encoder", "rmia": "needs shadows", "quantile": "needs shadows"}
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("attack", LEARN)
 def test_attacks_that_learn_from_one_encoder_score_every_candidate(
     by_labels: Callable[..., AttackRun], attack: str

@@ -28,6 +28,8 @@ def test_shadows_like_the_target_are_the_default(tiny: Tiny) -> None:
         assert (one.arch, one.dataset, one.regime.views) == (other.arch, other.dataset, other.regime.views)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("arch", ["byol", "mae"])
 def test_shadows_of_another_framework(tiny: Tiny, arch: str) -> None:
     plan = tiny(f"knowledge.arch={arch}")
@@ -112,6 +114,8 @@ def test_what_does_not_go_together_is_refused(tiny: Tiny) -> None:
         known_nonmembers({"seed": 0}, Knowledge("known_nonmembers", 4, "same", "same", "same"), np.zeros(0, dtype=int))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(
     "knowledge",
     [

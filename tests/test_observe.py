@@ -101,6 +101,8 @@ def same(a: dict[str, Extracted], b: dict[str, Extracted], order: np.ndarray | s
     return all(np.array_equal(a[layer].values[s][order], b[layer].values[s]) for layer in a for s in a[layer].values)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @given(st.integers(1, 500))
 @settings(max_examples=12, deadline=None)
 def test_the_chunk_size_changes_no_bit(arch: Arch, batch_size: int) -> None:
@@ -136,6 +138,8 @@ def test_views_made_in_pieces_are_those_made_one_query_after_the_other() -> None
     assert torch.equal(query_views(PIXELS, index, QUERY), torch.cat(slow))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_fused_views_are_made_in_pieces_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 

@@ -110,6 +110,8 @@ def test_one_group_sent_otherwise_within_the_extraction(
         assert nulls.views and nulls.views.distrust
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_members_sent_otherwise_to_the_target_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That the shadows and the untrained target were asked rightly does not hide it."""
     settings = ["shadows=2", "epochs=1"]
@@ -149,6 +151,8 @@ NOT_JUDGED: dict[str, tuple[list[str], Callable[[Plan], set[int]]]] = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("whose", NOT_JUDGED)
 def test_images_from_which_an_attack_learns_are_sent_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
@@ -164,6 +168,8 @@ def test_images_from_which_an_attack_learns_are_sent_otherwise(
     assert said.startswith("invalid: what was sent is not what was asked for (")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_views_of_an_earlier_epoch_are_held_to_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +260,8 @@ def test_non_members_unlike_fresh_images(tmp_path: Path) -> None:
     assert said.startswith("invalid: non-members are told from images outside every training set (AUC ")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_target_whose_members_a_shadow_shares(tmp_path: Path) -> None:
     nulls, said = audited(tmp_path, f"split._target_={__name__}.Dependent")
     assert "shadows" in distrusted(nulls) and not distrusted(nulls) & {"images", "views", "sent", "fresh"}
@@ -279,6 +287,8 @@ def test_an_attack_that_is_told_the_permuted_membership(tmp_path: Path, monkeypa
     assert said.startswith("invalid: permuted membership is told (AUC 0.6")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_without_fresh_images_that_is_said(tmp_path: Path) -> None:
     work = plan(tiny_settings(*SETTINGS, "shadows=2", "attack=gmm"))
     store = Store(tmp_path)

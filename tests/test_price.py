@@ -45,6 +45,8 @@ DEAR = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("given", DEAR)
 def test_what_is_too_dear_is_refused_before_any_step_or_view(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, given: str
@@ -103,6 +105,8 @@ def test_one_fit_is_timed_at_the_audits_own_size(tiny: Callable[..., Plan], monk
     assert refits.seconds_of_fit(none, none.attack) == refits.QUICKEST
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_large_network_is_spoken_of_before_its_steps_are_timed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: 36_000.0)
     ran = cli(*TINY, "arch.hidden_dim=1000000", "knowledge.kind=known_nonmembers", "knowledge.images=20")

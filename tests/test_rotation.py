@@ -204,6 +204,8 @@ FEW_OR_TIED = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("groups", FEW_OR_TIED)
 def test_few_images_and_heavy_ties_do_not_make_the_rank_test_alarm(groups: str) -> None:
     """By the normal law .14, .14 and .015 of targets without a leak were below .0125."""

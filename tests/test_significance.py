@@ -50,6 +50,8 @@ def test_the_rank_test_of_tied_scores_of_unequal_groups_is_exact() -> None:
     assert not leak_test(few, np.arange(503) < 3).leaks
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(("members", "nonmembers"), [(3, 60), (30, 15), (25, 25)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_hypergeometric_counted_and_drawn_p_values_agree(
@@ -100,6 +102,8 @@ TIED: dict[tuple[int, int], Callable[[np.random.Generator, int], np.ndarray]] = 
 }
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("groups", TIED, ids=str)
 def test_tied_scores_without_a_leak_are_called_leaking_or_backwards_no_more_often_than_is_said(
     groups: tuple[int, int],
@@ -152,6 +156,8 @@ def test_holm_by_its_steps() -> None:
     assert holm([0.9, 0.8]).tolist() == [1, 1] and holm([]).tolist() == []
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_twenty_rows_without_a_leak_seldom_have_one_by_holm_and_often_by_themselves() -> None:
     member = np.arange(80) < 40
     random, rounds = np.random.default_rng(0), 100

@@ -123,6 +123,8 @@ def _hold(root: Path, log: Path, name: str, seconds: float) -> None:
             out.write(f"{name} out\n")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_two_makers_take_turns(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     log = tmp_path / "log"
@@ -136,6 +138,8 @@ def test_two_makers_take_turns(tmp_path: Path) -> None:
     assert log.read_text() == f"{first} in\n{first} out\n{second} in\n{second} out\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     log = tmp_path / "log"

@@ -29,6 +29,8 @@ POISON = {
 """Each stored another encoder under the honest key."""
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", POISON)
 def test_a_refused_setting_leaves_nothing_that_the_honest_job_could_find(name: str, cli: Cli) -> None:
     refused = cli(*TARGET_ALONE, f"+trainer.{name}={POISON[name]}")
@@ -39,6 +41,8 @@ def test_a_refused_setting_leaves_nothing_that_the_honest_job_could_find(name: s
     assert honest.code == 0 and "target: trained and observed" in honest.out and ": found" not in honest.out
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_an_encoder_of_another_precision_is_another_encoder(cli: Cli) -> None:
     for override in ("+trainer.precision=bf16-mixed", "+trainer.precision=32"):
         ran = cli(*TARGET_ALONE, override)

@@ -125,6 +125,8 @@ def test_what_cannot_be_tested_is_not() -> None:
     assert two_sample(np.random.default_rng(0).normal(size=(40, 3)), list("abc"), np.arange(40) < FOLDS - 1) is None
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_equal_splits_of_real_images_are_hardly_ever_called_different(digits: np.ndarray) -> None:
     rounds = 60
     called = 0

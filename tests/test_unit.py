@@ -143,6 +143,8 @@ def test_the_untrained_encoder_is_the_targets_source_without_training(
     assert all(torch.equal(kept[name], value) for name, value in initial.items())
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_warm_job_computes_the_parts_of_each_encoders_key_once(
     tiny: Callable[..., Plan], cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +161,8 @@ def test_a_warm_job_computes_the_parts_of_each_encoders_key_once(
     assert ran.out.count(": found") == 6 == len(seen)  # the target, its four shadows, and the untrained one
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_row_says_what_trained_its_target_and_what_was_mixed(
     cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,6 +213,8 @@ def test_power_at_an_auc_of_60_percent() -> None:
     assert rejected(100, 400, gap) == pytest.approx(0.61, abs=3 * math.sqrt(0.61 * 0.39 / 400))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("images", [20, 100, 1000])
 def test_audits_without_a_leak_are_rarely_called_leaking(images: int) -> None:
     found = rejected(images, 400, 0)

@@ -61,6 +61,8 @@ def on_digits(arch: Arch) -> list[float]:
     return train(arch, pixels, torch.arange(40).numpy(), TrainConfig(2, 20, views, 7), TRAINER, [])
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @every_build
 def test_training_on_digits_depends_on_the_seed_alone(overrides: tuple[str, ...]) -> None:
     arch, again, initial = (build(*overrides, channels=1) for _ in range(3))
@@ -75,6 +77,8 @@ def test_training_on_digits_depends_on_the_seed_alone(overrides: tuple[str, ...]
     assert len(moved) > 0.9 * len([n for n in trained if not n.endswith(("pos_embed", "net.mask_token"))])
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @every_build
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32)])
 def test_every_layer_is_a_vector_per_image(overrides: tuple[str, ...], channels: int, side: int) -> None:
@@ -94,6 +98,8 @@ def test_every_trained_parameter_has_a_gradient(overrides: tuple[str, ...]) -> N
     assert not [name for name, p in arch.named_parameters() if p.requires_grad and p.grad is None]
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @every_build
 def test_resuming_in_the_middle_changes_no_bit(overrides: tuple[str, ...]) -> None:
     whole = build(*overrides)

@@ -63,6 +63,8 @@ class Session:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("batch_norm", MODES)
 @pytest.mark.parametrize("name", NAMES)
 def test_resuming_in_the_middle_is_not_stopping(name: str, batch_norm: str) -> None:

@@ -132,6 +132,8 @@ def test_uncentred_company_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(called[1] - 0.5) > 2 * abs(called[0] - 0.5) and not np.allclose(centred, uncentred, atol=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("collective", [False, True])
 def test_no_leak_no_auc_over_200_audits_each_rotated(collective: bool) -> None:
     """Every encoder is the target in turn, its complement not among its shadows; no value depends on membership."""

@@ -66,6 +66,8 @@ def test_finds_a_planted_leak_and_its_threshold_serves_the_target(name: str) -> 
     assert (called[member].mean() + (~called[~member]).mean()) / 2 > best - 3 * np.sqrt(0.25 / IMAGES)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_leak_no_auc(name: str, seed: int) -> None:

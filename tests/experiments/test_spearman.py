@@ -156,6 +156,8 @@ def test_the_exchange_of_whole_clusters_by_all_orders(clusters: int, stratified:
     assert lacking.p is None
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("clusters", [5, FEWEST, 10])
 def test_unrelated_frameworks_seldom_support_the_claim(clusters: int) -> None:
     """With families (framework, backbone, seed) as the units .18 to .34 of such trade-offs were called supported."""

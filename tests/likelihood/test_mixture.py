@@ -71,6 +71,8 @@ def test_finds_weight_and_shift(weight: float, shift: float) -> None:
     assert np.mean(called == member) > ideal - 0.03
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("tail", ["both", "upper", "lower"])
 def test_says_that_there_is_no_evidence(tail: str) -> None:
     nothing = 0

@@ -38,6 +38,8 @@ def table(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_default_leaves_two_files_and_touches_no_key_and_no_number(cli: Cli, tmp_path: Path) -> None:
     first = cli(*TINY)
     assert first.code == 0 and "5 of 5 encoders to train" in first.out

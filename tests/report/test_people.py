@@ -108,6 +108,8 @@ def test_the_page_speaks_of_epsilon_of_exposed_images_and_of_a_folder(tmp_path: 
     assert "Folders of 10, 100 and 1,000 images that are drawn from these members" in text
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_what_cannot_be_said_of_people_is_not_said(tmp_path: Path) -> None:
     none = {name: None for name in EXPOSED}
     listed = spoken(told(leave(tmp_path / "listed", 0), **none, split="given"))

@@ -218,6 +218,8 @@ def lines(root: Path, folder: str) -> str:
     return "\n".join(f"/elsewhere/{folder}/{file.name}" for file in sorted((root / folder).iterdir(), reverse=True))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_audit_of_two_folders_and_of_two_lists(cli: Callable[..., Ran], folders: Path, tmp_path: Path) -> None:
     settings = [*TINY, "dataset=given", "dataset.size=8", "members=null", "shadows=2", "backbone.width=0.25"]
     settings += [f"data.unseen={folders / 'more'}", "report.names=true"]
