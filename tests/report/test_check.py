@@ -35,24 +35,25 @@ UNDECIDED = {"leak_p": None, "verdict": "undecided: no test is possible"}
 
 
 @pytest.mark.parametrize(("rows", "code", "said"), [
-    ([QUIET, QUIET], NO_LEAK, "no leak found in 2 rows; no leak found is not safety"),
-    ([QUIET, LEAKS], LEAK, "leak: 1 of 2 rows leaks; lpla l1: leaks: the rank test decides"),
-    ([INVALID, LEAKS], LEAK, "leak: 1 of 2 rows leaks"),
-    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows is no evidence; lpla l1: invalid: the images differ"),
+    ([QUIET, QUIET], NO_LEAK, "no leak of the encoder found at this sample size, in any of 2 rows; no leak found is"),
+    ([QUIET, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows say so (l1); lpla l1: leaks: the rank test decides"),
+    ([INVALID, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows say so (l1)"),
+    ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows is invalid (l1); no leak was found in the others; lpla l1: invalid"),
     ([QUIET, UNDECIDED], NO_ANSWER, "lpla l1: undecided: no test is possible"),
     ([{"verdict": ""}], NO_ANSWER, "it has no verdict"),
-    ([{"leak_p": None}], LEAK, "leak: 1 of 1 row leaks"),
+    ([{"leak_p": None}], LEAK, "lpla l0: leaks: the rank test decides: AUC 0.7"),
 ], ids=["quiet", "leak", "a leak beside", "invalid", "undecided", "no verdict", "earlier edition"])  # fmt: skip
 def test_the_verdicts_decide(rows: list[dict[str, Any]], code: int, said: str, tmp_path: Path) -> None:
     found, sentence = check(left(tmp_path / "job", *rows))
     assert found == code and said in sentence and "\n" not in sentence
 
 
-def test_chance_among_many_rows_is_no_leak(tmp_path: Path) -> None:
+def test_a_leak_that_chance_explains_among_many_rows_is_undecided(tmp_path: Path) -> None:
     lucky = {"leak_p": 0.02, "seed": 99}
     rows = [lucky, *({**QUIET, "seed": seed, "auc": 0.5 + seed / 100} for seed in range(9))]
     code, sentence = check(left(tmp_path / "many", *rows))
-    assert code == NO_LEAK and "1 of 10 rows leaks by its own test, which chance explains among so many" in sentence
+    said = "it is undecided whether any encoder leaks: 1 of 10 rows says so (l0 seed=99), as so many rows may by chance"
+    assert code == NO_ANSWER and sentence.startswith(said)
     assert check(left(tmp_path / "one", lucky))[0] == LEAK
 
 

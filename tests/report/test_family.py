@@ -1,6 +1,8 @@
 """What the rows of a sweep say together."""
 
-from lpla.report.family import leaking, statement, tally
+from lpla.report.conclusion import conclude
+from lpla.report.family import leaking
+from lpla.report.tally import tally
 
 ROW = {"layer": "backbone", "settings": [], "attack": "lpla"}
 LEAKS = "leaks: the rank test decides"
@@ -9,6 +11,10 @@ NOTHING, UNDECIDED = "no leak found at this sample size: AUC .5", "undecided: no
 
 def swept(*found: tuple[float | None, str]) -> list[dict]:
     return [ROW | {"seed": seed, "leak_p": p, "verdict": verdict} for seed, (p, verdict) in enumerate(found)]
+
+
+def statement(rows: list[dict]) -> str:
+    return conclude(rows).sentence
 
 
 def test_rows_leak_by_holm_and_not_by_themselves() -> None:
@@ -72,18 +78,35 @@ def test_several_rows_of_one_encoder_are_a_statement_on_it() -> None:
     assert statement(weak).startswith("the encoder leaks: 5 of 5 rows")
     assert statement(weak).endswith(", 2 of them after Holm's correction for 5 rows")
     assert statement(weak[2:]).startswith("it is undecided whether the encoder leaks: 3 of 3 rows")
-    assert statement([one | {"verdict": NOTHING} for one in layers]).startswith("no leak of the encoder found")
-    assert statement(layers[:1]) == "" and statement([layers[0], layers[1] | {"seed": 1}]) == ""
+    assert statement([one | {"verdict": NOTHING, "auc": 0.5} for one in layers]).startswith(
+        "no leak of the encoder found"
+    )
+    assert statement(layers[:1]) == "leaks: a"
+    assert statement([layers[0], layers[1] | {"seed": 1}]).startswith("2 of 2 encoders leak: 2 of 2 rows say so")
     two = [one | {"seed": seed} for seed in (0, 1) for one in layers]
     assert tally([*two, layers[0] | {"seed": 2, "verdict": NOTHING}])[0] == (
-        "leaks: 2 of 3 encoders, no leak found at this sample size: 1 of 3 encoders (5 rows)"
+        "each row by itself: leaks: 2 of 3 encoders, no leak found at this sample size: 1 of 3 encoders (5 rows)"
     )
 
 
-def test_the_choice_among_attacks_is_paid_for_in_the_statement() -> None:
+def test_a_row_without_a_leak_of_its_own_is_not_counted_as_one_by_holm() -> None:
+    """A p-value between the level of a row and that of the family made a row "leak" whose verdict did not say so."""
+    rows = swept((0.03, NOTHING), (0.03, UNDECIDED), (0.001, "invalid: a"))
+    assert leaking(rows[:1]) == leaking(rows) == []
+    assert "0 of 1 rows leak, Holm 5%" in tally(rows[:1])
+
+
+def test_the_choice_among_attacks_is_allowed_for_in_the_conclusion() -> None:
     """The strongest row alone says leaks by Holm, whose p-value is not the one that its headline gives."""
     rows = [ROW | {"attack": f"a{n}", "verdict": NOTHING, "leak_p": 0.9} for n in range(4)]
     rows[1] |= {"verdict": "leaks: a", "leak_p": 0.006, "choice_p": 0.056}
     assert leaking(rows) and "undecided" in statement(rows) and "p = 0.056" in statement(rows)
     rows[1] |= {"choice_p": 0.01}
     assert statement(rows).startswith("the encoder leaks: 1 of 4 rows")
+    # A choice that fell on an invalid row says nothing of the others.
+    rows[1] |= {"verdict": "invalid: a"}
+    rows[2] |= {"verdict": "leaks: a", "leak_p": 0.001}
+    assert conclude(rows).rows == [rows[2]]
+    # Who names one attack has chosen none.
+    rows[1] |= {"verdict": "leaks: a", "choice_p": 0.056}
+    assert conclude(rows).kind == "undecided" and conclude(rows[1:2]).kind == "leaks"

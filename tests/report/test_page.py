@@ -130,7 +130,7 @@ def test_where_no_job_was_measured_the_page_says_why(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     assert [file.name for file in page.write(tmp_path)] == ["report.html"]
     text, reader = parsed(tmp_path)
-    assert "No job was measured" in text and "left no result.json" in text and "figures" not in reader.ids
+    assert "no job was measured" in text and "left no result.json" in text and "figures" not in reader.ids
 
 
 def test_rows_of_attacks_that_do_not_exist_here_are_shown_without_figures(tmp_path: Path) -> None:

@@ -183,14 +183,14 @@ def test_a_leak_that_the_choice_among_rows_may_have_made_is_not_said_to_be_one(t
     ]
     (job / "result.json").write_text(json.dumps([rows[1] | weak | {"auc": 0.99}, *many]))
     text = spoken(job)
-    assert "the best of 19 rows may find as much by chance, and no leak found is not safety" in text
+    assert "the best of 19 rows may find as much by chance, so that it is undecided whether there is a leak." in text
     chosen = "Recipe leaks: AUC 0.550. This row was chosen among 19; Holm's p over their recipes is 0.42"
     assert f"{chosen}, so that chance may have made it." in text
     # Strong enough, and alone, it is said as it stands.
     strong = weak | {"leak_p": 1e-6, "recipe_rank_p": 1e-9}
     (job / "result.json").write_text(json.dumps([rows[1] | strong | {"auc": 0.99}, *many]))
     text = spoken(job)
-    assert "by chance, and" not in text and "Holm's p over their recipes is 3.8e-08." in text
+    assert "by chance, so" not in text and "Holm's p over their recipes is 3.8e-08." in text
     (job / "result.json").write_text(json.dumps([rows[1] | weak]))
     text = spoken(job)
-    assert "by chance, and" not in text and "<p>Recipe leaks: AUC 0.550.</p>" in text
+    assert "by chance, so" not in text and "<p>Recipe leaks: AUC 0.550.</p>" in text

@@ -101,7 +101,7 @@ UNDEFINED |= {"attack": "encodermi", "likelihood": None, "notes": ["queries must
 def test_an_undefined_attacks_cells_are_empty_and_its_note_says_why(capsys: pytest.CaptureFixture) -> None:
     show([ROW, UNDEFINED])
     shown = capsys.readouterr().out
-    (line,) = [line.split() for line in shown.splitlines() if "encodermi" in line]
+    (line,) = [line.split() for line in shown.splitlines() if line.split()[:1] == ["encodermi"]]
     # Attack, layer; AUC, TPR; the null that is there; no verdict.
     assert line == ["encodermi", "backbone", "-", "-", ".511", "blind", "-"]
     cells = as_strings([ROW, UNDEFINED]).rows[1]
@@ -150,7 +150,7 @@ def test_of_many_rows_the_verdicts_to_distrust_and_that_of_the_highest_auc_are_t
     shown = capsys.readouterr().out
     assert f"backbone p=6: {nothing} 6" in shown and f"backbone p=3: {invalid}" in shown and f"{nothing} 1" not in shown
     assert "All columns, verdicts and figures: report.html and result.json" in shown
-    assert "of the encoder: no leak found at this sample size: 5 of 6 rows, invalid: 1 of 6 rows" in shown
+    assert "no answer: 1 of 6 rows is invalid (backbone p=3); no leak was found in the others" in shown
 
 
 def test_what_follows_from_an_attacks_name_is_told_by_it() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 
+from lpla.report.conclusion import INVALID, LEAKS, UNDECIDED, UNMEASURED
 from lpla.report.outputs import Left, dates
-from lpla.report.rows import Row, cell, short_label, target_choices, telling
+from lpla.report.rows import Row, cell, is_evidence, short_label, target_choices, telling
 
 UNTESTED = (
     "Attacks that are not in the table, and attackers with more views, more shadows or other knowledge than these rows",
@@ -27,8 +28,9 @@ class Advice:
 
 
 def actions(kind: str, rows: Sequence[Row]) -> list[Advice]:
-    """What to do about a verdict (`leaks`, `invalid`, `undecided`, else no leak found), most urgent first."""
-    said = {"leaks": _of_leak, "invalid": _of_invalid, "undecided": _of_undecided}.get(kind, _of_nothing)(rows)
+    """What to do about a conclusion (of `lpla.report.conclusion`) from the measured rows, most urgent first."""
+    of = {LEAKS: _of_leak, INVALID: _of_invalid, UNDECIDED: _of_undecided, UNMEASURED: _of_unmeasured}
+    said = of.get(kind, _of_nothing)(rows)
     return [Advice(text, page, _address(page)) for text, page in said]
 
 
@@ -38,7 +40,7 @@ def _of_leak(rows: Sequence[Row]) -> list[tuple[str, str]]:
          "docs/decide.md"),
     ]  # fmt: skip
     leaking = {str(row.get("layer")) for row in rows if str(row.get("verdict")).startswith("leaks")}
-    others = {str(row.get("layer")) for row in rows if row.get("verdict")} - leaking
+    others = {str(row.get("layer")) for row in rows if is_evidence(row)} - leaking
     if leaking and others:
         which = f"{' and '.join(sorted(others))} alone"
         found.append((f"No row of {which} leaks: a release of it is worth an audit of its own.", "docs/decide.md"))
@@ -50,8 +52,9 @@ def _of_leak(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _of_invalid(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    which = "the numbers of invalid rows" if any(map(is_evidence, rows)) else "these numbers"
     return [
-        ("Do not use these numbers in either direction: something other than membership tells the groups apart.",
+        (f"Do not use {which} in either direction: something other than membership tells the groups apart.",
          "docs/decide.md"),
         ("Repair what the verdict names, most often how members and non-members were collected, and audit again.",
          "docs/your_encoder.md"),
@@ -62,6 +65,13 @@ def _of_undecided(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [
         ("Read nothing into it: the audit could not have decided.", "docs/decide.md"),
         ("Audit with more members and non-members, another seed or the strongest attack alone.", "docs/limits.md"),
+    ]
+
+
+def _of_unmeasured(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [
+        ("Read nothing into the other rows until the jobs that failed have come to their end.", "docs/decide.md"),
+        ("Mend what the jobs that failed say, and give the same command again: it makes only what is missing.", ""),
     ]
 
 

@@ -70,6 +70,7 @@ def card(folder: Path) -> str:
     Raises InputError for a folder without an audit that came to its end.
     """
     from lpla.report import people
+    from lpla.report.conclusion import UNMEASURED, conclude
     from lpla.report.outputs import read
 
     rows = measured(folder)
@@ -77,8 +78,9 @@ def card(folder: Path) -> str:
     spoken = people.spoken_of(left)
     # The last paragraph says that more fully, and a card has no docs/ beside it.
     said = people.first_sentence(spoken, left).replace(f"; {people.NOT_SAFETY}", "") if spoken else ""
-    parts = [HEADING, formats.markdown_text(said)]
-    if left.failed:
+    concluded = conclude(left.rows)
+    parts = [HEADING, formats.markdown_text(said), f"**Verdict**: {formats.markdown_text(concluded.sentence)}."]
+    if left.failed and concluded.kind != UNMEASURED:
         parts.append(f"{len(left.failed)} of the jobs failed and are not part of this section.")
     lists = [*_described(rows), *_nulls(rows), *_origin(folder, rows)]
     return "\n\n".join(filter(None, [*parts, _table(rows), "\n".join(lists), NOT_SAFETY])) + "\n"

@@ -27,7 +27,9 @@ HELP = """Say by the exit code what an audit found, and print one sentence that 
   2  no answer: a row is invalid, undecided or was not measured, a job failed, or the arguments cannot be used
 
 Rows are all layers and attacks of the job, or of the sweep. 1 goes before 2, and 2 before 0. Without --fail-if a row
-leaks if its verdict says so and chance does not explain it among so many rows (Holm's procedure over all rows at 5 %).
+leaks if its verdict says so and chance does not explain it among so many rows (Holm's procedure over all rows at 5 %,
+and of several attacks of one job the p-value of the strongest); where chance explains it, the answer is undecided.
+The page, the card and the terminal say the same.
 With --fail-if the condition alone decides, so that a leak may be allowed up to a bound that you set; of rows that are
 invalid or undecided it is not asked, as their figures are no evidence."""
 EXAMPLES = """conditions: columns of result.json and numbers, compared by < <= > >= == !=, joined by and, or and not;
@@ -86,14 +88,15 @@ def check(folder: Path, fail_if: str | None = None, **only: str | None) -> tuple
     condition = None if fail_if is None else Condition(fail_if)
     rows = rows_of_dir(folder)
     failed = [row for row in rows if row.get("error")]
-    said = f"no answer: {len(failed)} of the jobs failed, the first as follows: {failed[0]['error']}" if failed else ""
     measured = [row for row in rows if not row.get("error")]
-    if failed and not measured:
-        return NO_ANSWER, said
-    chosen = _chosen(measured, only)
-    code, sentence = _by_verdict(chosen) if condition is None else _by_condition(chosen, condition)
-    # A leak is one, whatever the jobs that failed would have found.
-    return (NO_ANSWER, said) if failed and code != LEAK else (code, sentence)
+    chosen = _chosen(measured, only) if measured or not failed else []
+    if condition is None or not chosen:
+        return _by_verdict([*chosen, *failed])
+    code, sentence = _by_condition(chosen, condition)
+    # What a row gives away it does, whatever the jobs that failed would have found.
+    if failed and code != LEAK:
+        return NO_ANSWER, f"no answer: {len(failed)} of the jobs failed; {failed[0]['error']}"
+    return code, sentence
 
 
 def _chosen(rows: Sequence[Row], only: dict[str, str | None]) -> list[Row]:
@@ -113,15 +116,18 @@ def _chosen(rows: Sequence[Row], only: dict[str, str | None]) -> list[Row]:
 
 
 def _by_verdict(rows: Sequence[Row]) -> tuple[int, str]:
-    from lpla.report.family import outlasting
+    """Say by code what `conclude` says of all rows, and what the first of those that make it so says."""
+    from lpla.report.conclusion import LEAKS, NO_LEAK_FOUND, UNMEASURED, conclude
 
-    said = [row for row in rows if word(row) == "leaks"]
-    if leaks := outlasting(rows) if said else []:
-        return LEAK, f"leak: {_of(leaks, rows)}; {_named(leaks[0], rows)}: {leaks[0]['verdict']}"
-    if open_rows := _without_answer(rows):
-        return NO_ANSWER, _no_answer(open_rows, rows)
-    chance = f"; {_of(said, rows)} by its own test, which chance explains among so many" if said else ""
-    return NO_LEAK, f"no leak found in {_count(rows)}{chance}; {NOT_SAFETY}"
+    concluded = conclude(rows)
+    if concluded.kind == NO_LEAK_FOUND:
+        return NO_LEAK, f"{concluded.sentence}; {NOT_SAFETY}"
+    code = LEAK if concluded.kind == LEAKS else NO_ANSWER
+    if concluded.kind == UNMEASURED:
+        return code, f"{concluded.sentence}; {concluded.rows[0]['error']}"
+    first, measured = concluded.rows[0], [row for row in rows if not row.get("error")]
+    own = f"{_named(first, measured)}: {first.get('verdict') or 'it has no verdict'}"
+    return code, f"{concluded.sentence}; {own}" if len(rows) > 1 else own
 
 
 def _by_condition(rows: Sequence[Row], condition: Condition) -> tuple[int, str]:
@@ -165,10 +171,6 @@ def _no_answer(open_rows: Sequence[Row], rows: Sequence[Row]) -> str:
 
 def _count(rows: Sequence[Row]) -> str:
     return f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
-
-
-def _of(some: Sequence[Row], rows: Sequence[Row]) -> str:
-    return f"{len(some)} of {_count(rows)} {'leak' if len(some) > 1 else 'leaks'}"
 
 
 def _named(row: Row, rows: Sequence[Row]) -> str:

@@ -12,9 +12,10 @@ from lpla.metrics.epsilon import epsilon_bound
 from lpla.metrics.exposed import PRECISION
 from lpla.metrics.folder import folder_power, folder_test
 from lpla.metrics.intervals import by_labels
-from lpla.report.family import FAMILY_LEVEL, certain, leaking, recipe_p
+from lpla.report.conclusion import LEAKS, NO_LEAK_FOUND, conclude
+from lpla.report.family import FAMILY_LEVEL, recipe_p
 from lpla.report.outputs import Judged, Left, whose
-from lpla.report.rows import Row, number
+from lpla.report.rows import Row, is_evidence, number, word
 
 OUTSIDERS = 5
 """Of 100 may be wrongly accused: the false-positive rate of the first sentence."""
@@ -27,9 +28,17 @@ MOST = 1_000
 
 
 def spoken_of(left: Left) -> Row | None:
-    """The row of which the page speaks: of several attacks of one job the strongest, else that of the highest AUC."""
-    named = [row for row in left.measured if left.single and row.get("strongest")]
-    return next(iter([*named, *left.strongest(), *left.measured]), None)
+    """The row of which the page speaks: of several attacks of one job the strongest, else that of the highest AUC.
+
+    Where there is a leak, or chance may explain one, it is among the rows that say so, else among those with evidence.
+    """
+    concluded = conclude(left.rows)
+    leaks = [row for row in concluded.rows if word(row) == LEAKS]
+    silent = [row for row in concluded.rows if not row.get("error")]
+    among = leaks or [row for row in left.measured if is_evidence(row)] or silent or left.measured
+    named = [row for row in among if left.single and row.get("strongest")]
+    defined = sorted((row for row in among if row.get("auc") is not None), key=lambda row: -row["auc"])
+    return next(iter([*named, *defined, *among]), None)
 
 
 def first_sentence(row: Row, left: Left | None = None) -> str:
@@ -44,29 +53,34 @@ def first_sentence(row: Row, left: Left | None = None) -> str:
         return f"How many images the attack names cannot be said: {reason or 'no attack was defined'}."
     if kind == "invalid":
         return f"How many images the attack names cannot be said, as the audit is invalid: {reason}."
-    chosen = kind == "leaks" and left is not None and not _outlasts(row, left)
-    leaks = kind == "leaks" and not chosen
-    lucky = f"the best of {len(left.measured)} rows may find as much by chance, and " if left and chosen else ""
+    end = _end(kind, left)
     if row.get("tpr_at_5pct") is None:
         said = _by_pairs(row)
-        return said[0].upper() + said[1:] + ("." if leaks else f"; {lucky}{NOT_SAFETY}.")
+        return said[0].upper() + said[1:] + (f"; {end}." if end else ".")
     members, guess = row["members"], round(OUTSIDERS * row["members"] / 100)
     value, low, high = (round(row[f"tpr_at_5pct{end}"] * members) for end in ("", "_low", "_high"))
     said = (
         f"If {OUTSIDERS} of 100 outsiders may be wrongly accused, the attack names {value} of the {members:,} images "
         f"it was trained on ({low} to {high}){_over_retrainings(row)}"
     )
-    if not leaks:
-        return f"{said}, where a guess names {guess}; {lucky}{NOT_SAFETY}."
+    if end:
+        return f"{said}, where a guess names {guess}; {end}."
     if low <= guess:
         return f"{said}, where a guess names {guess}, but all images together leak: {_by_pairs(row)}."
     return f"{said}."
 
 
-def _outlasts(row: Row, left: Left) -> bool:
-    """Whether the row leaks although it was chosen among all rows of the page; rows of earlier editions do not say."""
-    among = certain(left.measured) if left.single else leaking(left.measured)
-    return row.get("leak_p") is None or any(one is row for one in among)
+def _end(kind: str, left: Left | None) -> str:
+    """What the first sentence ends with, by the conclusion from all rows; nothing where they leak."""
+    said = kind if left is None else (concluded := conclude(left.rows)).kind
+    if said == LEAKS:
+        return ""
+    if left is None or said == NO_LEAK_FOUND:
+        return NOT_SAFETY
+    if kind == LEAKS:
+        found = f"the best of {len(left.measured)} rows may find as much by chance"
+        return f"{found}, so that it is undecided whether there is a leak"
+    return f"there is {concluded.sentence}"
 
 
 def recipe_sentence(row: Row, left: Left) -> str:

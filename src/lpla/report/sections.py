@@ -11,35 +11,35 @@ from markupsafe import Markup
 
 from lpla.contracts.result import columns
 from lpla.report import advice, formats, people, seeds
-from lpla.report.family import statement, tally
+from lpla.report.conclusion import UNMEASURED, adds_to_verdicts, conclude
 from lpla.report.notes import grouped
 from lpla.report.outputs import Left
-from lpla.report.rows import Row, csv_text, short_label, telling, word
+from lpla.report.rows import Row, csv_text, short_label, telling
 from lpla.report.table import Strings, as_strings, six, verdicts
+from lpla.report.tally import tally
 
 SCORES = 20_000
 """Images and layers up to which the page of a job brings the score of every one along, and its counts."""
-NOTHING = "No job was measured"
 
 
 def said(left: Left) -> dict[str, Any]:
     """Verdicts, tables and what must be known of them, by the names of the template."""
     rows = left.measured
     if not rows:
-        empty = dict.fromkeys(("people", "kind", "recipe", "tally", "cost"), "")
-        lists = {name: [] for name in ("further", "verdicts", "actions", "costs", "notes", "revisions", "seeds")}
-        return {"headline": NOTHING, "about": {}, "table": {"html": ""}, "six": {"html": ""}} | empty | lists
+        return _nothing(left)
     chosen, together, spoken = telling(rows), seeds.aggregate(rows), people.spoken_of(left)
-    headline, kind = _headline(left, chosen), _kind(left)
+    concluded, own = conclude(left.rows), _verdict_of(spoken, left, chosen)
+    several = adds_to_verdicts(left.rows)
     return {
         "people": people.first_sentence(spoken, left) if spoken else "",
         "further": people.further_sentences(left),
-        "headline": sentence(headline),
-        "kind": kind,
+        "headline": sentence(concluded.sentence if several else own),
+        "spoken": sentence(own) if several and len(rows) > 1 else "",
+        "kind": concluded.kind,
         "recipe": sentence(people.recipe_sentence(spoken, left)) if spoken else "",
-        "tally": " ".join(map(sentence, tally(rows))),
+        "tally": " ".join(sentence(one) for one in tally(rows) if one != concluded.sentence),
         "verdicts": verdicts(rows),
-        "actions": advice.actions(kind, rows),
+        "actions": advice.actions(concluded.kind, rows),
         "about": advice.about(left),
         "six": _six(six(rows)),
         "table": _table(as_strings(rows)),
@@ -51,29 +51,30 @@ def said(left: Left) -> dict[str, Any]:
     }
 
 
+def _nothing(left: Left) -> dict[str, Any]:
+    """The same where no job was measured."""
+    found = dict.fromkeys(("people", "spoken", "recipe", "tally", "cost"), "")
+    lists = {name: [] for name in ("further", "verdicts", "costs", "notes", "revisions", "seeds")}
+    said = {"headline": sentence(conclude(left.rows).sentence), "kind": UNMEASURED}
+    said |= {"actions": advice.actions(UNMEASURED, []), "about": {}, "table": {"html": ""}, "six": {"html": ""}}
+    return found | lists | said
+
+
 def sentence(words: str) -> str:
     """Words with a capital at their beginning and a full stop at their end; none where there are none."""
     words = words.strip()
     return f"{words[0].upper()}{words[1:]}{'' if words.endswith('.') else '.'}" if words else ""
 
 
-def _kind(left: Left) -> str:
-    """The one word of the row of which the page speaks, `undecided` where a leak does not outlast its choice."""
-    spoken = people.spoken_of(left)
-    said = word(spoken) if spoken else ""
-    doubtful = left.single and statement(left.measured).startswith("it is undecided")
-    return "undecided" if said == "leaks" and doubtful else said
-
-
-def _headline(left: Left, chosen: Sequence[str]) -> str:
-    """The verdict of the highest AUC; of one job of several attacks, what the strongest of them says."""
-    strongest = left.strongest()
-    if not strongest:
+def _verdict_of(spoken: Row | None, left: Left, chosen: Sequence[str]) -> str:
+    """The verdict of the row of which the page speaks; of one job of several attacks, how its strongest row reads."""
+    if spoken is None or spoken.get("auc") is None:
         return "no attack was defined"
-    if left.single and (said := [row["strongest"] for row in left.measured if row.get("strongest")]):
-        return said[0]
-    whose = f"highest AUC, {short_label(strongest[0], chosen)}" if len(left.measured) > 1 else strongest[0]["layer"]
-    return f"{whose}: {strongest[0]['verdict']}"
+    if left.single and spoken.get("strongest"):
+        return spoken["strongest"]
+    highest = "highest AUC, " if spoken is left.strongest()[0] else ""
+    which = f"{highest}{short_label(spoken, chosen)}" if len(left.measured) > 1 else spoken["layer"]
+    return f"{which}: {spoken['verdict']}"
 
 
 def _six(strings: Strings) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lpla.report.rows import Row, read_rows, write_csv
+from lpla.report.outputs import jobs_below, rows_left
+from lpla.report.rows import Row, write_csv
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class SweepTable(Callback):
         from rich import get_console
 
         folder = Path(config.hydra.sweep.dir)
-        rows = read_rows(folder)
+        rows = rows_left(folder) if jobs_below(folder) else []
         if not rows:
             self._pages.finish()
             return
@@ -65,7 +66,8 @@ def _tables(rows: Sequence[Row], folder: Path, alone: bool) -> None:
     from rich import get_console
 
     from lpla.report import exposure, pairs, seeds
-    from lpla.report.family import statement, tally
+    from lpla.report.conclusion import conclude
+    from lpla.report.tally import tally
     from lpla.report.terminal import print_whole, show, width
 
     console = get_console()
@@ -82,7 +84,7 @@ def _tables(rows: Sequence[Row], folder: Path, alone: bool) -> None:
         written.append(exposure.write(stable, folder))
     measured = [row for row in rows if not row.get("error")]
     # What was said of the one encoder below its rows is not said again.
-    for sentence in [] if alone else (one for one in tally(measured) if one != statement(measured)):
+    for sentence in [] if alone else (one for one in tally(measured) if one != conclude(measured).sentence):
         console.print(sentence, soft_wrap=True, highlight=False)
     console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
 

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lpla.report.family import statement
+from lpla.report.conclusion import adds_to_verdicts, conclude
 from lpla.report.notes import grouped
 from lpla.report.rows import Row, short_label, telling
 from lpla.report.table import Strings, six, verdicts
@@ -33,7 +33,7 @@ def show(rows: Sequence[Row]) -> None:
     measured = [row for row in rows if not row.get("error")]
     if measured:
         print_whole(render(measured, width()))
-    for said in sentences(measured):
+    for said in sentences(rows):
         console.print(Text(said, style=_style(said)), highlight=False, soft_wrap=True)
     for row in rows:
         if row.get("error"):
@@ -44,8 +44,12 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """What is said below the table: of one encoder whether it leaks, the verdicts, what the strongest attack says."""
-    found = [one for one in [statement(rows)] if one]
+    """What is said below the table: what all rows say together, the verdicts, what the strongest attack says.
+
+    Rows of failed jobs, which have an `error`, are counted and not named.
+    """
+    found = [conclude(rows).sentence] if adds_to_verdicts(rows) else []
+    rows = [row for row in rows if not row.get("error")]
     strongest = [row["strongest"] for row in rows if row.get("strongest")]
     found += strongest
     shown = rows if len(rows) <= FEW else [row for row in rows if _is_told(row, rows)]
@@ -152,6 +156,6 @@ def print_whole(table: Table) -> None:
 
 def _style(said: str | None) -> str:
     first = (said or "").partition(":")[0]
-    if first.startswith("the encoder leaks"):
+    if first.endswith((" leaks", " leak")) and "undecided" not in first:
         return STYLES["leaks"]
     return STYLES.get(first, STYLES.get(first.rpartition(": ")[2], ""))
