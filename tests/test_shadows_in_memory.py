@@ -257,6 +257,9 @@ def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Any]) -> None:
         ([(one, ["in/1.png"])], r"shadows\[0\] must be .* got <U8 \[1\]"),
         ([(one, [0.5])], r"got float64 \[1\]"),
         ([(one, [])], r"got float64 \[0\]"),
+        # Both were taken, and taught the attack nothing.
+        ([(one, np.ones(80, bool))], "some of the listed images, but shadow_1 holds every one of the 80, and so says"),
+        ([(one, np.zeros(80, bool))], "some of the listed images, but shadow_1 holds none of the 80, and so says"),
         ("nowhere", "target.shadows must be a folder with memberships.csv, got nowhere"),
         ([(Remembers(PIXELS[:40]), INSIDE[0])], "shadow_1 must be another encoder than the target"),
         (

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,19 +33,28 @@ def test_a_file_of_two_networks_is_described_with_the_choice_and_the_settings(tm
     assert said[-1].startswith("read by: target=checkpoint ") and "target.arch=torchvision/resnet18" in said[-1]
 
 
+def unread(file: Path, archs: Sequence[str] = ()) -> tuple[list[str], str]:
+    """What is said of a file that no target reads as it stands, and the sentence that says why."""
+    said = []
+    with pytest.raises(InputError) as refused:
+        for line in describe(str(file), archs):
+            said.append(line)  # those before the error count
+    return said, str(refused.value)
+
+
 def test_a_network_of_other_widths_is_named_as_such() -> None:
-    said = list(describe(str(FILES / "lightly_train.pt"), ["timm/resnet18"]))
+    said, why = unread(FILES / "lightly_train.pt", ["timm/resnet18"])
     assert any("timm/resnet18 60/100 (55 of another shape)" in line for line in said)
-    assert said[-1].startswith("nothing is taken: ") and "of another shape: layer1.0.conv1.weight" in said[-1]
+    assert why.startswith("nothing is taken: ") and "of another shape: layer1.0.conv1.weight" in why
 
 
 def test_an_architecture_by_another_width_is_said_and_its_argument_may_be_given(tmp_path: Path) -> None:
     """Of a network that was made narrower nothing but "0 of 60 tensors" was said, and no setting could be tried."""
     network = ResNetGenerator("resnet-9", width=0.25)
     torch.save({f"backbone.{name}": value for name, value in network.state_dict().items()}, tmp_path / "narrow.pt")
-    said = list(describe(str(tmp_path / "narrow.pt"), ["lightly/resnet-9"]))
-    assert said[-1].startswith("nothing is taken: ")
-    assert said[-1].endswith("where it has a width, 16 channels for 64 are +target.arguments.width=0.25")
+    _, why = unread(tmp_path / "narrow.pt", ["lightly/resnet-9"])
+    assert why.startswith("nothing is taken: ")
+    assert why.endswith("where it has a width, 16 channels for 64 are +target.arguments.width=0.25")
     said = list(describe(str(tmp_path / "narrow.pt"), ["lightly/resnet-9", "+target.arguments.width=0.25"]))
     assert "target.arch=lightly/resnet-9 +target.arguments.width=0.25 " in said[-1]
     for wrong in ("+width=1", "+target.arguments.width=1"):
@@ -75,10 +85,10 @@ def test_a_pointer_is_no_error_and_a_payload_is_one_sentence(
             return os.system, (f"touch {tmp_path}/ran",)
 
     (tmp_path / "p.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert list(describe(str(tmp_path / "p.pth")))[-1] == "no target reads it: fetch the file with `git lfs pull`"
+    assert unread(tmp_path / "p.pth")[1] == f"no target reads {tmp_path}/p.pth: fetch the file with `git lfs pull`"
     torch.save(Payload(), tmp_path / "evil.pth")
     monkeypatch.setattr("sys.argv", ["lpla", "inspect", str(tmp_path / "evil.pth")])
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="2"):
         main()
     printed = capsys.readouterr()
     assert "posix.system, which was refused" in printed.err and not (tmp_path / "ran").exists()
@@ -87,11 +97,28 @@ def test_a_pointer_is_no_error_and_a_payload_is_one_sentence(
 @pytest.mark.parametrize("saved", [[1, 2, 3], {"epoch": 3, "args": {}}, {}])
 def test_a_file_without_tensors_is_said_to_hold_none(saved: object, tmp_path: Path) -> None:
     torch.save(saved, tmp_path / "none.pth")
-    assert list(describe(str(tmp_path / "none.pth")))[-1].startswith("no target reads it: it holds no tensors")
+    assert unread(tmp_path / "none.pth")[1].endswith(
+        "none.pth: it holds no tensors by the names of a network's weights"
+    )
+
+
+@pytest.mark.parametrize("name", ["none.pth", "text.pth", "absent.pth", "folder"])
+def test_a_file_that_no_target_reads_ends_with_2(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said and the exit code was 0, so that a script went on with it."""
+    torch.save({"epoch": 3}, tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr("sys.argv", ["lpla", "inspect", str(tmp_path / name)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and name in printed.err and "read by" not in printed.out
 
 
 def test_folders_that_no_target_reads_and_those_without_a_rule_are_said(tmp_path: Path) -> None:
-    assert "no target reads" in next(describe(str(tmp_path)))
+    assert unread(tmp_path)[1] == f"no target reads {tmp_path}: it is a folder without config.json"
     shutil.copytree(FILES / "hf_vit", tmp_path / "vit")
     (tmp_path / "vit" / "preprocessor_config.json").unlink()
     assert list(describe(str(tmp_path / "vit")))[-1].endswith("target.normalize=...")

@@ -123,6 +123,10 @@ def test_what_cannot_be_said_of_people_is_not_said(tmp_path: Path) -> None:
         and "All bounds" not in labelled
         and "A whole folder: no test, as each image's score" in labelled
     )
+    # The sentence spoke of a threshold on the shadows also where there were none.
+    alone = spoken(told(leave(tmp_path / "alone", 0), **none, knowledge="known_nonmembers", shadows=0))
+    assert "no honest count of single images: there are no shadows whose scores could set a threshold" in alone
+    assert "on the shadows no threshold" not in alone and "the shadows' threshold" not in alone
     wrong = told(leave(tmp_path / "wrong", 0), **EXPOSED | {"exposed_precision": 0.7, "exposed_precision_high": 0.8})
     assert "below the 90% that the threshold was set for: this count is not to be used" in spoken(wrong)
     leave(tmp_path / "earlier", 0)

@@ -33,7 +33,7 @@ def test_what_differs_is_a_column_and_what_is_shared_stands_in_the_title(capsys:
     assert "lpla p=2 seed=0" in shown and "lpla p=1 seed=1" in shown and "dataset" not in header
     assert ".710 [.610 .810]" in shown and ".250 [.125 .375]" in shown and "TPR at 5 % FPR" in header
     assert "Higher is worse" in shown and ".511 blind" in shown and "kNN" not in header
-    assert shown.count("note: a note") == 1 and "2,000 queries to the target" in " ".join(shown.split())
+    assert shown.count("note: a note") == 1 and "2,000 views sent to the target" in " ".join(shown.split())
     rows = [ROW, ROW | {"seed": 1, "p": 1}]
     assert {"seed", "p", "TPR@5%", "kNN", "blind"} <= set(as_strings(rows).header)
 

@@ -151,11 +151,11 @@ def typed(config: DictConfig) -> Config:
         settings["dataset"] |= {"train_views": views, "query_views": views}
     for name in VIEWS_BESIDE:
         plug_in(settings["dataset"].get(name) or {}, setting=f"dataset.{name}")
+    if settings.get("logger"):
+        check_logger(str(settings["logger"]["_target_"]).rpartition(".")[2])
     for group in (*plug_ins, "logger", "target"):
         if group != "trainer" and settings.get(group):
             _check_plug_in(group, {name: one for name, one in settings[group].items() if name not in VIEWS_BESIDE})
-    if settings.get("logger"):
-        check_logger(str(settings["logger"]["_target_"]).rpartition(".")[2])
     _check_labels(settings)
     _check_lists(settings)
     return settings

@@ -66,13 +66,21 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
 
 
 def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
-    """Raise InputError for a shadow whose images go along with the target's, as it teaches who was chosen for both.
+    """Raise InputError for a shadow of all images or of none, and for one whose images go along with the target's.
+
+    The former teaches nothing, the latter who was chosen for both.
 
     The attacks take each shadow's images as drawn without a look at the target's, row 0; each is held to that by
     Fisher's exact test, so that chance refuses one audit of `CHOSEN` at most.
     """
     members, others = int(inside[0].sum()), int((~inside[0]).sum())
     for name, row in zip(names, inside[1:], strict=True):
+        if row.all() or not row.any():
+            how = "every one" if row.all() else "none"
+            raise InputError(
+                f"target.shadows must each have been trained on some of the listed images, but {name} holds {how} of "
+                f"the {len(row)}, and so says nothing of the difference that it makes: draw them by `lpla shadows plan`"
+            )
         of_members, of_others = int((row & inside[0]).sum()), int((row & ~inside[0]).sum())
         chance: Any = fisher_exact([[of_members, members - of_members], [of_others, others - of_others]])
         if chance.pvalue < CHOSEN / len(names):

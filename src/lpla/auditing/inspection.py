@@ -17,6 +17,8 @@ SHOWN = 5
 """Architectures for each prefix, the best first."""
 LEAST = 0.2
 """Part of an architecture's tensors from which on it is worth a line."""
+UNREAD = 2
+"""Exit code for a file that no target reads as it stands."""
 ARGUMENT = "+target.arguments."
 """How a setting begins that is an argument of the architectures."""
 
@@ -25,7 +27,8 @@ def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
     """Return the parser of `lpla inspect`, with its help."""
     described = (
         "Say what a file of an encoder is, what it holds and which settings read it. Nothing of it is executed.\n"
-        "The last line that is printed can be given to lpla as it stands, with your lists of images."
+        "The last line that is printed can be given to lpla as it stands, with your lists of images.\n"
+        f"Exit codes: 0 where such a line is printed, {UNREAD}, with a sentence, where no target reads the file."
     )
     end = f"examples:\n  {prog} encoder.ckpt\n  {prog} encoder.pth timm/vit_small_patch16_224 {ARGUMENT}img_size=96"
     made = command_parser(prog, described, end)
@@ -36,9 +39,9 @@ def parser(prog: str = "lpla inspect") -> argparse.ArgumentParser:
 
 
 def show(arguments: Sequence[str], prog: str = "lpla inspect") -> None:
-    """Print what a file is; ends the process with one sentence if it cannot be read."""
+    """Print what a file is; ends the process with `UNREAD` and one sentence if no target reads it as it stands."""
     given = parser(prog).parse_args(arguments)
-    with ending_in_one_sentence():
+    with ending_in_one_sentence(UNREAD):
         for line in describe(given.file, given.arch):
             print(line)
 
@@ -52,7 +55,7 @@ def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
             known.
 
     Raises:
-        InputError: it is not there, is damaged, or would have code executed.
+        InputError: it is not there, is damaged, would have code executed, or no target reads it as it stands.
     """
     from lpla.encoders.target._reading import KINDS, REMEDIES, digest, existing, kind_of, read_weights
 
@@ -69,7 +72,7 @@ def describe(file: str, archs: Sequence[str] = ()) -> Iterator[str]:
         more = " target.run_code=true (loading runs the file's program)" if kind == "torchscript" else ""
         yield f"read by: target={target} target.file={path} target.normalize=...{more}"
     else:
-        yield f"no target reads it: {REMEDIES[kind]}"
+        raise InputError(f"no target reads {path}: {REMEDIES[kind]}")
 
 
 def _folder(path: Path) -> Iterator[str]:
@@ -77,8 +80,7 @@ def _folder(path: Path) -> Iterator[str]:
 
     config = path / "config.json"
     if not config.is_file():
-        yield f"{path}: a folder without config.json, which no target reads"
-        return
+        raise InputError(f"no target reads {path}: it is a folder without config.json")
     found = read_json(config)
     if "pretrained_cfg" in found:
         yield f"{path}: a folder of timm, {found.get('architecture')}, with its input rule"
@@ -99,8 +101,7 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
     yield f"holds: {_contents(saved)}"
     settings = _arguments(archs)
     if not any(state_dicts(saved)):
-        yield "no target reads it: it holds no tensors by the names of a network's weights"
-        return
+        raise InputError(f"no target reads {path}: it holds no tensors by the names of a network's weights")
     known = [(arch, settings) for arch in archs if not arch.startswith("+")] or list(KNOWN)
     found = [(arch, settings, one) for arch, settings in known for one in matches(saved, *shapes_of(arch, settings))]
     places: dict[str, list[tuple[str, Mapping[str, Any], Any]]] = {}
@@ -112,7 +113,9 @@ def _weights(path: Path, saved: Any, archs: Sequence[str]) -> Iterator[str]:
         parts = ", ".join(f"{_named(arch, settings)} {_part(one)}" for arch, settings, one in best)
         yield f"below {place or '(no prefix)'}: {parts}"
     if not places:
-        yield "no known architecture has a fifth of its tensors here: name it, as in `lpla inspect FILE timm/NAME`"
+        raise InputError(
+            "no known architecture has a fifth of its tensors here: name it, as in `lpla inspect FILE timm/NAME`"
+        )
     else:
         yield from _choice(path, saved, [entry for there in places.values() for entry in there])
 
@@ -149,8 +152,7 @@ def _choice(path: Path, saved: Any, found: Sequence[tuple[str, Mapping[str, Any]
     try:
         match, why = choose(same, None, arch, path.name)
     except InputError as mistake:
-        yield f"nothing is taken: {mistake}"
-        return
+        raise InputError(f"nothing is taken: {mistake}") from mistake
     tensors = dict(state_dicts(saved))[match.container]
     yield f"would take: {why}; missing: nothing"
     names = shapes_of(arch, settings)[match.numbered]

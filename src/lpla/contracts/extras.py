@@ -28,6 +28,9 @@ OF_LOGGERS: dict[str, tuple[str, ...]] = {
     "WandbLogger": ("wandb",),
     "TensorBoardLogger": ("tensorboard",),
     "MLFlowLogger": ("mlflow", "sqlalchemy", "alembic"),
+    # No options of lpla, but loggers of Lightning that logger._target_ may name.
+    "CometLogger": ("comet_ml",),
+    "NeptuneLogger": ("neptune",),
 }
 """Packages by the name of one of Lightning's loggers, which imports them only when it is made."""
 

@@ -122,11 +122,11 @@ class AuditResult:
                                                          "upper end of the false-positive rate.")  # fmt: skip
     exposed_members_prior_1pct: int | None = _found("figure", "The same where one in a hundred is a member.")
     exposed_precision_prior_1pct: float | None = _found("figure", "The same where one in a hundred is a member.")
-    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at the shadows' threshold.", "bal.",
-                                             interval=True)  # fmt: skip
+    balanced_accuracy: float | None = _found("figure", "Balanced accuracy at a threshold that was set without the "
+                                             "membership of the image it judges.", "bal.", interval=True)  # fmt: skip
     balanced_accuracy_low: float | None = _low()
     balanced_accuracy_high: float | None = _high()
-    precision: float | None = _found("figure", "Precision at the shadows' threshold.", "prec.", interval=True)
+    precision: float | None = _found("figure", "Precision at the same threshold.", "prec.", interval=True)
     precision_low: float | None = _low()
     precision_high: float | None = _high()
     knn_accuracy: float | None = _found("utility", "Accuracy of the nearest neighbours on images that the encoder "
@@ -166,7 +166,9 @@ class AuditResult:
     null_sent_views: int | None = _found("null", "Views that did not reach an encoder as they were asked for, of all "
                                          "encoders; 0 expected.")  # fmt: skip
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
-    target_queries: int = column("cost", "Number of views that were sent to the target.", "target queries")
+    target_queries: int = column(
+        "cost", "Number of views, of all images together, that were sent to the target.", "views sent"
+    )
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
     zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
     nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")

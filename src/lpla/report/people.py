@@ -153,7 +153,10 @@ def _exposed(row: Row) -> list[str]:
     if by_labels(row["knowledge"]):
         how = "no threshold can be set without their own membership; an audit with shadows alone counts them"
         return [f"Single images were not counted, as by labels {how} (knowledge.kind=shadows)."]
-    honest = "no honest count of single images: on the shadows no threshold names images of which 90 % are members"
+    why = "on the shadows no threshold names images of which 90 % are members"
+    if not row.get("shadows"):
+        why = "there are no shadows whose scores could set a threshold"
+    honest = f"no honest count of single images: {why}"
     if named is not None:
         honest = f"{named} of {members:,} members are named at a threshold that the shadows set"
         if (precision := row["exposed_precision"]) is not None:

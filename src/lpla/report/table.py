@@ -82,10 +82,10 @@ def farthest_null(row: Row) -> str:
 
 
 def counts(rows: Sequence[Row]) -> str:
-    """On how many images the rows rest, and how often the target was asked."""
+    """On how many images the rows rest, and how many views of them all were sent to the target."""
     sides = " or ".join(sorted({f"{row['members']} members against {row['nonmembers']} non-members" for row in rows}))
-    queries = " or ".join(f"{count:,}" for count in sorted({row["target_queries"] for row in rows}))
-    return f"{sides}; {queries} queries to the target"
+    views = " or ".join(f"{count:,}" for count in sorted({row["target_queries"] for row in rows}))
+    return f"{sides}; {views} views sent to the target"
 
 
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:

@@ -83,7 +83,9 @@ class Calibrated:
         self.member_gap_ = float(self.model_.mu_[1] - self.model_.mu_[0])
         scores, inside = np.concatenate([self.model_.score(one) for one in u]), np.concatenate(member)
         known = ~np.isnan(scores)
-        self._learn_threshold(ShadowScores(scores[known], inside[known]), "best balanced accuracy on the shadows")
+        self._learn_threshold(
+            ShadowScores(scores[known], inside[known]), "best balanced accuracy where the attack learnt"
+        )
 
     def _fit_per_sample(self, shadows: Sequence[Labelled], u: Sequence[Float[np.ndarray, "N Q"]]) -> None:
         self.index_ = shadows[0].index

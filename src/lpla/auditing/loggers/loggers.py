@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.utils import get_class
 
 from lpla.auditing.loggers.opened import opened
 from lpla.auditing.loggers.record import Record
-from lpla.contracts.extras import check_logger
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
 
-ELSEWHERE = {"CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
-"""Packages of those loggers of Lightning that are no options here."""
-
 
 def check(settings: Config) -> None:
-    """Raise InputError, before any work, if the packages behind a logger are not installed, or do not know a setting.
+    """Raise InputError, before any work, if the packages behind a logger do not know a setting.
 
     What a logger takes by `**` it hands on, and a name that nobody knows would end in a warning after hours of work.
+    That the packages are installed is checked with the other settings (`lpla.contracts.extras.check_logger`).
     """
-    name = _name(settings)
-    check_logger(name)
     try:
-        _check_handed_on(name, settings)
+        _check_handed_on(_name(settings), settings)
     except SettingError as unknown:
         raise unknown.below("logger") from None
 
@@ -38,9 +32,6 @@ def check(settings: Config) -> None:
 def _check_handed_on(name: str, settings: Config) -> None:
     """Raise SettingError for a name that neither the logger nor what it hands it to knows."""
     given = {key: value for key, value in settings.items() if not key.startswith("_")}
-    if name in ELSEWHERE and find_spec(ELSEWHERE[name]) is None:
-        needed = f"is {name}, which needs the package {ELSEWHERE[name]}: pip install {ELSEWHERE[name]}"
-        raise SettingError(("_target_",), needed)
     if name == "WandbLogger":
         import wandb
 
