@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copytree
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,9 @@ def blocks() -> tuple[dict[str, str], list[str], list[str]]:
     """The page's files by their names, the commands of its walk-through, and those with shadows: its first blocks."""
     text = PAGE.read_text()
     files = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
-    walk, shadows, *_ = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [dedent(one) for _, one in re.findall(r"^( *)```bash\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)]
+    # The audit stands in a tab of its own, behind what comes before it.
+    walk, shadows = found[0] + found[1], found[2] + found[3]
     return files, *(one.replace("\\\n", " ").splitlines() for one in (walk, shadows))
 
 
@@ -115,7 +118,9 @@ def test_the_walk_through_of_the_page_finds_the_leak_and_none_in_other_lists(
     _, commands, _ = blocks()
     inspected, audit = map(shlex.split, commands[2:])
     said = subprocess.run([sys.executable, "-m", *inspected], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "lightly/resnet-9" in said.stdout
+    assert said.stdout.splitlines()[-1].startswith(
+        "read by: target=checkpoint target.file=encoder.ckpt target.arch=lig"
+    )
     leak = rows(cli(*audit[1:]))
     assert [row["layer"] for row in leak] == ["backbone", "projector", "joint"]
     strongest = max(leak, key=lambda row: row["auc"])
