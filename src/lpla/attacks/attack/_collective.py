@@ -20,6 +20,7 @@ from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.crossed import Combined, Crossed
 
 ROUNDS = 3
+EPSILON = float(np.finfo(float).eps)
 
 
 class Collective:
@@ -34,10 +35,11 @@ class Collective:
 
     def fit(self, x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]) -> Self:
         """Learn g, the weights and the likelihood from the shadows."""
-        shadows = len(x)
-        z = np.stack([self._company(row.astype(float)) for row in inside])
-        influence = _influence(x, inside.astype(float), z)
-        corrected = x - z[..., None] * influence
+        shadows, members = len(x), inside.astype(float)
+        z = np.stack([self._company(row) for row in members])
+        influence = _influence(x, members, z)
+        corrected = z[..., None] * -influence
+        corrected += x
         self._ratio = LinearRatio(per_sample=shadows >= MANY_SHADOWS).fit(corrected, inside)
         self._influence = float(influence @ self._ratio.direction_)
         times = inside.sum(axis=0)
@@ -69,6 +71,7 @@ def _influence(
 ) -> Float[np.ndarray, " F"]:
     """g of every statistic by least squares on M and z, within images where there are several shadows."""
     axis = 0 if len(x) > 1 else (0, 1)
-    x, inside, z = (one - one.mean(axis=axis, keepdims=True) for one in (x, inside, z))
-    causes = np.stack([inside.ravel(), z.ravel()], axis=1)
-    return np.linalg.lstsq(causes, x.reshape(-1, x.shape[2]), rcond=None)[0][1]
+    causes = np.stack([(one - one.mean(axis=axis, keepdims=True)).ravel() for one in (inside, z)], axis=1)
+    # As the causes are centred, what x has in common with them is what x about its own mean has.
+    unit, triangle = np.linalg.qr(causes)
+    return np.linalg.lstsq(triangle, unit.T @ x.reshape(-1, x.shape[2]), rcond=len(causes) * EPSILON)[0][1]
