@@ -120,20 +120,24 @@ class CompletedColumns:
     def __init__(self, columns: BankColumns) -> None:
         self._columns = columns
 
-    @one_thread
+    @one_thread()
     def fit(
         self, shadows: Sequence[Labelled], own_levels: bool
     ) -> tuple[Float[np.ndarray, "K N F"], Bool[np.ndarray, "K N"]]:
         """Learn the levels of the images, unless the shadows hold others than the target; returns all of `of`."""
         found = np.stack(each(self._columns.features, shadows))
-        known = np.isfinite(found)
+        known, silent = np.isfinite(found), np.zeros(found.shape[:2], dtype=bool)
         self._index, self.levels_ = shadows[0].index, np.zeros(found.shape[1:])
         if own_levels:
             self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         whole = (found - self.levels_)[known.all(axis=2)]
         self.covariance_ = whole.T @ whole / max(len(whole), 1)
-        both = each(lambda k: self._completed(found[k], shadows[k].index), range(len(shadows)))
-        return np.stack([completed for completed, _ in both]), np.stack([silent for _, silent in both])
+
+        def complete(k: int) -> None:
+            found[k], silent[k] = self._completed(found[k], shadows[k].index)
+
+        each(complete, range(len(shadows)))
+        return found, silent
 
     def of(self, seen: Seen) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         """The columns of one encoder, completed, and the images of which no statistic says anything."""
@@ -143,6 +147,8 @@ class CompletedColumns:
         self, x: Float[np.ndarray, "N F"], index: Int[np.ndarray, " N"]
     ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         known = np.isfinite(x)
+        if known.all():
+            return x, np.zeros(len(x), dtype=bool)
         levels = self.levels_ if np.array_equal(index, self._index) else np.zeros(x.shape)
         found = np.where(known, x, levels)
         left = ~known.all(axis=1)

@@ -22,8 +22,8 @@ TEMPERATURE = 0.2
 MANY_IMAGES, FEW_AXES, SEVERAL = 5_000, 128, 4
 """Of more images than these, neighbours are looked for in a random projection onto so many axes; and where there are
 so many shadows, one more encoder hardly changes them: they are looked for once, and the target is weighed in."""
-PIECE, ROWS = 1_024, 128
-"""Images of a thread's task, and those of them that are compared with all others at once."""
+ROWS = 128
+"""Images that are projected, or compared with all others, at once."""
 GROUP = 16
 """Images of which only the likest is looked at first, where the nearest are looked for."""
 
@@ -110,7 +110,7 @@ def _projected(directions: Sequence[Float32[np.ndarray, "N D"]]) -> Float32[np.n
         for one, random in zip(directions, axes, strict=True):
             together[rows] += one[rows] @ random
 
-    each(add, pieces(len(together), PIECE))
+    each(add, pieces(len(together), ROWS))
     return together
 
 
@@ -128,15 +128,13 @@ def _nearest_rows(x: Float32[np.ndarray, "N d"], count: int) -> Int[np.ndarray, 
     others[: len(x), -1] = -0.5 * np.einsum("nd,nd->n", x, x)
     found = np.empty((len(x), count), dtype=np.int64)
 
-    def search(piece: slice) -> None:
-        for rows in pieces(piece.stop - piece.start, ROWS):
-            first, last = piece.start + rows.start, piece.start + rows.stop
-            one = np.ones((last - first, 1), dtype=np.float32)
-            near = np.concatenate([x[first:last], one], axis=1) @ others.T
-            near[np.arange(last - first), np.arange(first, last)] = -np.inf  # not itself
-            found[first:last] = _largest(near, groups, count)
+    def search(rows: slice) -> None:
+        ones = np.ones((rows.stop - rows.start, 1), dtype=np.float32)
+        near = np.concatenate([x[rows], ones], axis=1) @ others.T
+        near[np.arange(len(near)), np.arange(rows.start, rows.stop)] = -np.inf  # not itself
+        found[rows] = _largest(near, groups, count)
 
-    each(search, pieces(len(x), PIECE))
+    each(search, pieces(len(x), ROWS))
     return found
 
 

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
+from functools import cache
 from typing import TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
-"""Of what it decorates, every matrix product is done by one thread: of the sizes here, several mostly wait for each
-other, and how many there are would change the rounding."""
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """numpy's, looked for once, as that takes longer than many an item's work."""
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have every matrix product done by one thread, in the whole process.
+
+    Of the sizes here, several mostly wait for each other, and how many there are would change the rounding.
+    """
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -37,7 +51,7 @@ def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """
     given = list(items)
     threads = min(torch.get_num_threads(), len(given))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         if threads < 2:
             return [work(item) for item in given]
         with ThreadPoolExecutor(threads) as pool:

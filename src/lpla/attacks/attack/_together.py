@@ -33,7 +33,7 @@ class JudgedTogether:
             raise InputError(f"attack.likelihood must be {expected} where attack.collective=true, got {likelihood!r}")
         self._choice = Calibrated(likelihood=likelihood, tie_variance=True)
 
-    @one_thread
+    @one_thread()
     def fit(
         self,
         shadows: Sequence[Labelled],
@@ -81,14 +81,15 @@ class JudgedTogether:
 
         def judge(tried: list[int]) -> None:
             jury = juries[tried[0]]
-            model = Collective(self.likelihood_, kernel).fit(self._features[jury], self._inside[jury])
+            features = [self._features[k] for k in np.flatnonzero(jury)]
+            model = Collective(self.likelihood_, kernel).fit(features, self._inside[jury])
             for k in tried:
                 scores[k, judged] = model.score(self._features[k])[judged]
 
         each(judge, judged_by.values())
         return scores
 
-    @one_thread
+    @one_thread()
     def score(
         self,
         target: Seen,

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from lpla.attacks.attack._log_norms import set_aside
-from lpla.attacks.attack._threads import one_thread
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
@@ -32,6 +32,8 @@ MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
 CONCURRENT = 2
 """Shadows aligned at once."""
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+"""For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
 @checked
