@@ -1,11 +1,14 @@
 """Collective inference: planted company is found, uncentred company is not borne, and nothing is seen in noise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
-from lpla.attacks.attack import _neighbours
+from lpla.attacks.attack import _collective, _neighbours
 from lpla.attacks.attack._collective import Collective
 from lpla.attacks.attack._neighbours import NEAREST, TEMPERATURE, kernel_of
 from lpla.attacks.planted import layout
@@ -65,6 +68,47 @@ def test_neighbours_in_a_projection_are_mostly_near(
     monkeypatch.setattr(_neighbours, "MANY_IMAGES", 100)
     projected = kernel_of([one.copy() for one in of]).toarray() > 0
     assert not np.array_equal(exact, projected) and (exact & projected).mean() > 5 * exact.mean() ** 2
+
+
+@pytest.mark.parametrize(("images", "count"), [(2, 1), (21, 20), (45, 20), (333, 20), (640, 20)])
+def test_the_nearest_rows_are_those_of_a_whole_search(images: int, count: int) -> None:
+    """With any number of rows in the last group; not all of one length, as projected directions are not."""
+    x = np.random.default_rng(images).normal(size=(images, 12)).astype(np.float32)
+    found = _neighbours._nearest_rows(x, count)
+    expected = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(x).kneighbors(return_distance=False)
+    assert np.array_equal(found, np.sort(expected, axis=1))
+
+
+def test_of_equal_images_none_is_its_own_neighbour() -> None:
+    x = np.repeat(np.eye(4, dtype=np.float32), 30, axis=0)
+    found = _neighbours._nearest_rows(x, 20)
+    assert (found != np.arange(120)[:, None]).all() and all(len(set(row)) == 20 for row in found.tolist())
+    assert np.array_equal(found // 30, np.broadcast_to(np.arange(120)[:, None] // 30, found.shape))
+
+
+def test_a_pairs_cosine_is_its_directions_whichever_image_it_is_a_neighbour_of(tmp_path: Path) -> None:
+    """In a file that must not be written to, of which every second row is another budget's."""
+    np.save(tmp_path / "directions.npy", np.stack(directions(9, encoders=2, images=80), axis=1))
+    both = np.load(tmp_path / "directions.npy", mmap_mode="r")
+    nearest = _neighbours._nearest_rows(np.array(both[:, 0]), 5)
+    mutual = sum(i in nearest[j] for i, row in enumerate(nearest) for j in row)
+    assert 0 < mutual < nearest.size
+    found = _neighbours._Pairs(nearest).cosines([both[:, 0], both[:, 1]])
+    dense = np.einsum("itd,jtd->ij", both.astype(float), both.astype(float))
+    np.testing.assert_allclose(found, np.take_along_axis(dense, nearest, axis=1), atol=1e-6)
+
+
+def test_influence_is_that_of_least_squares_on_centred_values() -> None:
+    """Also where one cause says nothing, as the company of an image without neighbours."""
+    random = np.random.default_rng(7)
+    for shadows, company in ((4, 1.0), (4, 0.0), (1, 1.0)):
+        inside, z = random.random((shadows, 50)) < 0.5, company * random.normal(size=(shadows, 50))
+        x = 3 + random.normal(size=(50, 6)) + random.normal(size=(shadows, 50, 6))
+        axis = 0 if shadows > 1 else (0, 1)
+        centred = [one - one.mean(axis=axis, keepdims=True) for one in (inside.astype(float), z, x)]
+        causes = np.stack([one.ravel() for one in centred[:2]], axis=1)
+        expected = np.linalg.lstsq(causes, centred[2].reshape(-1, 6), rcond=None)[0][1]
+        np.testing.assert_allclose(_collective._influence(x, inside.astype(float), z), expected, atol=1e-12)
 
 
 def test_the_same_encoders_have_one_kernel_and_others_another() -> None:

@@ -6,6 +6,7 @@ from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
+from lpla.attacks.likelihood import combine
 from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.contracts.inputs import InputError
 
@@ -64,6 +65,19 @@ def test_direction_is_the_one_written_out(per_sample: bool) -> None:
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_images_are_looked_at_in_blocks_of_any_size(
+    monkeypatch: pytest.MonkeyPatch, per_sample: bool, unknown: bool
+) -> None:
+    x, inside = planted(7, 6, 100, level=1.0)
+    if unknown:  # of one image in three, by one shadow or by all
+        x[0, ::3, 1], x[:, ::9] = np.nan, np.nan
+    whole = LinearRatio(per_sample).fit(x, inside).direction_
+    monkeypatch.setattr(combine, "BLOCK", 7)
+    np.testing.assert_allclose(LinearRatio(per_sample).fit(x, inside).direction_, whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
 def test_recovers_the_auc_of_the_best_linear_combination(per_sample: bool) -> None:
     x, inside = planted(1, 8, 4000)
     score = LinearRatio(per_sample).fit(x[1:], inside[1:]).project(x[0])
@@ -111,6 +125,17 @@ def test_scalars_that_do_not_vary_or_repeat_others_do_not_blow_up(per_sample: bo
     assert np.corrcoef(project, alone)[0, 1] == pytest.approx(1)
     assert np.abs(project).max() < 2 * np.abs(alone).max()
     assert not LinearRatio(per_sample).fit(0 * x, inside).project(x[0]).any()
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_what_is_unknown_says_nothing(per_sample: bool) -> None:
+    """A shadow that lacks one scalar of an image is as one that never saw it: its other scalars do not matter."""
+    x, inside = planted(8, 6, 60, level=1.0)
+    x[2, :40, 0] = np.nan
+    plain = LinearRatio(per_sample).fit(x, inside).direction_
+    x[2, :40, 1:] *= 5
+    np.testing.assert_allclose(LinearRatio(per_sample).fit(x, inside).direction_, plain, rtol=1e-12)
+    assert np.isfinite(plain).all() and plain.all()
 
 
 def test_too_few_shadows_are_named() -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from lpla.attacks.attack import _pairs
 from lpla.attacks.attack._log_norms import LogNorms, mean_of_known
+from lpla.attacks.attack._threads import each, one_thread
 from lpla.attacks.likelihood.combine import COLLINEAR, LinearRatio
 from lpla.attacks.likelihood.levels import explained
 from lpla.attacks.likelihood.per_sample import PER_SAMPLE
@@ -92,13 +93,15 @@ class BankColumns:
         if self._angles:
             found["log angle"] = _pairs.log_angle(seen)
         for r, ridge in enumerate(self._whitened.ridges):
-            own, of_mean, angle = (seen.values[Whitened.name][:, :, r, part].astype(np.float64) for part in range(3))
+            whitened = seen.values[Whitened.name][:, :, r]
+            own = whitened[:, :, 0].astype(np.float64)
+            of_mean, angle = (whitened[:, -1, part].astype(np.float64) for part in (1, 2))
             found[f"whitened norm {ridge:g}"] = mean_of_known(own, ~np.isnan(own))
             if self.queries > 1:
-                found[f"whitened norm of the mean {ridge:g}"] = of_mean[:, -1]
+                found[f"whitened norm of the mean {ridge:g}"] = of_mean
                 found[f"whitened norm of the clean view {ridge:g}"] = own[:, 0]
             if self._angles:
-                found[f"whitened log angle {ridge:g}"] = angle[:, -1]
+                found[f"whitened log angle {ridge:g}"] = angle
         return found, usable
 
     def set_aside(self, shadows: Sequence[Seen]) -> list[str]:
@@ -117,19 +120,24 @@ class CompletedColumns:
     def __init__(self, columns: BankColumns) -> None:
         self._columns = columns
 
+    @one_thread()
     def fit(
         self, shadows: Sequence[Labelled], own_levels: bool
     ) -> tuple[Float[np.ndarray, "K N F"], Bool[np.ndarray, "K N"]]:
         """Learn the levels of the images, unless the shadows hold others than the target; returns all of `of`."""
-        found = np.stack([self._columns.features(one) for one in shadows])
-        known = np.isfinite(found)
+        found = np.stack(each(self._columns.features, shadows))
+        known, silent = np.isfinite(found), np.zeros(found.shape[:2], dtype=bool)
         self._index, self.levels_ = shadows[0].index, np.zeros(found.shape[1:])
         if own_levels:
             self.levels_ = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         whole = (found - self.levels_)[known.all(axis=2)]
         self.covariance_ = whole.T @ whole / max(len(whole), 1)
-        both = [self._completed(one, shadow.index) for one, shadow in zip(found, shadows, strict=True)]
-        return np.stack([completed for completed, _ in both]), np.stack([silent for _, silent in both])
+
+        def complete(k: int) -> None:
+            found[k], silent[k] = self._completed(found[k], shadows[k].index)
+
+        each(complete, range(len(shadows)))
+        return found, silent
 
     def of(self, seen: Seen) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         """The columns of one encoder, completed, and the images of which no statistic says anything."""
@@ -139,6 +147,8 @@ class CompletedColumns:
         self, x: Float[np.ndarray, "N F"], index: Int[np.ndarray, " N"]
     ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, " N"]]:
         known = np.isfinite(x)
+        if known.all():
+            return x, np.zeros(len(x), dtype=bool)
         levels = self.levels_ if np.array_equal(index, self._index) else np.zeros(x.shape)
         found = np.where(known, x, levels)
         left = ~known.all(axis=1)

@@ -8,6 +8,7 @@ an image's neighbours beyond z.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -20,6 +21,8 @@ from lpla.attacks.likelihood.combine import LinearRatio
 from lpla.attacks.likelihood.crossed import Combined, Crossed
 
 ROUNDS = 3
+EPSILON = float(np.finfo(float).eps)
+Members = Bool[np.ndarray, "K N"]
 
 
 class Collective:
@@ -32,12 +35,14 @@ class Collective:
     def __init__(self, likelihood: str, kernel: csr_array) -> None:
         self.likelihood, self.kernel = likelihood, kernel
 
-    def fit(self, x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]) -> Self:
-        """Learn g, the weights and the likelihood from the shadows."""
-        shadows = len(x)
-        z = np.stack([self._company(row.astype(float)) for row in inside])
-        influence = _influence(x, inside.astype(float), z)
-        corrected = x - z[..., None] * influence
+    def fit(self, x: Sequence[Float[np.ndarray, "N F"]] | Float[np.ndarray, "K N F"], inside: Members) -> Self:
+        """Learn g, the weights and the likelihood from the shadows' statistics and members."""
+        shadows, members = len(x), inside.astype(float)
+        z = np.stack([self._company(row) for row in members])
+        influence = _influence(x, members, z)
+        corrected = np.empty((shadows, *x[0].shape))
+        for of_shadow, one, company in zip(corrected, x, z, strict=True):
+            np.subtract(one, np.multiply(company[:, None], influence, out=of_shadow), out=of_shadow)
         self._ratio = LinearRatio(per_sample=shadows >= MANY_SHADOWS).fit(corrected, inside)
         self._influence = float(influence @ self._ratio.direction_)
         times = inside.sum(axis=0)
@@ -65,10 +70,16 @@ class Collective:
 
 
 def _influence(
-    x: Float[np.ndarray, "K N F"], inside: Float[np.ndarray, "K N"], z: Float[np.ndarray, "K N"]
+    x: Sequence[Float[np.ndarray, "N F"]] | Float[np.ndarray, "K N F"],
+    inside: Float[np.ndarray, "K N"],
+    z: Float[np.ndarray, "K N"],
 ) -> Float[np.ndarray, " F"]:
     """g of every statistic by least squares on M and z, within images where there are several shadows."""
     axis = 0 if len(x) > 1 else (0, 1)
-    x, inside, z = (one - one.mean(axis=axis, keepdims=True) for one in (x, inside, z))
-    causes = np.stack([inside.ravel(), z.ravel()], axis=1)
-    return np.linalg.lstsq(causes, x.reshape(-1, x.shape[2]), rcond=None)[0][1]
+    causes = np.stack([(one - one.mean(axis=axis, keepdims=True)).ravel() for one in (inside, z)], axis=1)
+    unit, triangle = np.linalg.qr(causes)
+    # As the causes are centred, what x has in common with them is what x about its own mean has.
+    common = np.zeros((2, x[0].shape[1]))
+    for part, one in zip(unit.reshape(*inside.shape, 2), x, strict=True):
+        common += part.T @ one
+    return np.linalg.lstsq(triangle, common, rcond=len(causes) * EPSILON)[0][1]

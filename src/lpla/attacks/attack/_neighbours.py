@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int
 from scipy.sparse import csr_array
-from sklearn.neighbors import NearestNeighbors
 
+from lpla.attacks.attack._threads import each, pieces
 from lpla.contracts.streams import stream
 
 NEAREST = 20
@@ -19,8 +22,10 @@ TEMPERATURE = 0.2
 MANY_IMAGES, FEW_AXES, SEVERAL = 5_000, 128, 4
 """Of more images than these, neighbours are looked for in a random projection onto so many axes; and where there are
 so many shadows, one more encoder hardly changes them: they are looked for once, and the target is weighed in."""
-ROWS = 64
-"""Images whose similarities are computed at once: few, so that their neighbours' directions stay in the cache."""
+ROWS = 128
+"""Images that are projected, or compared with all others, at once."""
+GROUP = 16
+"""Images of which only the likest is looked at first, where the nearest are looked for."""
 
 
 def kernel_of(
@@ -60,12 +65,12 @@ def _kernel_of(shadows: tuple[_SameArray, ...], target: _SameArray | None) -> cs
     if min(NEAREST, images - 1) < 1:
         return csr_array((images, images))
     if target is None:
-        nearest, cosines = _alike(shadows)
+        nearest, _, cosines = _alike(shadows)
     elif images > MANY_IMAGES and len(shadows) >= SEVERAL:
-        nearest, of_shadows = _alike(shadows)
-        cosines = of_shadows + _cosines(target.array, nearest)
+        nearest, pairs, of_shadows = _alike(shadows)
+        cosines = of_shadows + pairs.cosines([target.array])
     else:
-        nearest, cosines = _alike((*shadows, target))
+        nearest, _, cosines = _alike((*shadows, target))
     weight = np.exp((cosines / (len(shadows) + (target is not None)) - 1) / TEMPERATURE)
     weight /= weight.sum(axis=1, keepdims=True)
     starts = np.arange(0, nearest.size + 1, nearest.shape[1])
@@ -77,33 +82,104 @@ def _kernel_of(shadows: tuple[_SameArray, ...], target: _SameArray | None) -> cs
 
 
 @lru_cache(maxsize=4)
-def _alike(held: tuple[_SameArray, ...]) -> tuple[Int[np.ndarray, "N n"], Float[np.ndarray, "N n"]]:
-    """Every image's nearest others, and the exact sums over the encoders of their cosines."""
+def _alike(held: tuple[_SameArray, ...]) -> tuple[Int[np.ndarray, "N n"], _Pairs, Float[np.ndarray, "N n"]]:
+    """Every image's nearest others, the pairs that they are, and the exact sums over the encoders of their cosines."""
     directions = [np.asarray(one.array) for one in held]
     nearest = _nearest(directions, min(NEAREST, len(directions[0]) - 1))
-    found = np.zeros(nearest.shape)
-    for one in directions:
-        found += _cosines(one, nearest)
-    return nearest, found
+    pairs = _Pairs(nearest)
+    return nearest, pairs, pairs.cosines(directions)
 
 
 def _nearest(directions: Sequence[Float32[np.ndarray, "N D"]], count: int) -> Int[np.ndarray, "N n"]:
     """Each image's nearest others: side by side, all encoders' directions have the mean cosine as theirs."""
-    width = sum(one.shape[1] for one in directions)
-    if len(directions[0]) > MANY_IMAGES and width > FEW_AXES:
-        together = np.zeros((len(directions[0]), FEW_AXES), dtype=np.float32)
-        for number, one in enumerate(directions):  # the sum of their projections is that of all side by side
-            random = stream("directions", 0, number).standard_normal((one.shape[1], FEW_AXES), dtype=np.float32)
-            together += one @ random
-    else:
-        together = np.concatenate(directions, axis=1)
-    return NearestNeighbors(n_neighbors=count, algorithm="brute").fit(together).kneighbors(return_distance=False)
+    images, width = len(directions[0]), sum(one.shape[1] for one in directions)
+    if images > MANY_IMAGES and width > FEW_AXES:
+        return _nearest_rows(_projected(directions), count)
+    return _nearest_rows(np.concatenate(directions, axis=1), count)
 
 
-def _cosines(one: Float32[np.ndarray, "N D"], nearest: Int[np.ndarray, "N n"]) -> Float[np.ndarray, "N n"]:
-    """The cosines of every image and its neighbours by one encoder."""
-    found = np.zeros(nearest.shape)
-    for first in range(0, len(nearest), ROWS):
-        rows = slice(first, first + ROWS)
-        found[rows] = np.matmul(one[nearest[rows]], one[rows, :, None])[..., 0]
+def _projected(directions: Sequence[Float32[np.ndarray, "N D"]]) -> Float32[np.ndarray, "N d"]:
+    """On random axes: the sum of the encoders' projections is that of all directions side by side."""
+    axes = [
+        stream("directions", 0, number).standard_normal((one.shape[1], FEW_AXES), dtype=np.float32)
+        for number, one in enumerate(directions)
+    ]
+    together = np.zeros((len(directions[0]), FEW_AXES), dtype=np.float32)
+
+    def add(rows: slice) -> None:
+        for one, random in zip(directions, axes, strict=True):
+            together[rows] += one[rows] @ random
+
+    each(add, pieces(len(together), ROWS))
+    return together
+
+
+def _nearest_rows(x: Float32[np.ndarray, "N d"], count: int) -> Int[np.ndarray, "N n"]:
+    """Each row's nearest others by Euclidean distance, in ascending order of their numbers.
+
+    The nearest row y has the largest x y - |y|^2 / 2. Among groups of rows, one of the `count` with the largest maxima
+    holds each of the `count` nearest, so that little is sorted.
+    """
+    size = max(1, min(GROUP, len(x) // count))
+    groups = -(-len(x) // size)
+    others = np.zeros((groups * size, x.shape[1] + 1), dtype=np.float32)
+    others[: len(x), :-1] = x
+    others[:, -1] = -np.inf  # of rows that only fill the last group
+    others[: len(x), -1] = -0.5 * np.einsum("nd,nd->n", x, x)
+    found = np.empty((len(x), count), dtype=np.int64)
+
+    def search(rows: slice) -> None:
+        ones = np.ones((rows.stop - rows.start, 1), dtype=np.float32)
+        near = np.concatenate([x[rows], ones], axis=1) @ others.T
+        near[np.arange(len(near)), np.arange(rows.start, rows.stop)] = -np.inf  # not itself
+        found[rows] = _largest(near, groups, count)
+
+    each(search, pieces(len(x), ROWS))
     return found
+
+
+def _largest(near: Float32[np.ndarray, "n N"], groups: int, count: int) -> Int[np.ndarray, "n count"]:
+    """The columns of every row's largest values, ascending; column g, g + groups, ... are group g."""
+    members = near.reshape(len(near), -1, groups)
+    best = np.argpartition(members.max(axis=1), groups - count, axis=1)[:, None, groups - count :]
+    column = (best + groups * np.arange(members.shape[1])[:, None]).reshape(len(near), -1)
+    value = np.take_along_axis(near, column, axis=1)
+    chosen = np.argpartition(value, value.shape[1] - count, axis=1)[:, value.shape[1] - count :]
+    return np.sort(np.take_along_axis(column, chosen, axis=1), axis=1)
+
+
+class _Pairs:
+    """The pairs of an image and a neighbour; two images that are each other's neighbours are one pair."""
+
+    def __init__(self, nearest: Int[np.ndarray, "N n"]) -> None:
+        images = len(nearest)
+        image = np.repeat(np.arange(images), nearest.shape[1])
+        lower, higher = np.minimum(image, nearest.ravel()), np.maximum(image, nearest.ravel())
+        pairs, place = np.unique(lower * images + higher, return_inverse=True)
+        self._place = place.reshape(nearest.shape)
+        starts = np.searchsorted(pairs, images * np.arange(images + 1))
+        with _silenced():
+            self._pattern = torch.sparse_csr_tensor(
+                torch.from_numpy(starts),
+                torch.from_numpy(pairs % images),
+                torch.zeros(len(pairs)),
+                (images, images),
+                check_invariants=False,
+            )
+
+    def cosines(self, encoders: Iterable[Float32[np.ndarray, "N D"]]) -> Float[np.ndarray, "N n"]:
+        """Sums over the encoders of the cosines of every image and its neighbours, each pair's computed once."""
+        found = np.zeros(self._pattern.values().shape)
+        for one in encoders:
+            with _silenced():
+                directions = torch.from_numpy(np.ascontiguousarray(one))
+                found += torch.sparse.sampled_addmm(self._pattern, directions, directions.T, beta=0.0).values().numpy()
+        return found[self._place]
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without torch's remarks that sparse matrices are new, and that an array of a file must not be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writable")
+        yield

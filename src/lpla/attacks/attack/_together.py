@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from lpla.attacks.attack._collective import Collective
 from lpla.attacks.attack._neighbours import kernel_of
+from lpla.attacks.attack._threads import each, one_thread
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE, Calibrated
 from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
 from lpla.contracts.evidence import Labelled, Seen, ShadowScores
@@ -32,6 +33,7 @@ class JudgedTogether:
             raise InputError(f"attack.likelihood must be {expected} where attack.collective=true, got {likelihood!r}")
         self._choice = Calibrated(likelihood=likelihood, tie_variance=True)
 
+    @one_thread()
     def fit(
         self,
         shadows: Sequence[Labelled],
@@ -71,16 +73,23 @@ class JudgedTogether:
     def _leave_one_out(self, kernel: csr_array) -> Float[np.ndarray, "K N"]:
         """Score of every shadow by the others, as `leave_one_out` has it; nan where there is no other."""
         judged, scores = held_by_some(self._inside), np.full(self._inside.shape, np.nan)
-        models: dict[bytes, Collective] = {}
-        for k, others in enumerate(judges(self._inside)):
-            if not others.any():
-                continue
-            jury = others.tobytes()  # a shadow and its complement have the same one
-            if jury not in models:
-                models[jury] = Collective(self.likelihood_, kernel).fit(self._features[others], self._inside[others])
-            scores[k, judged] = models[jury].score(self._features[k])[judged]
+        judged_by: dict[bytes, list[int]] = {}  # a shadow and its complement have the same jury
+        juries = judges(self._inside)
+        for k, jury in enumerate(juries):
+            if jury.any():
+                judged_by.setdefault(jury.tobytes(), []).append(k)
+
+        def judge(tried: list[int]) -> None:
+            jury = juries[tried[0]]
+            features = [self._features[k] for k in np.flatnonzero(jury)]
+            model = Collective(self.likelihood_, kernel).fit(features, self._inside[jury])
+            for k in tried:
+                scores[k, judged] = model.score(self._features[k])[judged]
+
+        each(judge, judged_by.values())
         return scores
 
+    @one_thread()
     def score(
         self,
         target: Seen,

@@ -6,11 +6,11 @@ Wolf (2004), whose shrinkage keeps nearly collinear scalars (log-norms of neighb
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Float
-from sklearn.covariance import ledoit_wolf
+from jaxtyping import Bool, Float, Int
 
 from lpla.contracts.inputs import InputError
 
@@ -18,6 +18,8 @@ TIE = 1e-9
 """Residual spread, as a part of the size of the scalar, below which it is constant, up to rounding, and left out."""
 COLLINEAR = 1e-10
 """Eigenvalues below this part of the largest are rounding noise of scalars that repeat each other."""
+BLOCK = 256
+"""Images whose residuals are computed at once: few, so that they stay in the cache."""
 
 
 class LinearRatio:
@@ -39,13 +41,12 @@ class LinearRatio:
 
         Where one of an image's scalars is nan under a shadow, that shadow says nothing of the image.
         """
-        gap, residual = (_within_images if self.per_sample else _pooled)(x, inside)
-        spread = np.sqrt((residual**2).mean(axis=0))
-        varies = spread > TIE * np.sqrt(np.where(np.isfinite(x), x**2, 0.0).mean(axis=(0, 1)))
+        gap, residual, size = (_within_images if self.per_sample else _pooled)(x, inside)
+        spread = np.sqrt(residual.products.diagonal() / residual.count)
+        varies = spread > TIE * np.sqrt(size / inside.size)
         self.direction_ = np.zeros(x.shape[2])
         if varies.any():
-            covariance, _ = ledoit_wolf(residual[:, varies] / spread[varies], assume_centered=True)
-            inverse = np.linalg.pinv(covariance, rcond=COLLINEAR, hermitian=True)
+            inverse = np.linalg.pinv(residual.shrunk(varies, spread[varies]), rcond=COLLINEAR, hermitian=True)
             self.direction_[varies] = inverse @ (gap[varies] / spread[varies]) / spread[varies]
         return self
 
@@ -54,10 +55,41 @@ class LinearRatio:
         return x @ self.direction_
 
 
+@dataclass(frozen=True)
+class Residuals:
+    """How many residuals there are, and the sums over them of products of two scalars, and of two scalars' squares."""
+
+    count: int
+    products: Float[np.ndarray, "F F"]
+    of_squares: Float[np.ndarray, "F F"]
+
+    @classmethod
+    def of(cls, residual: Float[np.ndarray, "M F"]) -> Self:
+        """Sum over these."""
+        squares = residual * residual
+        return cls(len(residual), residual.T @ residual, squares.T @ squares)
+
+    def __add__(self, other: Residuals) -> Residuals:
+        """Sum over both."""
+        sums = (self.products + other.products, self.of_squares + other.of_squares)
+        return Residuals(self.count + other.count, *sums)
+
+    def shrunk(self, chosen: Bool[np.ndarray, " F"], spread: Float[np.ndarray, " f"]) -> Float[np.ndarray, "f f"]:
+        """The covariance about 0 of the chosen scalars over their spreads, by Ledoit and Wolf (2004, Lemma 3.3)."""
+        block, unit = np.ix_(chosen, chosen), np.outer(spread, spread)
+        covariance = self.products[block] / self.count / unit
+        variance, squares = covariance.trace() / len(spread), (covariance**2).sum()
+        noise = ((self.of_squares[block] / unit**2).sum() / self.count - squares) / self.count
+        apart = squares - len(spread) * variance**2
+        part = min(noise, apart) / apart if apart > 0 else 0.0
+        return (1 - part) * covariance + part * variance * np.eye(len(spread))
+
+
 def _pooled(
     x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]
-) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, "M F"]]:
-    known = _known(x)
+) -> tuple[Float[np.ndarray, " F"], Residuals, Float[np.ndarray, " F"]]:
+    """Gap, residuals and sum of squares of the values."""
+    known = np.isfinite(x).all(axis=2)
     sides = x[inside & known], x[~inside & known]
     if min(map(len, sides)) < 2:
         counts = " and ".join(str(len(side)) for side in sides)
@@ -65,32 +97,67 @@ def _pooled(
             f"several scalars need at least 2 members and 2 non-members in the shadows to become one, got {counts}"
         )
     gap = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    return gap, np.concatenate([side - side.mean(axis=0) for side in sides])
-
-
-def _known(x: Float[np.ndarray, "K N F"]) -> Bool[np.ndarray, "K N"]:
-    return np.asarray(np.isfinite(x).all(axis=2))
+    residual = np.concatenate([side - side.mean(axis=0) for side in sides])
+    return gap, Residuals.of(residual), np.where(np.isfinite(x), x**2, 0.0).sum(axis=(0, 1))
 
 
 def _within_images(
     x: Float[np.ndarray, "K N F"], inside: Bool[np.ndarray, "K N"]
-) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, "M F"]]:
-    """Gap weighted by h = 1/(1/n_in + 1/n_out), and residuals scaled up by the degree of freedom each cell has lost."""
-    means, counts, residuals = [], [], []
-    known = _known(x)
-    for side in (inside & known, ~inside & known):
-        n = side.sum(axis=0)
-        mean = np.where(side[..., None], x, 0.0).sum(axis=0) / np.maximum(n, 1)[:, None]
-        lost = np.sqrt(n / np.maximum(n - 1, 1))[:, None]
-        residuals.append(((x - mean) * lost)[side & (n > 1)])
-        means.append(mean)
-        counts.append(n)
-    residual, h = np.concatenate(residuals), np.zeros(inside.shape[1])
-    paired = np.minimum(*counts) > 0
-    if not len(residual) or not paired.any():
+) -> tuple[Float[np.ndarray, " F"], Residuals, Float[np.ndarray, " F"]]:
+    """Gap weighted by h = 1/(1/n_in + 1/n_out), residuals scaled up by the degree of freedom each cell has lost, and
+    the sum of squares of the values."""
+    scalars = x.shape[2]
+    gap, size, weight = np.zeros(scalars), np.zeros(scalars), 0.0
+    residual = Residuals(0, np.zeros((scalars, scalars)), np.zeros((scalars, scalars)))
+    for first in range(0, x.shape[1], BLOCK):
+        rows = slice(first, first + BLOCK)
+        values, known = _zero_where_unknown(x[:, rows])
+        size += np.einsum("knf,knf->f", values, values)
+        cells = _Cells.of(values, inside[:, rows], known)
+        h = cells.weights()
+        weight, gap = weight + h.sum(), gap + h @ (cells.mean[1] - cells.mean[0])
+        residual += Residuals.of(cells.residual(values, inside[:, rows], known))
+    if not residual.count or not weight:
         raise InputError(
             "several scalars become one per image where some image has two shadows on the same side and some image one "
             f"on each (at least 4 shadows in the balanced layout), got {len(x)} shadows"
         )
-    h[paired] = 1 / (1 / counts[0][paired] + 1 / counts[1][paired])
-    return np.average(means[0] - means[1], axis=0, weights=h), residual
+    return gap / weight, residual, size
+
+
+def _zero_where_unknown(
+    x: Float[np.ndarray, "K n F"],
+) -> tuple[Float[np.ndarray, "K n F"], Bool[np.ndarray, "K n"]]:
+    finite = np.isfinite(x)
+    known = np.asarray(finite.all(axis=2)) if not finite.all() else np.ones(x.shape[:2], dtype=bool)
+    return (x, known) if known.all() else (np.where(finite, x, 0.0), known)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Count and mean of every cell (side x image, 1 = inside); the mean of none is 0."""
+
+    n: Int[np.ndarray, "2 n"]
+    mean: Float[np.ndarray, "2 n F"]
+
+    @classmethod
+    def of(cls, x: Float[np.ndarray, "K n F"], inside: Bool[np.ndarray, "K n"], known: Bool[np.ndarray, "K n"]) -> Self:
+        sides = [side & known for side in (~inside, inside)]
+        n = np.stack([side.sum(axis=0) for side in sides])
+        total = np.stack([np.einsum("kn,knf->nf", side.astype(x.dtype), x) for side in sides])
+        return cls(n, total / np.maximum(n, 1)[..., None])
+
+    def weights(self) -> Float[np.ndarray, " n"]:
+        """h, 0 where a side is empty."""
+        return self.n[0] * self.n[1] / np.maximum(self.n.sum(axis=0), 1)
+
+    def residual(
+        self, x: Float[np.ndarray, "K n F"], inside: Bool[np.ndarray, "K n"], known: Bool[np.ndarray, "K n"]
+    ) -> Float[np.ndarray, "M F"]:
+        """Of the known values in cells of two or more."""
+        side, image = inside.astype(int), np.arange(x.shape[1])
+        n = self.n[side, image]
+        found = x - self.mean[side, image]
+        found *= np.sqrt(n / np.maximum(n - 1, 1))[..., None]
+        kept = known & (n > 1)
+        return found.reshape(-1, x.shape[2]) if kept.all() else found[kept]

@@ -45,6 +45,8 @@ def valid_p(p: object) -> float:
 
 def count_unusable(values: Float[np.ndarray, "N Q P"]) -> tuple[int, int]:
     """Count views with a zero embedding (s = -inf) and views with a non-finite one (s = nan)."""
+    if np.isfinite(values).all():
+        return 0, 0
     return int(np.isneginf(values).any(axis=-1).sum()), int(np.isnan(values).any(axis=-1).sum())
 
 
