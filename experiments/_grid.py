@@ -46,11 +46,11 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in found]
 
 
-def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
-    """Count the encoders of a grid and time a few steps of one of each kind that is to be trained."""
+def look_ahead(sweeps: Sequence[Sequence[str]], say: Callable[[str], None]) -> Ahead:
+    """Count the encoders of a grid, of which `sweeps` are the overrides, and time a few steps of each kind to train."""
     sources: dict[str, tuple[Trained, Store]] = {}
     impossible: dict[str, None] = {}
-    for settings in _settings(overrides):
+    for settings in _settings(sweeps):
         try:
             for one in trained(plan(settings).units):
                 sources[key_of(one.parts())] = one, Store(settings.config.store)
@@ -66,10 +66,10 @@ def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
     return Ahead(len(sources), len(missing), seconds, tuple(impossible))
 
 
-def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
+def _settings(sweeps: Sequence[Sequence[str]]) -> Iterator[Settings]:
     """The settings of one job for every set of encoders."""
     distinct: dict[tuple[str, ...], list[str]] = {}
-    for job in jobs(overrides):
+    for job in (job for overrides in sweeps for job in jobs(overrides)):
         kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
         distinct.setdefault(kept, job)
     return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())
