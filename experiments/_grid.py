@@ -7,12 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from lpla.auditing.plan import plan
-from lpla.auditing.settings import Settings, composed, own_hydra
+from lpla.auditing.settings import Settings, composed, jobs
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.work.rehearsal import seconds_per_epoch
@@ -33,17 +29,6 @@ class Ahead:
     seconds: float
     impossible: tuple[str, ...]
     """Sentences, each once."""
-
-
-def jobs(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job of `python run.py OVERRIDES`, by Hydra's own rules for sweeps."""
-    given = OverridesParser.create().parse_overrides(list(overrides))
-    with own_hydra():
-        plain = [str(one.input_line) for one in given if not one.is_sweep_override()]
-        params = compose("config", plain, return_hydra_config=True).hydra.sweeper.get("params") or {}
-    axes = OverridesParser.create().parse_overrides([f"{axis}={values}" for axis, values in params.items()])
-    (found,) = BasicSweeper.split_arguments([*axes, *given], None)
-    return [list(job) for job in found]
 
 
 def look_ahead(sweeps: Sequence[Sequence[str]], say: Callable[[str], None]) -> Ahead:
