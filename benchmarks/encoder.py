@@ -15,6 +15,7 @@ from lpla.auditing.knowledge import separate_views
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import Views
 from lpla.training.config import TrainConfig
+from lpla.work.footprint import counted
 from lpla.work.plug_in import plug_in
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
@@ -46,6 +47,15 @@ def settings_of(*overrides: str) -> dict[str, Any]:
 def build(settings: dict[str, Any], channels: int = 3) -> Arch:
     """The framework, with initial weights."""
     return plug_in(settings["arch"], partial=True)(plug_in(settings["backbone"], partial=True)(channels))
+
+
+def operations(settings: dict[str, Any], batch: int) -> tuple[float, float]:
+    """Count the operations of a forward pass: of one image through its training views, and of one view's answer."""
+    with torch.device("meta"):
+        _, training, answering, _ = counted(
+            build(settings), (3, SIDE, SIDE), TrainConfig(epochs=1, batch_size=batch, views=VIEWS, seed=0)
+        )
+    return training, answering
 
 
 def noise(images: int) -> UInt8[Tensor, "N 3 32 32"]:

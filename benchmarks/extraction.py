@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of
+from benchmarks.encoder import SIDE, VIEWS, build, noise, operations, settings_of
 from benchmarks.lightly_path import TRANSFORM, loader
 from benchmarks.measure import Row, interleaved, seconds_of
 from benchmarks.sizes import Sizes
@@ -46,7 +46,9 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     )
     case = f"{settings_name(settings)}, {sizes.queries} views, {sizes.encoders} encoders"
     aim = "2.2 x lightly's (GPU: 10), 0.9 x limit"
-    return [Row("extraction", case, "views/s", **found, aim=aim), _bank(encoders, settings, pixels, sizes, repeats)]
+    _, of_view = operations(settings, sizes.forward)
+    ours = Row("extraction", case, "views/s", **found, aim=aim, device=sizes.device.type, operations=of_view)
+    return [ours, _bank(encoders, settings, pixels, sizes, repeats)]
 
 
 def _bank(encoders: list[Arch], settings: dict[str, Any], pixels: Tensor, sizes: Sizes, repeats: int) -> Row:

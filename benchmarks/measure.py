@@ -43,6 +43,10 @@ class Row:
     lightly: list[float] | None = None
     limit: list[float] | None = None
     aim: str = ""
+    device: str = ""
+    """cpu or cuda, where `lpla plan --bench` takes the figure for a job's."""
+    operations: float | None = None
+    """Of the network for one of the units, likewise (forward pass)."""
 
     def ratio(self, other: str) -> float | None:
         """Median of ours / `other` within a repeat, which a machine that is busy now and then disturbs least."""

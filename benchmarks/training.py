@@ -12,7 +12,7 @@ import torch
 from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
-from benchmarks.encoder import SIDE, VIEWS, build, noise, settings_of, unit_of
+from benchmarks.encoder import SIDE, VIEWS, build, noise, operations, settings_of, unit_of
 from benchmarks.lightly_path import TRANSFORM, loader, training_step
 from benchmarks.measure import Row, interleaved, seconds_of, wait
 from benchmarks.sizes import Sizes
@@ -49,7 +49,9 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     ready = {name: partial(measure, settings, pixels, sizes) for name, measure in measures.items()}
     case = f"SimCLR, {settings_name(settings)}, batch {sizes.batch}"
     found = interleaved(ready, repeats)
-    return [Row("training", case, "samples/s", **found, aim="1.5 x lightly's (GPU: 4)")]
+    of_network, _ = operations(settings, sizes.batch)
+    aim = "1.5 x lightly's (GPU: 4)"
+    return [Row("training", case, "samples/s", **found, aim=aim, device=sizes.device.type, operations=of_network)]
 
 
 def settings_name(settings: dict[str, Any]) -> str:

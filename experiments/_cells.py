@@ -96,6 +96,12 @@ def failed(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.get("error")]
 
 
+def missing(rows: Sequence[Row]) -> list[str]:
+    """The paragraphs on what failed, and so is missing in a table; none where nothing failed."""
+    said = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
+    return ["Failed, and missing above:", "\n".join(said)] if said else []
+
+
 def by_contender(rows: Sequence[Row], folder: Path) -> list[Row]:
     """Rows of a sweep's `folder`, each with the option of CONTENDER for its attack where its job was given one."""
     found = []

@@ -7,12 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from lpla.auditing.plan import plan
-from lpla.auditing.settings import Settings, composed, own_hydra
+from lpla.auditing.settings import Settings, composed, jobs
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.work.rehearsal import seconds_per_epoch
@@ -35,22 +31,11 @@ class Ahead:
     """Sentences, each once."""
 
 
-def jobs(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job of `python run.py OVERRIDES`, by Hydra's own rules for sweeps."""
-    given = OverridesParser.create().parse_overrides(list(overrides))
-    with own_hydra():
-        plain = [str(one.input_line) for one in given if not one.is_sweep_override()]
-        params = compose("config", plain, return_hydra_config=True).hydra.sweeper.get("params") or {}
-    axes = OverridesParser.create().parse_overrides([f"{axis}={values}" for axis, values in params.items()])
-    (found,) = BasicSweeper.split_arguments([*axes, *given], None)
-    return [list(job) for job in found]
-
-
-def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
-    """Count the encoders of a grid and time a few steps of one of each kind that is to be trained."""
+def look_ahead(sweeps: Sequence[Sequence[str]], say: Callable[[str], None]) -> Ahead:
+    """Count the encoders of a grid, of which `sweeps` are the overrides, and time a few steps of each kind to train."""
     sources: dict[str, tuple[Trained, Store]] = {}
     impossible: dict[str, None] = {}
-    for settings in _settings(overrides):
+    for settings in _settings(sweeps):
         try:
             for one in trained(plan(settings).units):
                 sources[key_of(one.parts())] = one, Store(settings.config.store)
@@ -66,10 +51,10 @@ def look_ahead(overrides: Sequence[str], say: Callable[[str], None]) -> Ahead:
     return Ahead(len(sources), len(missing), seconds, tuple(impossible))
 
 
-def _settings(overrides: Sequence[str]) -> Iterator[Settings]:
+def _settings(sweeps: Sequence[Sequence[str]]) -> Iterator[Settings]:
     """The settings of one job for every set of encoders."""
     distinct: dict[tuple[str, ...], list[str]] = {}
-    for job in jobs(overrides):
+    for job in (job for overrides in sweeps for job in jobs(overrides)):
         kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
         distinct.setdefault(kept, job)
     return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())

@@ -20,11 +20,29 @@ from lpla.contracts.inputs import InputError
 ROOT = Path(__file__).parents[1]
 Render = Callable[[Path], Sequence[Path]]
 """A sweep's folder -> the files that it was rendered to; raises InputError where there is nothing to render."""
+Legs = Callable[[Sequence[str]], list[list[str]]]
+"""Overrides -> those of the sweeps of which an experiment is made, whose jobs stand in one folder."""
 
 
-def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None) -> int:
-    """The command line of one experiment; returns the exit code: 1 if a job failed or nothing was measured."""
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=reproduce.__doc__)
+def one_leg(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides as those of one sweep."""
+    return [list(overrides)]
+
+
+def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None, legs: Legs = one_leg) -> int:
+    """The command line of one experiment.
+
+    Args:
+        name: Of the experiment.
+        render: What the folder becomes.
+        arguments: Of the command line; None: those of this process.
+        legs: The sweeps of which the experiment is made, one after the other; each but the only one needs a name of
+            its own for the folders of its jobs (hydra.sweep.subdir).
+
+    Returns:
+        The exit code: 1 if a job failed or nothing was measured.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description="Run or resume one experiment.")
     parser.add_argument("--render", type=Path, metavar="FOLDER", help="render what a sweep left there, run nothing")
     parser.add_argument("overrides", nargs="*", help="settings and axes as of run.py: data.root=PATH seed=0,1,2")
     options = parser.parse_args(arguments)
@@ -34,9 +52,10 @@ def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None)
         grid = choose_grid(name, options.overrides)
         overrides = [f"experiment={grid}", *(o for o in options.overrides if not o.startswith("experiment="))]
         _require_one_axis_of_attacks(overrides)
-        _announce(overrides)
+        sweeps = legs(overrides)
+        _announce(sweeps)
         folder = Path("outputs") / f"{grid}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-        code = _sweep([*overrides, f"hydra.sweep.dir={folder}"])
+        code = _sweep_all(sweeps, folder)
         return max(code, _show(render, folder)) if folder.is_dir() else code
     except InputError as mistake:
         print(f"error: {mistake}")
@@ -64,17 +83,28 @@ def _require_one_axis_of_attacks(overrides: Sequence[str]) -> None:
         )
 
 
-def _announce(overrides: Sequence[str]) -> None:
+def _announce(sweeps: Sequence[Sequence[str]]) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Lightning's of a few timed steps without a logger, and of a name that torch has deprecated.
         warnings.simplefilter("ignore")
-        ahead = look_ahead(overrides, print)
+        ahead = look_ahead(sweeps, print)
     for sentence in ahead.impossible:
         print(f"cannot run, and will be an empty cell: {sentence}")
     hours = f"{ahead.seconds / 3600:.2f} h of training on one device, queries and attacks not counted"
     print(f"{ahead.missing} of {ahead.needed} encoders to train, about {hours}")
     print("when stopped, the same command goes on with what is missing", flush=True)
+
+
+def _sweep_all(sweeps: Sequence[Sequence[str]], folder: Path) -> int:
+    """Run sweeps into one folder; the first that was stopped, as by Ctrl-C, is the last."""
+    worst = 0
+    for sweep in sweeps:
+        code = _sweep([*sweep, f"hydra.sweep.dir={folder}"])
+        worst = max(worst, code)
+        if code > 1:
+            break
+    return worst
 
 
 def _sweep(overrides: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._cells import failed, measured
+from experiments._cells import measured, missing
 from experiments._encoders import Encoder, checkpoints, encoders
 from experiments._origin import origin
 from experiments._reproduce import reproduce
@@ -69,7 +69,6 @@ def render(folder: Path) -> list[Path]:
     write_csv([e.record(kind) for kind, some in (("final", final), ("checkpoint", along)) for e in some],
               folder / "tradeoff.csv")  # fmt: skip
     invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
-    missing = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
     header = (
         "attack",
         "layer",
@@ -88,7 +87,7 @@ def render(folder: Path) -> list[Path]:
         formats.markdown(header, [_line(question) for question in asked], CAPTION),
         "![Over training](tradeoff_curves.svg)",
         f"A null test failed in {invalid} of {len(final)} rows (see verdict in table.csv); they are kept.",
-        *(["Failed, and missing above:", "\n".join(missing)] if missing else []),
+        *missing(rows),
         origin(folder, measured(rows)),
     ]
     (folder / "tradeoff.md").write_text("\n\n".join(text) + "\n")

@@ -59,7 +59,7 @@ def test_shared_and_finished_encoders_are_counted_once_and_failures_said(
     grid = ["experiment=table3_small", *TINY, *store, "arch=simclr", "seed=0,1", "knowledge.kind=shadows"]
     said: list[str] = []
     ahead = look_ahead(
-        [*grid, "dataset=digits,cifar100,cifar10", "experiment/contender=lpla_published,rmia", "queries=1,2"],
+        [[*grid, "dataset=digits,cifar100,cifar10", "experiment/contender=lpla_published,rmia", "queries=1,2"]],
         said.append,
     )
     assert (ahead.needed, ahead.missing) == (10, 10) and ahead.seconds > 0
@@ -68,7 +68,7 @@ def test_shared_and_finished_encoders_are_counted_once_and_failures_said(
     # Another configuration than the experiment's, but the same encoders.
     crops = [f"dataset.{which}_views.crop_scale=[0.6,1.0]" for which in ("train", "query")]
     make(tiny(*crops, "data.root=elsewhere").units[1], Store(tmp_path), silent)
-    assert (again := look_ahead([*grid, "dataset=digits", "experiment/contender=bank"], said.append)).missing == 9
+    assert (again := look_ahead([[*grid, "dataset=digits", "experiment/contender=bank"]], said.append)).missing == 9
     assert again.needed == 10 and not again.impossible
 
 

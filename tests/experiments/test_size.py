@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_audit import TINY, once
 
+from experiments._leaks import gap, mean_area, mean_gap, rate_above_chance
 from experiments._power_law import Cell, power_law
-from experiments.size import gap, leak, main, render
+from experiments.size import main, render
 from lpla.attacks.planted import layout
 from lpla.metrics.rotation import Rotation, pooled, recipe
 
@@ -97,9 +98,10 @@ def test_the_figures_are_means_over_the_targets() -> None:
     random = np.random.default_rng(0)
     inside = layout(0, 4, 60)
     one = Rotation(random.normal(size=inside.shape) + inside, inside, np.arange(60))
-    found = leak(one)
-    assert found["auc"] == pytest.approx(recipe([one]).auc.value - 0.5) and len(pooled([one]).score) == 300
-    assert found["gap"] == pytest.approx(np.mean([gap(s, m) for s, m in zip(one.score, inside, strict=True)]))
+    assert mean_area(one) == pytest.approx(recipe([one]).auc.value - 0.5) and len(pooled([one]).score) == 300
+    # Of 150 non-members 1.5 are to be expected above the threshold, which is too few for a rate.
+    assert rate_above_chance(one) is None
+    assert mean_gap(one) == pytest.approx(np.mean([gap(s, m) for s, m in zip(one.score, inside, strict=True)]))
 
 
 def test_a_prediction_too_far_is_refused_and_so_is_half_of_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

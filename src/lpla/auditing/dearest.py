@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -64,6 +66,11 @@ def check_decoding(settings: Settings) -> None:
 def gib(size: int) -> str:
     """Bytes in the unit that people use for so many."""
     return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / MIB:,.1f} MiB"
+
+
+def free_of(folder: Path) -> int:
+    """Free bytes of the disk on which a folder stands, or will stand."""
+    return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
 
 
 def dearest(settings: Settings, part: str) -> str:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import psutil
 
-from lpla.auditing.dearest import GIB, gib, refuse
+from lpla.auditing.dearest import GIB, free_of, gib, refuse
 from lpla.auditing.plan import Plan
 from lpla.auditing.refits import paid_for_choice, refits, seconds_of_judging
 from lpla.auditing.settings import Settings
@@ -65,7 +64,9 @@ class Price:
     disk: int
 
 
-def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Settings, here: bool) -> None:
+def check_price(
+    work: Plan, missing: Sequence[Unit], store: Store, settings: Settings, here: bool, timed: bool = True
+) -> None:
     """Refuse a job that costs more than `limits.*`, this machine or its disk allow; say what other jobs cost.
 
     Args:
@@ -75,6 +76,7 @@ def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Set
         settings: The audit's settings, of which the most expensive is named.
         here: Whether this machine trains. If not, no step is timed, and only a limit that is a number holds for the
             memory of training and extraction.
+        timed: Whether a few steps and views are timed, where this machine trains.
 
     Raises:
         InputError: One sentence: the setting, the price, the limit and how it is raised; or the network that cannot be
@@ -83,21 +85,21 @@ def check_price(work: Plan, missing: Sequence[Unit], store: Store, settings: Set
     if not missing:
         _check_judging(work, settings)
         return
-    kinds = {_kind(source): source for unit in missing if isinstance(source := unit.source, Trained)}
+    kinds = {kind_of(source): source for unit in missing if isinstance(source := unit.source, Trained)}
     networks, ahead = {kind: count(source) for kind, source in kinds.items()}, to_train(missing, store)
-    hours = sum(_seconds(one, networks[_kind(one)], here) for one in ahead) / 3600
+    hours = sum(_seconds(one, networks[kind_of(one)], here) for one in ahead) / 3600
     # Before the views are counted, which takes a while for thousands of encoders.
     _check_hours(partial(refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
     judging = _check_judging(work, settings)
     hours += judging / 3600
-    price = _price(work, missing, ahead, store, networks)
+    price = priced(work, missing, ahead, store, networks)
     too_dear = partial(refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
     _check_hours(too_dear, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
     _check_memory(too_dear, settings, price, work, here)
-    if price.disk > (free := shutil.disk_usage(store.root).free):
+    if price.disk > (free := free_of(store.root)):
         too_dear("disk", f"{gib(price.disk)} in the store, where {gib(free)} are free", "store=FOLDER on another disk")
-    weights = networks[_kind(ahead[0])].weights if ahead else 0
-    if seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here):
+    weights = networks[kind_of(ahead[0])].weights if ahead else 0
+    if timed and (seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here)):
         _check_hours(too_dear, settings, (judging + seconds) / 3600, "by a few timed steps")
 
 
@@ -155,10 +157,11 @@ def _seconds(source: Trained, network: Network, here: bool) -> float:
     return SECONDS_PER_ENCODER + max(source.steps() * max(SECONDS_PER_STEP, moved), operations / at_once)
 
 
-def _price(
+def priced(
     work: Plan, missing: Sequence[Unit], ahead: Sequence[Trained], store: Store, networks: Mapping[str, Network]
 ) -> Price:
-    trained = [networks[_kind(source)] for source in ahead]
+    """Return what making the `missing` units of an audit takes, whose `networks` are counted by their kind."""
+    trained = [networks[kind_of(source)] for source in ahead]
     extraction = 0
     disk = sum(one.weights for one in trained)
     for unit in missing:
@@ -231,10 +234,10 @@ def _timed(
 
 
 def _widths(source: Source, networks: Mapping[str, Network]) -> Mapping[str, int]:
-    return source.widths if isinstance(source, Given) else networks[_kind(source)].widths
+    return source.widths if isinstance(source, Given) else networks[kind_of(source)].widths
 
 
-def _kind(source: Source) -> str:
+def kind_of(source: Source) -> str:
     """What networks have in common that cost the same."""
     assert isinstance(source, Trained)
     return str((source.arch, source.backbone, source.dataset, source.regime.batch_size))

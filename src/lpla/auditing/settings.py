@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose, initialize_config_module, version
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -72,14 +74,43 @@ def composed(overrides: Sequence[str]) -> Settings:
 
     Raises InputError, one sentence, for an override that cannot be used.
     """
-    with own_hydra() as loader:
-        try:
-            check_choices(overrides)
-            config = compose("config", list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as mistake:
-            raise InputError(explain(mistake, overrides)) from mistake
+    with own_hydra() as loader, _mistakes_of(overrides):
+        config = compose("config", list(overrides), return_hydra_config=True)
     choices, given = dict(config.hydra.runtime.choices), tuple(as_given(config.hydra.overrides.task))
     return Settings(_without_hydra(config), choices, given, loader)
+
+
+def jobs(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job of `python run.py -m OVERRIDES`, by Hydra's own rules for sweeps.
+
+    Raises InputError, one sentence, for an override that cannot be used.
+    """
+    with own_hydra(), _mistakes_of(overrides):
+        given = OverridesParser.create().parse_overrides(list(overrides))
+        plain = [str(one.input_line) for one in given if not one.is_sweep_override()]
+        params = compose("config", plain, return_hydra_config=True).hydra.sweeper.get("params") or {}
+        axes = OverridesParser.create().parse_overrides([f"{axis}={values}" for axis, values in params.items()])
+        (found,) = BasicSweeper.split_arguments([*axes, *given], None)
+    return [list(job) for job in found]
+
+
+def is_sweep(overrides: Sequence[str]) -> bool:
+    """Whether a command with these overrides sweeps without `-m`, as an experiment may have it.
+
+    Raises InputError, one sentence, for an override that cannot be used.
+    """
+    with own_hydra(), _mistakes_of(overrides):
+        return compose("config", list(overrides), return_hydra_config=True).hydra.mode == RunMode.MULTIRUN
+
+
+@contextmanager
+def _mistakes_of(overrides: Sequence[str]) -> Iterator[None]:
+    """Within, what Hydra cannot use of the overrides raises InputError, one sentence."""
+    try:
+        check_choices(overrides)
+        yield
+    except (HydraException, OmegaConfBaseException) as mistake:
+        raise InputError(explain(mistake, overrides)) from mistake
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import SettingError
+from lpla.training.config import TrainConfig
 from lpla.work.plug_in import plug_in
 from lpla.work.trained import Trained
 
@@ -34,6 +35,8 @@ class Network:
     """Bytes that the backward pass of a batch needs."""
     operations: float
     """Of the forward pass of one image through all its training views."""
+    answering: float
+    """Operations of one view's answer."""
     widths: Mapping[str, int]
     """Of an embedding, by layer."""
 
@@ -48,12 +51,7 @@ def count(source: Trained) -> Network:
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             arch: Arch = plug_in(source.arch, partial=True)(plug_in(source.backbone, partial=True)(channels))
-            answers = arch.eval().encode(torch.empty(1, channels, height, width))
-            views = [
-                torch.empty(source.regime.batch_size, channels, spec.size or height, spec.size or width)
-                for spec in arch.views(source.regime.views)
-            ]
-            kept, operations = _counted_loss(arch.train(), views)
+            kept, operations, answering, answers = counted(arch, (channels, height, width), source.regime)
     except (RuntimeError, TypeError, ArithmeticError) as impossible:
         message = " ".join(str(impossible).split())
         raise InputError(f"arch and backbone cannot be built from their settings: {message}") from impossible
@@ -64,7 +62,34 @@ def count(source: Trained) -> Network:
     weights = sum(4 * w.numel() for w in arch.state_dict().values() if isinstance(w, Tensor))
     averages = 2 if "betas" in signature(arch.optimization.optimizer).parameters else 1
     widths = {layer: embedding.shape[-1] for layer, embedding in answers.items()}
-    return Network(weights, averages, kept, operations / source.regime.batch_size, widths)
+    return Network(weights, averages, kept, operations, answering, widths)
+
+
+def counted(
+    arch: Arch, shape: tuple[int, int, int], regime: TrainConfig
+) -> tuple[int, float, float, Mapping[str, Tensor]]:
+    """Count what a framework on no device does with images of a shape.
+
+    Args:
+        arch: Built within `torch.device("meta")`, in which the call stands too.
+        shape: Of an image: channels, height, width.
+        regime: By which it is trained.
+
+    Returns:
+        Bytes that the backward pass of a batch needs, operations of the forward pass of one image through all its
+        training views, operations of one view's answer, and that answer.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    channels, height, width = shape
+    with FlopCounterMode(display=False) as counter:
+        answers = arch.eval().encode(torch.empty(1, channels, height, width))
+    views = [
+        torch.empty(regime.batch_size, channels, spec.size or height, spec.size or width)
+        for spec in arch.views(regime.views)
+    ]
+    kept, operations = _counted_loss(arch.train(), views)
+    return kept, operations / regime.batch_size, float(counter.get_total_flops()), answers
 
 
 def _counted_loss(arch: Arch, views: Sequence[Tensor]) -> tuple[int, float]:

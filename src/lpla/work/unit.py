@@ -98,8 +98,13 @@ def trained(units: Sequence[Unit]) -> list[Trained]:
 
 
 def to_train(units: Sequence[Unit], store: Store) -> list[Trained]:
-    """Return the sources of the units whose encoder has yet to be trained."""
-    return [source for source in trained(units) if not source.is_made(store)]
+    """Return the sources of the units whose encoder has yet to be trained.
+
+    One that is there is trained again where something is asked of it after an earlier epoch, as the store keeps the
+    last weights alone.
+    """
+    again = [unit for unit in units if any(o.epoch is not None and _missing(unit, o, store) for o in unit.observations)]
+    return [s for unit in units for s in trained([unit]) if unit in again or not s.is_made(store)]
 
 
 def views_to_observe(unit: Unit, store: Store) -> int:

@@ -1,0 +1,93 @@
+"""Leaks at size: the pairs of members and epochs, what a folder renders to, and the command on a tiny grid."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from test_size import leave, sweep
+from tiny_audit import CONF, TINY, once
+
+from experiments import scale
+from experiments._grid import jobs
+from experiments._leaks import rate_above_chance
+from experiments._power_law import power_law
+from experiments.scale import legs, main, render
+from lpla.attacks.planted import layout
+from lpla.metrics.rotation import Rotation, recipe
+
+
+def test_members_grow_at_equal_epochs_and_at_equal_steps_seed_after_seed() -> None:
+    told = [dict(one.split("=", 1) for one in job) for leg in legs(["experiment=scale_small"]) for job in jobs(leg)]
+    places = [(int(one["seed"]), int(one["members"]), int(one["epochs"])) for one in told]
+    assert len(places) == len(set(places)) == 3 * 7 and [seed for seed, _, _ in places] == sorted(
+        seed for seed, _, _ in places
+    )
+    own = {(members, epochs) for seed, members, epochs in places if seed == 0}
+    sizes = {250, 500, 1000, 2000}
+    assert {members for members, epochs in own if epochs == 30} == sizes
+    assert {members for members, epochs in own if members * epochs == 60_000} == sizes
+    # What a user sets is crossed instead, and other seeds are as many sweeps more.
+    mine = ["experiment=scale_small", "members=20,40", "epochs=1,2"]
+    assert legs(mine) == [mine]
+    assert len(legs(["experiment=scale_small", "seed=5"])) == 4 and legs(["experiment=scale"]) == [["experiment=scale"]]
+
+
+def test_both_sizes_ask_the_same_attacks_under_the_same_views() -> None:
+    small, large = (OmegaConf.load(CONF / "experiment" / f"{name}.yaml") for name in ("scale_small", "scale"))
+    assert small.attack == large.attack and small.dataset == large.dataset
+    assert (large.members, large.epochs, large.shadows, large.train.compile) == (5000, 200, 4, "auto")
+
+
+def test_a_folder_becomes_figures_slopes_and_a_prediction(tmp_path: Path) -> None:
+    cells = sweep(tmp_path)
+    render(tmp_path, (400, 80))
+    text = (tmp_path / "scale.md").read_text().replace("\\", "")
+    law = power_law(cells)
+    slopes = " | ".join(f"{one.value:.2f} [{one.low:.2f} {one.high:.2f}]" for one in law.slopes)
+    assert f"| lpla, projector | {slopes} |" in text
+    there = law.predict(400, 80)
+    auc = f"{0.5 + there.value:.2f} [{0.5 + there.low:.2f} {min(0.5 + there.high, 1):.2f}]"
+    assert f"lpla, projector: Predicted at 400 members and 80 epochs: AUC {auc} for the mean" in text
+    assert "TPR at 1 % FPR [95 %]" in text and "twice the members" in text and (tmp_path / "scale.png").exists()
+    assert "| 100 | 80 | lpla, projector |" in text and "| 15 |" in text
+    with (tmp_path / "scale.csv").open() as lines:
+        assert {row["figure"] for row in csv.DictReader(lines)} == {"auc", "rate"}
+
+
+def test_the_rate_is_that_of_all_targets_by_one_threshold() -> None:
+    random, inside = np.random.default_rng(0), layout(0, 4, 400)
+    one = Rotation(random.normal(size=inside.shape) + inside, inside, np.arange(400))
+    found = recipe([one]).tpr_at_1pct
+    assert found is not None and rate_above_chance(one) == pytest.approx(found.value - 0.01)
+
+
+def test_a_single_size_says_once_that_it_has_no_slopes(tmp_path: Path) -> None:
+    leave(tmp_path / "0", 0, 50, 20)
+    render(tmp_path)
+    text = (tmp_path / "scale.md").read_text()
+    assert text.count("No slopes: slopes need at least 2 members and 2 epochs crossed") == 1
+
+
+def test_a_prediction_too_far_from_all_sweeps_is_refused(capsys: pytest.CaptureFixture) -> None:
+    assert main(["experiment=scale_small", "--members", "20001", "--epochs", "80"]) == 1
+    assert "needs members from 25 to 20000" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_the_commands_of_both_sizes_run_to_their_end_on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(scale.PAIRS, "scale_small", [["members=20", "epochs=1"], ["members=40", "epochs=1"]])
+    axes = ["executor=serial", "dataset=digits", "seed=0", "backbone=resnet9", "store=store", "layer=projector"]
+    small = [one for one in TINY if not one.startswith(("members=", "epochs=", "permut"))]
+    assert main([*small, *axes, "experiment=scale_small"]) == 0
+    assert "10 of 10 encoders to train" in capfd.readouterr().out
+    assert main(once(*TINY, *axes, "epochs=1", "experiment=scale")) == 0
+    both, one = sorted((tmp_path / "outputs").iterdir(), reverse=True)
+    assert {file.parent.name for file in both.glob("*/result.json")} == {"seed0_20x1_0", "seed0_40x1_0"}
+    for folder in (both, one):
+        assert "bank collective=true, projector" in (folder / "scale.md").read_text()
