@@ -15,7 +15,6 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import SettingError
-from lpla.work.plug_in import plug_in
 from lpla.work.trained import Trained
 
 MOST_VIEWS = 64
@@ -47,7 +46,7 @@ def count(source: Trained) -> Network:
     channels, height, width = source.images.pixels.shape[1:]
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            arch: Arch = plug_in(source.arch, partial=True)(plug_in(source.backbone, partial=True)(channels))
+            arch = source.network()
             answers = arch.eval().encode(torch.empty(1, channels, height, width))
             views = [
                 torch.empty(source.regime.batch_size, channels, spec.size or height, spec.size or width)
