@@ -34,10 +34,18 @@ def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
         defended.check(config.defense, config.build(), training, config.distributed)
 
 
+def claim(unit: Unit) -> tuple[float | None, tuple[str, ...]]:
+    """Return what the training of the target guarantees as a replace-one epsilon, and the sentence that says it."""
+    privacy = privacy_of(unit)
+    if privacy is None:
+        return None, ()
+    return privacy.replaced, (f"defense={keys.name_of(get_class(unit.defense['_target_']))} guarantees {privacy}",)
+
+
 def privacy_of(unit: Unit) -> Privacy | None:
     """Return what the training of the unit's encoder guarantees to its members; None: nothing, or nothing is known."""
     source = unit.source
-    if not isinstance(source, Trained) or not _changes_training(source.defense):
+    if not isinstance(source, Trained) or "privacy" not in keys.overridden(get_class(source.defense["_target_"])):
         return None
     training = source.regime.training(len(source.members))
     return defended.privacy(source.defense, source.build(), training)

@@ -96,7 +96,7 @@ def line_up(
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
-    shadows = _own_shadows(settings, given, membership, pool)
+    shadows = _own_shadows(settings | {"defense": theirs["defense"]}, given, membership, pool)
     if knowledge.has_shadows and not shadows:
         shadows = _shadows(settings, theirs, knowledge, membership, asked, epochs)
     check_defenses(settings, [unit, *(shadow.unit for shadow in shadows)])
@@ -138,7 +138,7 @@ def _shadows(
     epochs: tuple[int, ...],
 ) -> tuple[QueriedEncoder, ...]:
     images = load_images(theirs["dataset"])
-    changed = "views" if knowledge.views != "same" else "dataset"
+    changed = next((one for one in ("views", "defense") if getattr(knowledge, one) != "same"), "dataset")
     check_views({f"knowledge.{changed}={getattr(knowledge, changed)}": plug_in(theirs["train_views"])}, images)
     foreign = theirs["dataset"] != settings["dataset"]
     if foreign:

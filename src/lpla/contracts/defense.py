@@ -72,6 +72,14 @@ class Privacy:
     relation: Literal["replace one", "add or remove one"]
     """Between neighbouring sets of members."""
 
+    @property
+    def replaced(self) -> float:
+        """The epsilon if a member is replaced, which is to remove one and to add another."""
+        return self.epsilon if self.relation == "replace one" else 2 * self.epsilon
+
+    def __str__(self) -> str:
+        return f"epsilon {self.epsilon:.2f} at delta {self.delta:.1e} ({self.relation})"
+
 
 class Defense:
     """Changes how an encoder is trained (hooks of training), what is released of it (of release), or both.

@@ -53,7 +53,7 @@ class Release:
             device: the encoder's.
             bfloat16: whether it answers in that precision.
         """
-        if type(self.defense).fit is Defense.fit or self.fitted:
+        if type(self.defense).fit is Defense.fit or self.fitted or not len(self.outside):
             return self
         clean = replace(query, queries=1)
         found: dict[str, list[Tensor]] = {}
