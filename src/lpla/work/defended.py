@@ -66,5 +66,5 @@ def in_training(defense: Config, images: Images, outside: Sequence[int], teacher
     made: Defense = plug_in(defense)
     if teacher is not None or not keys.trains_outside(defense):
         return Defended(made, teacher=teacher)
-    rows = torch.tensor(list(outside))
+    rows = torch.tensor(list(outside), dtype=torch.long)
     return Defended(made, images.pixels[rows], images.labels[rows])
