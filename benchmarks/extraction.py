@@ -19,8 +19,8 @@ from benchmarks.sizes import Sizes
 from benchmarks.training import embedder, settings_name
 from lpla.contracts.encoder import Arch
 from lpla.contracts.evidence import Query, Statistic
-from lpla.encoders.defense.none import Identity
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.release import Release
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
@@ -87,7 +87,7 @@ def extract(
     observe, query = settings["observe"], Query(VIEWS, sizes.queries, seed=0)
     statistics = statistics or [plug_in(one) for one in observe["statistics"]]
     kept, size = ViewCache(observe["cache_mb"] * 2**20, sizes.fast), observe["batch_size"]
-    rows, release = np.arange(len(pixels)), Identity().release
+    rows, release = np.arange(len(pixels)), Release()
     with TemporaryDirectory() as temporary:
         for k, arch in enumerate(encoders):
             folder = Path(temporary) / str(k)

@@ -23,6 +23,7 @@ from lpla.contracts.inputs import Views
 from lpla.encoders.arch.simclr import SimCLR
 from lpla.encoders.backbone.cifar_resnet import CifarResNet
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.release import Release
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
@@ -68,7 +69,7 @@ def observe(pixels: torch.Tensor, options: argparse.Namespace, folder: Path) -> 
         np.arange(len(pixels)),
         Query(VIEWS, options.queries, 0),
         [LogNorm((0.5, 1, 2, 3, float("inf"))), Cosine()],
-        lambda embedding: embedding,
+        Release(),
         ViewCache(options.cache_mb * 2**20),
         4096,
         folder / "statistics",

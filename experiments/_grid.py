@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from hydra.utils import get_class
 
 from lpla.auditing.plan import plan
 from lpla.auditing.settings import Settings, composed, jobs
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
+from lpla.work.keys import changes_training
 from lpla.work.rehearsal import seconds_per_epoch
 from lpla.work.trained import Trained
 from lpla.work.unit import trained
@@ -31,11 +34,16 @@ class Ahead:
     """Sentences, each once."""
 
 
-def look_ahead(sweeps: Sequence[Sequence[str]], say: Callable[[str], None]) -> Ahead:
+def look_ahead(sweeps: Iterable[Sequence[str]], say: Callable[[str], None]) -> Ahead:
     """Count the encoders of a grid, of which `sweeps` are the overrides, and time a few steps of each kind to train."""
+    return look_ahead_of((job for overrides in sweeps for job in jobs(overrides)), say)
+
+
+def look_ahead_of(some: Iterable[Sequence[str]], say: Callable[[str], None]) -> Ahead:
+    """Count the encoders of some jobs, each by its overrides, as `look_ahead` does."""
     sources: dict[str, tuple[Trained, Store]] = {}
     impossible: dict[str, None] = {}
-    for settings in _settings(sweeps):
+    for settings in _settings(some):
         try:
             for one in trained(plan(settings).units):
                 sources[key_of(one.parts())] = one, Store(settings.config.store)
@@ -51,10 +59,10 @@ def look_ahead(sweeps: Sequence[Sequence[str]], say: Callable[[str], None]) -> A
     return Ahead(len(sources), len(missing), seconds, tuple(impossible))
 
 
-def _settings(sweeps: Sequence[Sequence[str]]) -> Iterator[Settings]:
+def _settings(some: Iterable[Sequence[str]]) -> Iterator[Settings]:
     """The settings of one job for every set of encoders."""
-    distinct: dict[tuple[str, ...], list[str]] = {}
-    for job in (job for overrides in sweeps for job in jobs(overrides)):
+    distinct: dict[tuple[str, ...], Sequence[str]] = {}
+    for job in some:
         kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
         distinct.setdefault(kept, job)
     return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())
@@ -62,7 +70,9 @@ def _settings(sweeps: Sequence[Sequence[str]]) -> Iterator[Settings]:
 
 def _kind(source: Trained) -> str:
     """What the time of an epoch depends on."""
-    return json.dumps([source.arch, source.backbone, source.dataset, len(source.members), source.regime.batch_size])
+    trained = source.defense if changes_training(get_class(source.defense["_target_"])) else None
+    shown = len(source.shown)
+    return json.dumps([source.arch, source.backbone, source.dataset, shown, source.regime.batch_size, trained])
 
 
 def _name(source: Trained) -> str:

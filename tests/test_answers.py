@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import TINY, Ran, Silent, source_of
+from tiny_audit import TINY, Ran, Silent, releasing, source_of
 from torch import Tensor
 
 from lpla.auditing.plan import Plan
@@ -66,7 +66,15 @@ def observe(arch: Arch, batch_size: int = 4096, release: Callable[[Tensor], Tens
     with TemporaryDirectory() as folder:
         place = Path(folder)
         one = Extraction(
-            PIXELS, np.arange(70), QUERY, statistics, release, ViewCache(0), batch_size, place, lambda _: None
+            PIXELS,
+            np.arange(70),
+            QUERY,
+            statistics,
+            releasing(release),
+            ViewCache(0),
+            batch_size,
+            place,
+            lambda _: None,
         )
         found = one.observe(arch, CPU)
     assert one.forwards == 70 * 6

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import Silent, source_of, tiny_settings
+from tiny_audit import Silent, releasing, source_of, tiny_settings
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts.encoder import Arch
@@ -39,7 +39,7 @@ def arch() -> Arch:
 
 
 def extraction(folder: Path, batch_size: int = 4096, axes: dict[str, Axes] | None = None, release=None) -> Extraction:
-    released = release or (lambda e: e)
+    released = releasing(release)
     settings = (QUERY, BOTH, released, ViewCache(0), batch_size, folder, lambda _: None)
     return Extraction(PIXELS, np.arange(70), *settings, axes=axes)
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts import encoder
-from lpla.contracts.encoder import Defense, Optimization
+from lpla.contracts.defense import Asked, Defense
+from lpla.contracts.encoder import Optimization
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, Views
 from lpla.data.dataset.digits import Digits
@@ -265,7 +266,7 @@ class Scaled(Defense):
     def __init__(self, *, scale: float = 1.0) -> None:
         self.scale = scale
 
-    def release(self, embedding: Tensor) -> Tensor:
+    def release(self, embedding: Tensor, asked: Asked) -> Tensor:
         """Scaled."""
         return embedding * self.scale
 
@@ -290,11 +291,11 @@ def keys_of(
 def test_no_defence_is_in_no_key(unit: Unit) -> None:
     none = keys_of(unit, "lpla.encoders.defense.none.Identity")
     assert none == (encoder_key(unit), statistic_key(unit))
-    assert none == keys_of(unit, "lpla.contracts.encoder.Defense")
+    assert none == keys_of(unit, "lpla.contracts.defense.Defense")
 
 
 def test_a_defence_of_the_release_shares_the_encoder(unit: Unit) -> None:
-    none, scaled = keys_of(unit, "lpla.contracts.encoder.Defense"), keys_of(unit, "Scaled")
+    none, scaled = keys_of(unit, "lpla.contracts.defense.Defense"), keys_of(unit, "Scaled")
     assert scaled[0] == none[0] and scaled[1] != none[1]
     other = keys_of(unit, "Scaled", scale=2.0)
     assert other[0] == none[0] and other[1] not in (none[1], scaled[1])
@@ -302,7 +303,7 @@ def test_a_defence_of_the_release_shares_the_encoder(unit: Unit) -> None:
 
 @pytest.mark.parametrize("kind", ["Stronger", "SameViews"])
 def test_a_defence_of_the_training_does_not_share_the_encoder(unit: Unit, kind: str) -> None:
-    none, trained = keys_of(unit, "lpla.contracts.encoder.Defense"), keys_of(unit, kind)
+    none, trained = keys_of(unit, "lpla.contracts.defense.Defense"), keys_of(unit, kind)
     assert trained[0] != none[0] and trained[1] != none[1]
 
 

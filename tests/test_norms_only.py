@@ -8,16 +8,20 @@ from tiny_audit import TINY
 
 import lpla
 from lpla.auditing.plan import Plan
+from lpla.contracts.defense import Asked
 from lpla.contracts.inputs import InputError
 from lpla.encoders.defense.norms_only import NormsOnly
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 
+ASKED = Asked("backbone", torch.arange(1), torch.zeros(1, dtype=torch.long), 0, {})
+"""Nothing that a norm depends on."""
+
 
 @pytest.mark.parametrize("p", [0.5, 1, 2, float("inf")])
 def test_a_released_norm_has_the_log_norm_of_its_order_up_to_a_constant(p: float) -> None:
     embedding = torch.randn(40, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    released = NormsOnly(p=p).release(embedding)
+    released = NormsOnly(p=p).release(embedding, ASKED)
     assert released.shape == (40, 1)
     before, after = LogNorm((p,))(embedding[:, None]), LogNorm((p,))(released[:, None])
     # The statistic is of the mean power, not of the sum.
@@ -27,13 +31,13 @@ def test_a_released_norm_has_the_log_norm_of_its_order_up_to_a_constant(p: float
 
 
 def test_all_directions_are_one() -> None:
-    views = NormsOnly().release(torch.randn(60, 5)).view(12, 5, 1)
+    views = NormsOnly().release(torch.randn(60, 5), ASKED).view(12, 5, 1)
     assert (Cosine()(views) == 1).all()
 
 
 def test_what_is_unusable_stays_so() -> None:
     embedding = torch.tensor([[0.0, 0.0], [torch.nan, 1.0], [torch.inf, 1.0], [3.0, 4.0]])
-    released = NormsOnly().release(embedding)[:, 0]
+    released = NormsOnly().release(embedding, ASKED)[:, 0]
     assert released[0] == 0 and not released[1:3].isfinite().any() and released[3] == 5
     with pytest.raises(InputError, match=r"defense.p must be a number > 0 or inf, got 0"):
         NormsOnly(p=0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_audit import Silent, source_of
+from tiny_audit import Silent, releasing, source_of
 from torch import Tensor
 from torch._dynamo.utils import counters
 
@@ -48,7 +48,7 @@ def extraction(
     bfloat16: bool = False,
 ) -> Iterator[Extraction]:
     order = np.arange(70) if order is None else order
-    statistics, release = [LogNorm((1.0, 2.0)), Everything()], release or (lambda e: e)
+    statistics, release = [LogNorm((1.0, 2.0)), Everything()], releasing(release)
     with TemporaryDirectory() as folder:
         views = ViewCache(kept)
         yield Extraction(

@@ -26,6 +26,7 @@ from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Views
 from lpla.extraction.view_cache import ViewCache
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.release import Release
 
 torch.set_num_threads(1)
 queries, kept, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
@@ -48,7 +49,7 @@ def peak(images):
     pixels = torch.from_numpy(np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="c", shape=(images, 3, 8, 8)))
     query = Query(Views(flip=0.5, jitter=0.8, brightness=0.4), queries, 0)
     place = folder / str(images)
-    one = Extraction(pixels, np.arange(images), query, [Everything()], lambda e: e, ViewCache(kept), 1024, place,
+    one = Extraction(pixels, np.arange(images), query, [Everything()], Release(), ViewCache(kept), 1024, place,
                      lambda _: None)
     one.observe(Convolution(), torch.device("cpu"))
     size = sum(file.stat().st_size for file in place.iterdir())

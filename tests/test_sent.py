@@ -22,6 +22,7 @@ from lpla.extraction import extraction as extraction_module
 from lpla.extraction import sent as sent_module
 from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import made, query_views
+from lpla.extraction.release import Release
 from lpla.extraction.sent import ONE, SUMMARIES, Sent, expected, here, maker, projected, summarised
 from lpla.extraction.view_cache import ViewCache
 from lpla.metrics.nulls import VIEW_SUMMARIES, parity_auc, sent_as_asked
@@ -41,7 +42,7 @@ def arch() -> Arch:
 
 def kept(arch: Arch, folder: Path, batch_size: int = 4096, query: Query = QUERY) -> Sent:
     """Of an extraction in chunks of so many views."""
-    settings = ([Everything()], lambda e: e, ViewCache(0), batch_size, folder, lambda _: None)
+    settings = ([Everything()], Release(), ViewCache(0), batch_size, folder, lambda _: None)
     one = Extraction(DATA, INDEX, query, *settings)
     one.observe(arch, CPU)
     place = folder / "statistic"

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
+from torch import Tensor
 
 from lpla.auditing.settings import Settings, composed
+from lpla.contracts.defense import Asked, Defense
+from lpla.extraction.release import Release
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
 
@@ -56,6 +59,19 @@ def scores_of(folder: Path) -> dict[str, np.ndarray]:
     """What a job's `scores.npz` holds; the file is closed, which the garbage collector does too late where it can."""
     with np.load(folder / "scores.npz") as held:
         return dict(held)
+
+
+@dataclass(frozen=True)
+class _Changed(Defense):
+    change: Callable[[Tensor], Tensor]
+
+    def release(self, embedding: Tensor, asked: Asked) -> Tensor:
+        return self.change(embedding)
+
+
+def releasing(change: Callable[[Tensor], Tensor] | None = None) -> Release:
+    """The release of an encoder whose owner changes embeddings so; None: of one who does not."""
+    return Release(_Changed(change)) if change else Release()
 
 
 class Silent:

@@ -24,6 +24,7 @@ from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, Views
 from lpla.data.split.balanced import Balanced
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.release import Release
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
 
@@ -40,7 +41,7 @@ def work(images, members):
     place = Path(sys.argv[1]).with_name("statistics")
     statistics, kept = [LogNorm((2.0,))], ViewCache(10_000_000)
     extraction = Extraction(
-        images.pixels, drawn.index, query, statistics, lambda e: e, kept, 64, place, lambda _: None
+        images.pixels, drawn.index, query, statistics, Release(), kept, 64, place, lambda _: None
     )
     values = extraction.observe(Mean(), torch.device("cpu"))["backbone"].values["log_norm"]
     assert len(values) == 2 * members

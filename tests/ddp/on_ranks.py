@@ -20,6 +20,7 @@ from lpla.contracts.inputs import Views
 from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
 from lpla.extraction.extraction import Extraction
+from lpla.extraction.release import Release
 from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.whitened import Whitened
@@ -116,7 +117,7 @@ def observe(arch: Arch, images: int, batch_size: int, folder: Path) -> Extractio
     query = Query(Views(crop_scale=(0.5, 1.0), jitter=0.8, brightness=0.3), 5, 11)
     pixels = torch.randint(0, 256, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     statistics = [LogNorm((1.0, 2.0)), Cosine(), Whitened()]
-    settings = (query, statistics, lambda e: e, ViewCache(0), batch_size, folder, lambda _: None)
+    settings = (query, statistics, Release(), ViewCache(0), batch_size, folder, lambda _: None)
     extraction = Extraction(pixels, np.arange(99, 99 - images, -1), *settings)
     extraction.observe(arch, torch.device("cpu"))
     return extraction

@@ -14,6 +14,7 @@ from lpla.encoders.target.checkpoint import Checkpoint
 from lpla.encoders.target.exported import Exported
 from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import query_views
+from lpla.extraction.release import Release
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.view_cache import ViewCache
 
@@ -34,7 +35,7 @@ def test_its_statistics_are_those_of_its_embeddings(kind: str, tmp_path: Path) -
     pixels = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     query, index = Query(Views(crop_scale=(0.5, 1.0), flip=0.5), 3, 11), np.array([4, 1, 3])
     found = Extraction(
-        pixels, index, query, [LogNorm((2.0,))], lambda e: e, ViewCache(0), 64, tmp_path / "observed", lambda _: None
+        pixels, index, query, [LogNorm((2.0,))], Release(), ViewCache(0), 64, tmp_path / "observed", lambda _: None
     ).observe(encoder, torch.device("cpu"))
     assert set(found) == set(encoder.layers)
     with torch.inference_mode():

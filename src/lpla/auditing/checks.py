@@ -64,6 +64,7 @@ class _Knowledge(Settings):
     dataset: str
     arch: str
     views: str
+    defense: str = "same"
     reference_levels: bool = False
 
 

@@ -65,6 +65,34 @@ def draw(settings: Config, knowledge: Knowledge, images: Images, own: OwnShadows
     return membership
 
 
+def reserve(membership: Membership, *settings: Config) -> Membership:
+    """Set images that are nobody's members aside for the defence of the target, or of its shadows, that needs most.
+
+    Args:
+        membership: who is trained on what.
+        settings: the audit's, and those of its shadows.
+
+    Returns:
+        The membership with `reserved` images, which are no longer among the `unseen`.
+
+    Raises:
+        InputError: if there are too few.
+    """
+    defenses = [one["defense"] for one in settings]
+    needed = {str(one["_target_"]).split(".")[-2]: plug_in(one).outside for one in defenses}
+    name = max(needed, key=lambda one: needed[one])
+    count, there = needed[name], len(membership.unseen)
+    if not count:
+        return membership
+    if count > there:
+        raise InputError(
+            f"defense={name} needs {count} images outside every training set, of which there are {there}: set a "
+            "smaller defense.images, or members or shadows for which more are left"
+        )
+    drawn = stream("images of the defence", settings[0]["seed"]).permutation(membership.unseen)[:count]
+    return replace(membership, reserved=drawn, unseen=np.setdiff1d(membership.unseen, drawn))
+
+
 def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
     """Raise InputError for a shadow of all images or of none, and for one whose images go along with the target's.
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Int
 
 from lpla.auditing.checks import check_views
-from lpla.auditing.drawn import fresh_images, known_nonmembers
+from lpla.auditing.defended import check_defenses
+from lpla.auditing.drawn import fresh_images, known_nonmembers, reserve
 from lpla.auditing.given import GivenTarget
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
+from lpla.auditing.sources import outside_images, trained_source
 from lpla.contracts.evidence import Attack, Query, Statistic
-from lpla.contracts.inputs import Images, Membership, UndefinedError, Views
+from lpla.contracts.inputs import Images, Membership, UndefinedError
 from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.extraction.statistic.principal_axes import OnAxes
-from lpla.training.config import TrainConfig
 from lpla.work.plug_in import Config, load_images, plug_in
 from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.source import Source
-from lpla.work.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -80,27 +79,27 @@ def line_up(
         The encoders of the audit.
 
     Raises:
-        InputError: where the images do not suffice for what the attacker knows.
+        InputError: where the images do not suffice for what the attacker knows, or a defence cannot be used.
     """
     asked = partial(_requests, statistics, full_query)
     pool = asked(settings, membership.index, images)
     known = known_nonmembers(settings, knowledge, membership.unseen)
     of_known = asked(settings, known, images) if len(known) else ()
     fresh = fresh_images(settings, membership, known)
-    # Axes are those of the audited images, so that what is seen on axes says nothing of fresh ones.
+    # Axes are those of the audited images and say nothing of fresh ones, which are read after the last epoch alone.
     off_axes = [one for one in statistics if not isinstance(one, OnAxes)]
     of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     final = (*pool, *of_known, *((outside,) if outside else ()))
-    source = given.source if given else _trained(settings, _train_views(settings), 0, membership)
-    unit = _unit(settings, source, "target", final, epochs)
-    # Only read after the last epoch.
+    source = given.source if given else trained_source(settings, 0, membership)
+    unit = _unit(settings, source, "target", final, epochs, outside_images(settings, membership))
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
     blank = replace(unit, name="untrained target", source=unit.source.blank(), observations=(*pool, *of_known))
-    shadows = _own_shadows(settings, given, membership, pool)
+    shadows = _own_shadows(settings | {"defense": theirs["defense"]}, given, membership, pool)
     if knowledge.has_shadows and not shadows:
         shadows = _shadows(settings, theirs, knowledge, membership, asked, epochs)
+    check_defenses(settings, [unit, *(shadow.unit for shadow in shadows)])
     foreign = given and given.reference and replace(blank, name="reference", source=given.reference)
     return AuditEncoders(
         target=target,
@@ -123,7 +122,8 @@ def _own_shadows(
     settings: Config, given: GivenTarget | None, membership: Membership, pool: tuple[ExtractionRequest, ...]
 ) -> tuple[QueriedEncoder, ...]:
     """Those that the user trained, whose rows follow the target's; they are asked what the target is asked."""
-    units = (_unit(settings, one, name, pool, ()) for name, one in (given.shadows if given else {}).items())
+    outside = outside_images(settings, membership)
+    units = (_unit(settings, one, name, pool, (), outside) for name, one in (given.shadows if given else {}).items())
     return tuple(
         QueriedEncoder(one, membership.index, membership.inside[row], pool) for row, one in enumerate(units, 1)
     )
@@ -138,15 +138,18 @@ def _shadows(
     epochs: tuple[int, ...],
 ) -> tuple[QueriedEncoder, ...]:
     images = load_images(theirs["dataset"])
-    changed = "views" if knowledge.views != "same" else "dataset"
+    changed = next((one for one in ("views", "defense") if getattr(knowledge, one) != "same"), "dataset")
     check_views({f"knowledge.{changed}={getattr(knowledge, changed)}": plug_in(theirs["train_views"])}, images)
     foreign = theirs["dataset"] != settings["dataset"]
     if foreign:
         membership = plug_in(theirs["split"]).draw(images, theirs["members"], theirs["shadows"], theirs["seed"])
+        membership = reserve(membership, theirs)
     pool = asked(theirs, membership.index, images)
     rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
-    views = _train_views(theirs)
-    units = [_unit(theirs, _trained(theirs, views, row, membership), f"shadow {row}", pool, epochs) for row in rows]
+    outside = outside_images(theirs, membership)
+    units = [
+        _unit(theirs, trained_source(theirs, row, membership), f"shadow {row}", pool, epochs, outside) for row in rows
+    ]
     return tuple(
         QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)
         for row, unit in zip(rows, units, strict=True)
@@ -176,28 +179,13 @@ def _requests(
     return tuple(ExtractionRequest(_ints(index), query, tuple(found)) for query, found in by_query.items())
 
 
-def _train_views(settings: Config) -> Views:
-    """What every image is seen through in training, the defence's share included."""
-    return plug_in(settings["defense"]).train_views(plug_in(settings["train_views"]))
-
-
-def _trained(settings: Config, views: Views, row: int, membership: Membership) -> Trained:
-    size = settings["train"]["batch_size"]
-    return Trained(
-        arch=settings["arch"],
-        backbone=settings["backbone"],
-        dataset=settings["dataset"],
-        defense=settings["defense"],
-        members=_ints(membership.members(row)),
-        regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
-        trainer=settings["trainer"],
-        compile_on_cuda=settings["train"]["compile"] == "auto",
-        checkpoint_every=settings["checkpoint"]["every"],
-    )
-
-
 def _unit(
-    settings: Config, source: Source, name: str, final: tuple[ExtractionRequest, ...], epochs: tuple[int, ...]
+    settings: Config,
+    source: Source,
+    name: str,
+    final: tuple[ExtractionRequest, ...],
+    epochs: tuple[int, ...],
+    outside: tuple[int, ...],
 ) -> Unit:
     earlier = (replace(observation, epoch=epoch) for epoch in epochs for observation in final)
     return Unit(
@@ -206,6 +194,7 @@ def _unit(
         dataset=settings["dataset"],
         defense=settings["defense"],
         observations=(*final, *earlier),
+        outside=outside,
         batch_size=settings["observe"]["batch_size"],
         precision=settings["observe"]["precision"],
         cache_mb=settings["observe"]["cache_mb"],
@@ -240,8 +229,3 @@ def _answerable(settings: Config, query: Query, images: Images) -> bool:
 
 def _ints(indices: Int[np.ndarray, " n"]) -> tuple[int, ...]:
     return tuple(indices.tolist())
-
-
-def _seed(seed: int, row: int) -> int:
-    """An encoder's own seed: 63 bits from the audit's seed and the row, whatever the other settings are."""
-    return int.from_bytes(sha256(f"encoder {seed} {row}".encode()).digest()[:8]) >> 1

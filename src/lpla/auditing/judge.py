@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lpla.auditing.attack_run import AttackRun
+from lpla.auditing.defended import claim
 from lpla.auditing.named import named_at, with_statements
 from lpla.auditing.notes import left_over, notes
 from lpla.auditing.nulls import NullsOfData, NullsOfRow, nulls_of
@@ -64,7 +65,8 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
     Returns:
         The row.
     """
-    fixed: dict[str, Any] = plan.choices | run | {"layer": layer}
+    claimed, guarantee = claim(plan.encoders.target.unit)
+    fixed: dict[str, Any] = plan.choices | run | {"layer": layer, "claimed_epsilon": claimed}
     fixed |= measure_utility(plan, store, layer) | _cost(plan, store, layer) | _origin(plan, store)
     log_norm = mean_log_norm(plan.encoders.target, store, layer, plan.choices["p"], plan.queries)[plan.judged]
     try:
@@ -82,7 +84,7 @@ def judge(plan: Plan, store: Store, layer: str, run: dict[str, Any], data: Nulls
     row = AuditResult(**fixed, **found, likelihood=str(attack.fit_summary().get("likelihood", "")))
     nulls = nulls_of(plan, store, trial, attack, data)
     row = _with_verdict(row, score, plan, nulls)
-    row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer))
+    row = replace(row, notes=notes(row, attack, plan) + nulls.notes + _mixture(plan, store, layer) + guarantee)
     known = trial.known_scores(attack)
     row, rotation = with_recipe(with_statements(row, score, nulls.untrained, known, member), trial)
     named = named_at(score, known, row.compared)

@@ -1,7 +1,7 @@
 """What the attacker knows: shadows like the target or unlike it, or no shadow at all (our sections 1 and 4.4).
 
 The eight cells of EncoderMI (Liu et al., arXiv 2108.11023): shadows trained on the same or other data, by the same or
-another framework, under the same or another augmentation.
+another framework, under the same or another augmentation; and, which is ours, under the target's defence or another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lpla.work.plug_in import Config, plug_in
 
 NEEDS_SHADOWS = ("shadows", "one_shadow")
 SAME = "same"
-GROUPS = ("dataset", "arch", "views")
+GROUPS = ("dataset", "arch", "views", "defense")
 OF_TRAINING = ("arch", "backbone", "epochs", "train", "checkpoint", "shadows", "dataset.train_views")
 """Settings, and groups of them, that are read only where lpla trains an encoder."""
 
@@ -27,6 +27,7 @@ OF_TRAINING = ("arch", "backbone", "epochs", "train", "checkpoint", "shadows", "
 class Knowledge:
     """`images` is how many known non-members or labelled candidates there are; the groups name the shadows' own.
 
+    `defense` is none for an attacker who does not know that the target is defended: whose shadows are not.
     `reference_levels`: an encoder that cannot have seen the images tells how hard each of them is.
     """
 
@@ -35,6 +36,7 @@ class Knowledge:
     dataset: str
     arch: str
     views: str
+    defense: str = SAME
     reference_levels: bool = False
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Knowledge:
     @property
     def unlike(self) -> bool:
         """Whether shadows are trained by another recipe than the target."""
-        return self.arch != SAME or self.views != SAME
+        return any(getattr(self, group) != SAME for group in ("arch", "views", "defense"))
 
     def describe(self) -> str:
         """The row's word for it: the kind, and in what the shadows differ."""
@@ -151,4 +153,6 @@ def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alterna
             other["backbone"] = composed["backbone"]
     if knowledge.views != SAME:
         other["train_views"] = alternative("views", knowledge.views)["shadow_views"]
+    if knowledge.defense != SAME:
+        other["defense"] = alternative("defense", knowledge.defense)["defense"]
     return other

@@ -14,7 +14,7 @@ from lpla.attacks.cross_fitted import CrossFitted
 from lpla.auditing import checks
 from lpla.auditing.contenders import contenders, lacking
 from lpla.auditing.dearest import check_decoding
-from lpla.auditing.drawn import draw, full_query, observed_epochs
+from lpla.auditing.drawn import draw, full_query, observed_epochs, reserve
 from lpla.auditing.encoders import AuditEncoders, line_up, wanted_statistics
 from lpla.auditing.given import GivenTarget, given_target, shadows_beside
 from lpla.auditing.knowledge import Knowledge, known, separate_views, shadow_settings
@@ -134,14 +134,13 @@ def plan(told: Settings) -> Plan:
     check_decoding(told)
     images = load_images(settings["dataset"])
     own = shadows_beside(settings, knowledge, images)
-    membership = draw(settings, knowledge, images, own)
+    theirs = shadow_settings(settings, knowledge, told.alternative)
+    membership = reserve(draw(settings, knowledge, images, own), settings, theirs)
     given = given_target(settings, knowledge, images, membership, own)
-    epochs = observed_epochs(settings)
-    query = full_query(settings, images)
+    epochs, query = observed_epochs(settings), full_query(settings, images)
     rivals = contenders(settings, str(told.choices["attack"]))
     attacks = {name: plug_in(config) for name, config in rivals.attacks.items()}
     statistics = wanted_statistics(settings, attacks.values())
-    theirs = shadow_settings(settings, knowledge, told.alternative)
     released = _released(settings, theirs, knowledge, given)
     found = Plan(
         choices=_choices(settings, knowledge, told.choices, len(own or ())) | (given.choices(images) if given else {}),

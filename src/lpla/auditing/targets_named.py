@@ -14,7 +14,8 @@ from hydra._internal.utils import _locate
 from torch.optim import Optimizer
 
 from lpla.attacks.attack.all import All
-from lpla.contracts.encoder import Arch, Backbone, Defense, Target
+from lpla.contracts.defense import Defense
+from lpla.contracts.encoder import Arch, Backbone, Target
 from lpla.contracts.evidence import Attack, Statistic
 from lpla.contracts.inputs import Dataset, Split, Views
 from lpla.contracts.settings import SettingError, shown

@@ -1,4 +1,4 @@
-"""What is audited: a backbone, the framework that trains it, and a defence.
+"""What is audited: a backbone, and the framework that trains it.
 
 Shapes: B images of a batch, C channels, H x W pixels, D width. What the code supplies to a plug-in is positional-only;
 what the configuration supplies is keyword-only.
@@ -204,24 +204,3 @@ class Arch(Encoder):
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
         """Return what the backbone returns."""
         return self.backbone.part(x, side)
-
-
-class Defense:
-    """Changes what the encoder is trained on, or what is released of it, or both; the default changes nothing.
-
-    A defence that overrides `release` alone shares its encoder with no defence. One that overrides anything else has an
-    encoder of its own, in whose key the defence stands.
-    """
-
-    version: ClassVar[int] = 1
-    """Raise it when a change of the code changes the weights or what is released."""
-    release_arguments: ClassVar[frozenset[str]] = frozenset()
-    """Names of the constructor's arguments that `release` alone reads: in no encoder's key."""
-
-    def train_views(self, views: Views) -> Views:
-        """Return the base augmentation of training, possibly strengthened."""
-        return views
-
-    def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Return what a query returns in place of the embedding."""
-        return embedding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
@@ -160,6 +160,8 @@ class Membership:
     duplicate_groups: int | None
     """How many groups of near-duplicates the data set has; None if they were not looked for."""
     unseen: Int[np.ndarray, " U"]
+    reserved: Int[np.ndarray, " R"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Images for the defence that were `unseen`: nobody's members, and nothing else is measured on them."""
     mixed_groups: int = 0
     """Groups of near-duplicates that the user's lists have on both sides: all their candidates are set aside."""
 

@@ -24,7 +24,6 @@ _target, _attack = partial(choice, "target"), partial(choice, "attack")
 JOINT = "joint"
 """The layer of a row on all released layers at once, their statistics side by side."""
 
-
 MISPLACED = {"data.bits": "dataset.bits"}
 """A key that stands where it is no setting, and where it is one."""
 
@@ -110,6 +109,8 @@ class AuditResult:
     eps_low: float | None = _found("figure", "The scores contradict an epsilon below it (replace-one, 95 % for all "
                                    "rows of a job together); 0 contradicts none.", "eps")  # fmt: skip
     eps_cap: float | None = _found("figure", "What so many images allow the bound on epsilon to be at most.")
+    claimed_epsilon: float | None = _found("figure", "What the defence guarantees (replace-one; notes say at which "
+                                           "delta); less than `eps_low` contradicts it.")  # fmt: skip
     exposed_members: int | None = _found("figure", "Members named at a threshold at which, on the shadows, nine in "
                                          "ten of the named are members.", "exposed")  # fmt: skip
     exposed_precision: float | None = _found("figure", "Members among the images so named.", "exp. prec.",

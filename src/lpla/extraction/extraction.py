@@ -23,6 +23,7 @@ from lpla.encoders import ranks
 from lpla.encoders.fold_batch_norm import folded
 from lpla.encoders.forwards import backend_on, compiled
 from lpla.extraction.query import FORWARD, answers
+from lpla.extraction.release import Release
 from lpla.extraction.sent import MAKER, SentViews, maker, sent_file
 from lpla.extraction.statistic.principal_axes import Axes, OnAxes, PrincipalAxes
 from lpla.extraction.view_cache import ViewCache
@@ -42,7 +43,7 @@ class Extraction:
     `batch_size` views) and of what `views` keeps: statistics are written to `folder` and mapped from there.
 
     Statistics that need the layers' principal axes get them from `axes`, or of a first pass over the clean views, which
-    are then in `axes` (on rank 0, which keeps them).
+    are then in `axes` (on rank 0, which keeps them). A defence learns before, from images that are nobody's members.
 
     Beside the statistics stands what the encoder was given, a projection and four summaries of every view, and what
     made the views (`keep_sent`).
@@ -57,7 +58,7 @@ class Extraction:
         index: Int[np.ndarray, " N"],
         query: Query,
         statistics: Sequence[Statistic],
-        release: Callable[[Tensor], Tensor],
+        release: Release,
         views: ViewCache,
         batch_size: int,
         folder: Path,
@@ -87,6 +88,8 @@ class Extraction:
         self.device, self.maker = device, maker(device, backend is not None)
         self.folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Pending] = {}
+        with torch.inference_mode():
+            self.release = self.release.learnt(encoder, self.pixels, self.query, device, self.bfloat16)
         if not self.axes and any(isinstance(one, OnAxes) for one in self.statistics):
             self.axes = self._find_axes(encoder, device)
         self.axes = {layer: axes.to(device) for layer, axes in self.axes.items()}
@@ -171,13 +174,13 @@ class Extraction:
         sent = SentViews()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             embeddings = answers(encoder, views, self.query, self.pixels.shape[-1], sent)
-        found = {layer: self._statistics(layer, e, len(index)) for layer, e in embeddings.items()}
+        found = {layer: self._statistics(layer, e, index) for layer, e in embeddings.items()}
         return PendingCopy(found, sent.by_image(len(index)), device)
 
-    def _statistics(self, layer: str, embedding: Tensor, images: int) -> dict[str, Tensor]:
+    def _statistics(self, layer: str, embedding: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Values by name, and how many embeddings are zero and not finite."""
         exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
-        released = self.release(exact).unflatten(0, (-1, images)).transpose(0, 1)
+        released = self.release(layer, exact, index).unflatten(0, (-1, len(index))).transpose(0, 1)
         counts = {ZERO: (released == 0).all(dim=2).sum(), NONFINITE: (~released.isfinite().all(dim=2)).sum()}
         return counts | {s.name: self._value(s, layer, released) for s in self.statistics if layer in s.layers}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lpla.contracts.defense import Defense, Training
 from lpla.contracts.inputs import InputError, Views
 from lpla.contracts.streams import stream
 from lpla.encoders import ranks
@@ -26,6 +28,10 @@ class TrainConfig:
     views: Views
     seed: int
 
+    def training(self, images: int) -> Training:
+        """Return its numbers, on so many images."""
+        return Training(images, self.batch_size, self.epochs)
+
     def check_shares(self, ranks: int) -> None:
         """Raise InputError unless so many ranks can have equal shares of every batch."""
         if self.batch_size % ranks:
@@ -34,15 +40,24 @@ class TrainConfig:
 
 
 class Batches:
-    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share."""
+    """A fresh permutation per epoch, keyed by (seed, epoch), cut into whole batches; each rank has its share.
 
-    def __init__(self, images: int, regime: TrainConfig, epoch: Callable[[], int]) -> None:
-        self.images, self.regime, self.epoch = images, regime, epoch
+    A defence may draw other batches, as many in an epoch.
+    """
+
+    def __init__(
+        self, images: int, regime: TrainConfig, epoch: Callable[[], int], defense: Defense | None = None
+    ) -> None:
+        self.images, self.regime, self.epoch, self.defense = images, regime, epoch, defense or Defense()
 
     def __len__(self) -> int:
         return self.images // self.regime.batch_size
 
     def __iter__(self) -> Iterator[Int[Tensor, " B"]]:
+        own = self.defense.batches(self.regime.training(self.images), self.regime.seed, self.epoch())
+        if own is not None:
+            yield from itertools.islice(own, len(self))
+            return
         order = stream("batches", self.regime.seed, self.epoch()).permutation(self.images)
         for start in range(0, len(self) * self.regime.batch_size, self.regime.batch_size):
             yield ranks.shard(torch.from_numpy(order[start : start + self.regime.batch_size]))

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from lpla.contracts.defense import Defense, Step, trainable
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.data.augment.apply import augment
@@ -28,6 +29,7 @@ from lpla.encoders import ranks
 from lpla.encoders.batch_norm import synchronised
 from lpla.encoders.forwards import backend_on, compiled, contained
 from lpla.training.config import Batches, TrainConfig
+from lpla.training.defended import PLAIN, Defended
 from lpla.training.pixels import Members, fits
 
 log = logging.getLogger(__name__)
@@ -39,17 +41,35 @@ TRAIN_VERSION = 2
 class Pretraining(pl.LightningModule):
     """Trains `arch` on `members`; order and views are drawn from (regime.seed, epoch, image), not from global state."""
 
-    def __init__(self, arch: Arch, members: Members, regime: TrainConfig, backend: str | None = None) -> None:
+    def __init__(
+        self,
+        arch: Arch,
+        members: Members,
+        regime: TrainConfig,
+        backend: str | None = None,
+        defended: Defended = PLAIN,
+    ) -> None:
         super().__init__()
         self.augment = partial(augment, backend=backend)
         self.arch, self.members, self.regime = arch, members, regime
+        # In a tuple, so that a teacher is no part of what is trained, moved and kept.
+        self._defended = (defended,)
         self.specs = arch.views(regime.views)
         self.epoch_loss: list[float] = []
+        self.scores: list[float | None] = []
+        self.stopped = False
+        """Whether the defence ended it."""
+        self._gradients: Sequence[Tensor] | None = None
         self._batch_losses: list[Tensor] = []
+
+    @property
+    def defense(self) -> Defense:
+        """What changes the training."""
+        return self._defended[0].defense
 
     def train_dataloader(self) -> Batches:
         """Batches of positions among the members."""
-        return Batches(len(self.members), self.regime, lambda: self.current_epoch)
+        return Batches(len(self.members), self.regime, lambda: self.current_epoch, self.defense)
 
     def transfer_batch_to_device(
         self, batch: Int[Tensor, " B"], device: torch.device, dataloader_idx: int
@@ -70,10 +90,34 @@ class Pretraining(pl.LightningModule):
         return views
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Return the framework's loss; `progress` is the share of steps done."""
-        loss = self.arch.loss(batch, self.global_step / self.trainer.estimated_stepping_batches)
+        """Return the loss, the framework's or its defence's; `progress` is the share of steps done."""
+        progress = self.global_step / self.trainer.estimated_stepping_batches
+        training = self.regime.training(len(self.members))
+        step = Step(self.global_step, progress, self.regime.seed, training, self._defended[0].teacher)
+        if (own := self.defense.gradients(self.arch, batch, step)) is None:
+            loss, self._gradients = self.defense.loss(self.arch, batch, step), None
+        else:
+            loss, self._gradients = own
         self._batch_losses.append(loss.detach())
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Take the loss's gradient, or those that the defence computed."""
+        if self._gradients is None:
+            super().backward(loss, *args, **kwargs)
+            return
+        for weight, gradient in zip(trainable(self.arch), self._gradients, strict=True):
+            weight.grad = gradient
+        self._gradients = None
+
+    def on_train_start(self) -> None:
+        """Go no further where an earlier run was interrupted at the end."""
+        self._stop_in_time()
+
+    def _stop_in_time(self) -> None:
+        done = len(self.epoch_loss)
+        if done and self.defense.stops(done, self.regime.epochs, self.scores):
+            self.trainer.should_stop = self.stopped = True
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean loss; a loss or a weight that is not finite stops this encoder."""
@@ -92,21 +136,23 @@ class Pretraining(pl.LightningModule):
                 "of arch is far from its default; no artifact was written for this encoder"
             )
         self.epoch_loss.append(loss)
+        self.scores.append(self._defended[0].score(self.arch, self.device))
+        self._stop_in_time()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The losses so far are part of the state."""
-        checkpoint["epoch_loss"] = self.epoch_loss
+        """The losses and scores so far are part of the state."""
+        checkpoint["epoch_loss"], checkpoint["scores"] = self.epoch_loss, self.scores
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them over."""
         self.epoch_loss = checkpoint["epoch_loss"]
+        self.scores = checkpoint.get("scores", [None] * len(self.epoch_loss))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the framework's optimiser, linear warm-up by epochs, then a cosine to zero, moved every step."""
         spec = self.arch.optimization
         scale = 1.0 if spec.reference_batch is None else self.regime.batch_size / spec.reference_batch
-        trained = [p for p in self.arch.parameters() if p.requires_grad]
-        optimizer = spec.optimizer(trained, lr=spec.base_lr * scale, **fused(spec.optimizer, self.device))
+        optimizer = spec.optimizer(trainable(self.arch), lr=spec.base_lr * scale, **fused(spec.optimizer, self.device))
         per_epoch = len(self.members) // self.regime.batch_size
         factor = warmup_cosine(spec.warmup_epochs * per_epoch, self.regime.epochs * per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -140,6 +186,7 @@ def train(
     callbacks: Sequence[pl.Callback],
     compile_on_cuda: bool = False,
     resume: Path | None = None,
+    defended: Defended = PLAIN,
 ) -> list[float]:
     """Train an encoder on some images of a data set.
 
@@ -154,6 +201,7 @@ def train(
         callbacks: Further callbacks.
         compile_on_cuda: Whether backbones and views are compiled on CUDA.
         resume: State of the same training, as Lightning saved it, from which it goes on; None: from the beginning.
+        defended: The defence that changes the training, and what it needs.
 
     Returns:
         The mean loss of each epoch.
@@ -176,12 +224,14 @@ def train(
             "%d members do not fit into half of the free memory of %s: streamed batch by batch", len(index), device
         )
     backend = backend_on(device, compile_on_cuda)
-    module = Pretraining(arch, Members(pixels, index, resident), regime, backend)
+    module = Pretraining(arch, Members(pixels, index, resident), regime, backend, defended)
     arch.train()
+    if defended.teacher is not None:
+        defended.teacher.to(device).eval()
     arch.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
     with synchronised(arch), contained(arch, device), compiled(arch, backend):
         runner.fit(module, ckpt_path=resume, weights_only=True)
-    if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0:
+    if len(module.epoch_loss) < regime.epochs and runner.max_steps < 0 and not module.stopped:
         raise RuntimeError(f"training stopped after {len(module.epoch_loss)} of {regime.epochs} epochs")
     return module.epoch_loss
 

@@ -16,7 +16,6 @@ from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import SettingError
 from lpla.training.config import TrainConfig
-from lpla.work.plug_in import plug_in
 from lpla.work.trained import Trained
 
 MOST_VIEWS = 64
@@ -50,7 +49,7 @@ def count(source: Trained) -> Network:
     channels, height, width = source.images.pixels.shape[1:]
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            arch: Arch = plug_in(source.arch, partial=True)(plug_in(source.backbone, partial=True)(channels))
+            arch = source.network()
             kept, operations, answering, answers = counted(arch, (channels, height, width), source.regime)
     except (RuntimeError, TypeError, ArithmeticError) as impossible:
         message = " ".join(str(impossible).split())

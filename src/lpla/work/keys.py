@@ -16,15 +16,17 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from lpla.contracts.encoder import Defense
+from lpla.contracts.defense import Defense
 
 Parts = dict[str, Any]
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_")
 """What Hydra reads of a plug-in's configuration; the rest are arguments."""
 SUFFIX = "_VERSION"
 """Of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
-RELEASE = "release"
-"""The one hook of a defence that training does not meet; whatever else it overrides changes what is trained."""
+RELEASE = frozenset({"fit", "release"})
+"""The hooks of a defence that training does not meet."""
+SAYS = frozenset({"check", "privacy"})
+"""Those that change nothing; whatever else it overrides changes what is trained."""
 
 
 def of_plug_in(config: Mapping[str, Any], without: frozenset[str] = frozenset()) -> Parts:
@@ -84,19 +86,33 @@ def plain(value: Any) -> Any:
     return {"name": value.__name__} if inspect.isclass(value) or inspect.isfunction(value) else value
 
 
+def overridden(kind: type[Defense]) -> set[str]:
+    """Return the names of the hooks that a defence overrides."""
+    hooks = {name for name in dir(Defense) if name[0] != "_" and callable(getattr(Defense, name))}
+    return {hook for hook in hooks if getattr(kind, hook) is not getattr(Defense, hook)}
+
+
+def changes_training(kind: type[Defense]) -> bool:
+    """Return whether a defence gives encoders weights of its own."""
+    return kind.distils or bool(overridden(kind) - RELEASE - SAYS)
+
+
 def trained_defense(config: Mapping[str, Any]) -> Parts | None:
     """Return the part of a defence that belongs into an encoder's key: None if it does not change what is trained."""
     kind = get_object(config["_target_"])
-    hooks = [name for name in dir(Defense) if name[0] != "_" and callable(getattr(Defense, name)) and name != RELEASE]
-    if all(getattr(kind, hook) is getattr(Defense, hook) for hook in hooks):
-        return None
-    return of_plug_in(config, without=kind.release_arguments)
+    return of_plug_in(config, without=kind.release_arguments) if changes_training(kind) else None
 
 
 def released_defense(config: Mapping[str, Any]) -> Parts | None:
     """Return the part of a defence that belongs into a statistic's key: None if it releases embeddings as they are."""
     kind = get_object(config["_target_"])
-    return of_plug_in(config) if getattr(kind, RELEASE) is not getattr(Defense, RELEASE) else None
+    return of_plug_in(config) if overridden(kind) & RELEASE else None
+
+
+def trains_outside(config: Mapping[str, Any]) -> bool:
+    """Return whether a defence's training looks at images that are nobody's members."""
+    kind = get_object(config["_target_"])
+    return kind.distils or "score" in overridden(kind)
 
 
 def versions(plug_ins: Mapping[str, type], *modules: str) -> dict[str, int]:

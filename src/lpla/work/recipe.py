@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import get_class
 
 from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import Images, InputError, Views
+from lpla.extraction.release import Release
+from lpla.store.artifacts import key_of
 from lpla.work import keys
 from lpla.work.given import Given
 from lpla.work.plug_in import Config, digest, load_images, plug_in
@@ -48,6 +51,8 @@ class Unit:
     defense: Config
     """Through whose release it answers."""
     observations: tuple[ExtractionRequest, ...]
+    outside: tuple[int, ...] = ()
+    """Images that are nobody's members, from which the release learns; in the key only if it does."""
     batch_size: int = 4096
     """Views per chunk of an extraction; changes no result."""
     cache_mb: int = 512
@@ -76,6 +81,8 @@ class Unit:
             parts["answers"] = answers
         if release := keys.released_defense(self.defense):
             kinds["release"], parts["release"] = get_class(self.defense["_target_"]), release
+            if "fit" in keys.overridden(kinds["release"]):
+                parts["release_learns_from"] = digest(self.outside)
         return parts | {
             "encoder": self.encoder_parts,
             "images": digest(observation.index),
@@ -84,6 +91,11 @@ class Unit:
             "statistic": keys.of_object(statistic),
             "versions": keys.versions(kinds, EXTRACTION),
         }
+
+    def release(self) -> Release:
+        """Return through what the encoder answers; its secret is a number that no other encoder has."""
+        secret = int(key_of(self.encoder_parts)[:15], 16)
+        return Release(plug_in(self.defense), secret, np.asarray(self.outside, dtype=np.int64))
 
     def save(self, path: Path) -> None:
         """Write the recipe as JSON."""
@@ -103,6 +115,7 @@ class Unit:
             source = data["source"]
             data["source"] = Given.of(source) if "target" in source else Trained.of(source)
             data["observations"] = tuple(_request(one) for one in data["observations"])
+            data["outside"] = tuple(data.get("outside", ()))
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as unreadable:
             raise InputError(

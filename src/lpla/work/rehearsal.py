@@ -84,7 +84,7 @@ def training_rate(source: Trained, folder: Path, count: int) -> float:
     Returns:
         Steps per second of one encoder.
     """
-    epochs = math.ceil((WARM + TIMED) / (len(source.members) // source.regime.batch_size))
+    epochs = math.ceil((WARM + TIMED) / (len(source.shown) // source.regime.batch_size))
     meeting = Meeting(folder, count)
     _train_throwaway(source, replace(source.regime, epochs=epochs), WARM + TIMED, meeting)
     return meeting.rate
@@ -95,7 +95,7 @@ def seconds_per_epoch(source: Trained) -> float:
     clock = ShortClock()
     _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
-    return float(np.median(steps[len(steps) // 2 :])) * (len(source.members) // source.regime.batch_size)
+    return float(np.median(steps[len(steps) // 2 :])) * (len(source.shown) // source.regime.batch_size)
 
 
 def views_per_second(unit: Unit, store: Store) -> float:
@@ -118,8 +118,8 @@ def views_per_second(unit: Unit, store: Store) -> float:
 
 def _train_throwaway(source: Trained, regime: TrainConfig, steps: int, watcher: pl.Callback) -> None:
     factory = partial(source.trainer_factory(), max_steps=steps)
-    pixels, index = source.images.pixels, np.asarray(source.members)
-    train(source.build(), pixels, index, regime, factory, [watcher], source.compile_on_cuda)
+    pixels, index, defended = source.images.pixels, np.asarray(source.shown), source.rehearsed()
+    train(source.build(), pixels, index, regime, factory, [watcher], source.compile_on_cuda, defended=defended)
 
 
 def _finish(device: torch.device) -> None:

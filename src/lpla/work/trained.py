@@ -24,7 +24,9 @@ from lpla.extraction.extraction import Extraction
 from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training.config import TrainConfig
+from lpla.training.defended import Defended
 from lpla.work import keys
+from lpla.work.defended import NO_DEFENSE, distils, in_training
 from lpla.work.plug_in import Config, digest, load_images, plug_in
 from lpla.work.progress import Progress
 from lpla.work.source import Source
@@ -47,6 +49,8 @@ class Trained(Source):
     """In the key only if it changes what is trained."""
     members: tuple[int, ...]
     regime: TrainConfig
+    outside: tuple[int, ...] = ()
+    """Images that are nobody's members, which the defence needs; in the key only if its training looks at them."""
     checkpoint_every: int = 10
     """Epochs from one checkpoint to the next; changes no result."""
 
@@ -54,7 +58,8 @@ class Trained(Source):
     def of(cls, data: Config) -> Trained:
         """Return the source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
         regime = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
-        return cls(**data | {"regime": regime, "members": tuple(data["members"])})
+        indices = {name: tuple(data.get(name, ())) for name in ("members", "outside")}
+        return cls(**data | {"regime": regime} | indices)
 
     @property
     def images(self) -> Images:
@@ -76,6 +81,8 @@ class Trained(Source):
         parts: Config = {group: keys.of_plug_in(config) for group, config in plug_ins.items()}
         if defense := keys.trained_defense(self.defense):
             plug_ins["defense"], parts["defense"] = self.defense, defense
+            if keys.trains_outside(self.defense):
+                parts["outside"] = digest(self.outside)
         kinds: dict[str, type] = {group: get_class(config["_target_"]) for group, config in plug_ins.items()}
         return parts | {
             "images": self.images.digest,
@@ -87,11 +94,25 @@ class Trained(Source):
 
     def build(self) -> Arch:
         """Return the framework with the initial weights of its seed, on the CPU."""
-        channels = self.images.pixels.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.regime.seed)
-            backbone = plug_in(self.backbone, partial=True)(channels)
-            return plug_in(self.arch, partial=True)(backbone)
+            return self.network()
+
+    def network(self) -> Arch:
+        """Return the framework, as its defence prepares it, with weights from torch's global generator."""
+        backbone = plug_in(self.backbone, partial=True)(self.images.pixels.shape[1])
+        arch: Arch = plug_in(self.arch, partial=True)(backbone)
+        plug_in(self.defense).prepare(arch)
+        return arch
+
+    def teacher(self) -> Trained | None:
+        """Return the source of the encoder that a student learns from; None if the encoder is no student."""
+        return replace(self, defense=NO_DEFENSE, outside=()) if distils(self.defense) else None
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The images on which it is trained: its members, or a student's."""
+        return self.outside if distils(self.defense) else self.members
 
     def blank(self) -> Trained:
         """Build the same framework with its initial weights, trained for no epoch."""
@@ -103,7 +124,7 @@ class Trained(Source):
 
     def steps(self) -> int:
         """Count the optimiser's steps: whole batches alone."""
-        return self.regime.epochs * (len(self.members) // self.regime.batch_size)
+        return self.regime.epochs * (len(self.shown) // self.regime.batch_size)
 
     def image_epochs(self) -> int:
         """Return how often an image is shown: an epoch leaves out images that fill no whole batch."""
@@ -170,24 +191,35 @@ class Trained(Source):
         from lpla.training.pretraining import train
 
         checkpoints = Checkpoints(store, self.parts(), self.regime.epochs, self.checkpoint_every)
-        pixels, index = self.images.pixels, np.asarray(self.members)
+        pixels, index = self.images.pixels, np.asarray(self.shown)
+        guard = self._defended(name, store, progress)
         epochs = Epochs(progress.begin(f"{name}: training on {len(index)} images", self.regime.epochs))
         start = time.monotonic()
-        callbacks = [
-            epochs,
-            *(AtEpoch(one.observe, one.epoch) for one in extractions),
-            Kept(save_observed),
-            checkpoints,
-        ]
+        seen = (AtEpoch(one.observe, one.epoch) for one in extractions)
+        callbacks = [epochs, *seen, Kept(save_observed), checkpoints]
 
         def run(compile_on_cuda: bool) -> list[float]:
             resume = checkpoints.newest(before)
-            return train(arch, pixels, index, self.regime, self.trainer_factory(), callbacks, compile_on_cuda, resume)
+            factory = self.trainer_factory()
+            return train(arch, pixels, index, self.regime, factory, callbacks, compile_on_cuda, resume, guard)
 
         losses = self._run_in_memory(run, arch, name)
         if ranks.number() == 0:
             self._put(arch, store, {"loss": losses, "seconds": time.monotonic() - start, "torch": torch.__version__})
             checkpoints.clear()
+
+    def rehearsed(self) -> Defended:
+        """Return what the defence needs in a training of a few steps, whose teacher has learnt nothing."""
+        teacher = self.teacher()
+        return in_training(self.defense, self.images, self.outside, teacher and teacher.build())
+
+    def _defended(self, name: str, store: Store, progress: Progress) -> Defended:
+        """A student's teacher is taken from the store, or trained first."""
+        found = None
+        if teacher := self.teacher():
+            with store.lock("encoders", teacher.parts()):
+                found, _ = teacher.make(f"teacher of {name}", store, (), lambda: None, progress)
+        return in_training(self.defense, self.images, self.outside, found)
 
     def _put(self, arch: Arch, store: Store, record: dict[str, Any]) -> None:
         def write(folder: Path) -> None:

@@ -31,7 +31,6 @@ from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
 from lpla.work.axes import load_axes, save_axes
-from lpla.work.plug_in import plug_in
 from lpla.work.progress import Progress
 from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.trained import Trained
@@ -93,8 +92,9 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
 
 
 def trained(units: Sequence[Unit]) -> list[Trained]:
-    """Return the sources of the units whose encoder is trained here."""
-    return [unit.source for unit in units if isinstance(unit.source, Trained) and unit.source.regime.epochs]
+    """Return the sources of the units whose encoder is trained here, a student's teacher before it."""
+    sources = [unit.source for unit in units if isinstance(unit.source, Trained) and unit.source.regime.epochs]
+    return [one for source in sources for one in (source.teacher(), source) if one is not None]
 
 
 def to_train(units: Sequence[Unit], store: Store) -> list[Trained]:
@@ -173,7 +173,7 @@ def extraction_of(
         index,
         observation.query,
         todo,
-        plug_in(unit.defense).release,
+        unit.release(),
         views,
         unit.batch_size,
         folder,

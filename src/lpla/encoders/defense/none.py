@@ -1,6 +1,6 @@
 """No defense: the encoder is trained and released as it is."""
 
-from lpla.contracts.encoder import Defense
+from lpla.contracts.defense import Defense
 
 
 class Identity(Defense):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lpla.contracts.encoder import Defense
+from lpla.contracts.defense import Asked, Defense
 from lpla.contracts.settings import Order, checked
 
 
@@ -25,6 +25,6 @@ class NormsOnly(Defense):
     def __init__(self, *, p: Order = 2.0) -> None:
         self.p = p
 
-    def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B 1"]:
+    def release(self, embedding: Float[Tensor, "B D"], asked: Asked) -> Float[Tensor, "B 1"]:
         """Return the norm as a vector of width 1; of a zero vector zero, of one that is not finite not finite."""
         return torch.linalg.vector_norm(embedding, ord=self.p, dim=1, keepdim=True)

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lpla.contracts.encoder import Defense
+from lpla.contracts.defense import Asked, Defense
 
 
 class UnitNorm(Defense):
@@ -13,6 +13,6 @@ class UnitNorm(Defense):
     Many embedding services return such vectors; a zero vector stays zero.
     """
 
-    def release(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    def release(self, embedding: Float[Tensor, "B D"], asked: Asked) -> Float[Tensor, "B D"]:
         """Return the embedding divided by its L2 norm."""
         return F.normalize(embedding, dim=1)

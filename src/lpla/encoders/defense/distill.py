@@ -1,0 +1,47 @@
+"""Release a student that learnt the embeddings on images that are nobody's members (after arXiv 1503.02531)."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lpla.contracts.defense import Defense, Step, Training
+from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import Count, checked
+
+
+@checked
+class Distill(Defense):
+    """Trains a student from the same first weights, on the teacher's embeddings at every layer.
+
+    The teacher is the encoder that no defence has. It has seen the members and is not released; the student sees
+    `images` others, for as many epochs. The loss is the squared distance as a part of the teacher's squared length, so
+    that norms are learnt too. What the teacher tells of members on other images still passes.
+    """
+
+    distils: ClassVar[bool] = True
+
+    def __init__(self, *, images: Count = 400) -> None:
+        self.outside = images
+
+    def check(self, arch: Arch, training: Training) -> None:
+        """Raise InputError where the student's images fill no batch."""
+        if self.outside < training.batch_size:
+            least = f"at least train.batch_size, which is {training.batch_size}"
+            raise InputError(f"defense.images must be {least}, got {self.outside}")
+
+    def loss(self, arch: Arch, views: Sequence[Float[Tensor, "B C _H _W"]], step: Step) -> Float[Tensor, ""]:
+        """Return the mean over views, layers and images."""
+        if step.teacher is None:
+            raise InputError("defense=distill needs a teacher, got none")
+        losses = []
+        for view in views:
+            with torch.no_grad():
+                wanted = step.teacher.encode(view)
+            for layer, found in arch.encode(view).items():
+                away = (found - wanted[layer]).square().sum(dim=1) / wanted[layer].square().sum(dim=1).clamp_min(1e-12)
+                losses.append(away.mean())
+        return torch.stack(losses).mean()
