@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import MethodType
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lpla.contracts.encoder import Arch
+from lpla.contracts.inputs import InputError
 from lpla.contracts.streams import stream
+from lpla.encoders.forwards import forwards
 
 GROUPS_VERSION = 1
 """Raise it when a change here changes the weights."""
@@ -29,22 +32,20 @@ SLACK = 1e-5
 Gradients = dict[str, Tensor]
 
 
-def sampled(images: int, batch_size: int, group_size: int, seed: int, step: int) -> Int[np.ndarray, " KG"]:
-    """Draw the images of a step by a coin each and order them at random; those that fill no group are left out.
+def sampled(images: int, batch_size: int, seed: int, step: int) -> Int[np.ndarray, " _b"]:
+    """Draw the images of a step by a coin each and order them at random.
 
     Args:
         images: Number of training images.
         batch_size: How many are drawn on average: each with probability batch_size / images.
-        group_size: Images in a group; every so many of the result in a row are one.
         seed: Of the training.
         step: Number of the step, from 0.
 
     Returns:
-        Positions among the training images, a multiple of `group_size` of them, perhaps none.
+        Positions among the training images; every so many in a row are a group.
     """
     random = stream("privacy coins", seed, step)
-    drawn = random.permutation(np.flatnonzero(random.random(images) < batch_size / images))
-    return drawn[: len(drawn) - len(drawn) % group_size]
+    return random.permutation(np.flatnonzero(random.random(images) < batch_size / images))
 
 
 def noise(shapes: dict[str, torch.Size], deviation: float, seed: int, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -81,13 +82,16 @@ def clipped_sum(
 
     Returns:
         The sum for each weight that is trained, by name, and the sum of the groups' losses.
+
+    Raises:
+        InputError: If the loss does what cannot be done for many groups at once.
     """
     network = _Loss(arch)
-    before = {name: one.detach().clone() for name, one in _state(network)}
+    before = {name: _by_channels(one.detach().clone()) for name, one in _state(network)}
     black = [view.new_zeros((group_size, *view.shape[1:])) for view in views]
     with torch.no_grad():
         network(black, progress)
-    trained = {name: one.detach() for name, one in network.named_parameters() if one.requires_grad}
+    trained = {name: _by_channels(one.detach()) for name, one in network.named_parameters() if one.requires_grad}
     kept = {name: one for name, one in before.items() if name not in trained}
 
     def loss(weights: Gradients, group: list[Tensor]) -> Tensor:
@@ -98,9 +102,9 @@ def clipped_sum(
     gradients = vmap(grad_and_value(loss), in_dims=(None, 0), randomness="different")
     total = {name: torch.zeros_like(one) for name, one in trained.items()}
     losses = views[0].new_zeros(())
-    groups = [view.unflatten(0, (-1, group_size)).split(TOGETHER) for view in views if len(view)]
+    groups = [_by_channels(view).unflatten(0, (-1, group_size)).split(TOGETHER) for view in views if len(view)]
     for some in zip(*groups, strict=True):
-        with _by_vmap(views[0].device):
+        with _vectorised(arch, views[0].device):
             found, values = gradients(trained, list(some))
         factors, finite = _factors(found, clip)
         for name, one in found.items():
@@ -108,46 +112,28 @@ def clipped_sum(
             safe = torch.where(finite.view(-1, *[1] * (one.ndim - 1)), one, 0.0)
             total[name] += torch.tensordot(factors, safe.to(factors.dtype), dims=1)
         losses += values.detach().sum()
-    return total, losses
+    return {name.removeprefix("arch."): one for name, one in total.items()}, losses
 
 
-def private_loss(
-    arch: Arch,
-    views: Sequence[Float[Tensor, "KG C _H _W"]],
-    progress: float,
-    *,
-    group_size: int,
-    groups: float,
-    clip: float,
-    deviation: float,
-    seed: int,
-    step: int,
-) -> Float[Tensor, ""]:
-    """Return a loss whose gradient is the noised sum of the groups' clipped gradients over the expected number of them.
+def noised(
+    arch: Arch, total: Gradients, deviation: float, groups: float, seed: int, step: int
+) -> Iterator[Float[Tensor, "..."]]:
+    """Add noise to a sum of clipped gradients and divide it by the expected number of groups.
 
     Args:
-        arch: As of `clipped_sum`.
-        views: As of `clipped_sum`.
-        progress: As of `clipped_sum`.
-        group_size: As of `clipped_sum`.
-        groups: Expected number of groups, by which sums are divided: their actual number depends on the images drawn.
-        clip: As of `clipped_sum`.
-        deviation: The noise's standard deviation, in multiples of `clip`.
+        arch: The framework.
+        total: The sum for each weight that is trained, by name.
+        deviation: The noise's standard deviation.
+        groups: Expected number of groups: their actual number depends on which images were drawn.
         seed: Of the training.
-        step: Number of the step, from 0.
+        step: Number of the step.
 
-    Returns:
-        The loss; its value is the sum of the groups' losses over their expected number.
+    Yields:
+        The gradient for each weight that is trained, in the optimiser's order.
     """
-    total, losses = clipped_sum(arch, views, progress, group_size, clip)
-    weights = {f"arch.{name}": one for name, one in arch.named_parameters() if one.requires_grad}
-    surrogate = losses.new_zeros(())
-    shapes = {name: one.shape for name, one in weights.items()}
-    for name, fresh in noise(shapes, deviation * clip, seed, step):
-        gradient = (total[name] + fresh.to(total[name].device)) / groups
-        surrogate = surrogate + (weights[name] * gradient.to(weights[name].dtype)).sum()
-    # Its derivative is exactly that gradient, whatever its own value.
-    return surrogate - surrogate.detach() + losses / groups
+    shapes = {name: weight.shape for name, weight in arch.named_parameters() if weight.requires_grad}
+    for name, fresh in noise(shapes, deviation, seed, step):
+        yield (total[name] + fresh.to(total[name])) / groups
 
 
 class _Loss(nn.Module):
@@ -175,12 +161,29 @@ def _factors(gradients: Gradients, clip: float) -> tuple[Tensor, Tensor]:
     return torch.where(finite, (clip / (norms * (1 + SLACK))).clamp(max=1.0), 0.0), finite
 
 
+def _by_channels(tensor: Tensor) -> Tensor:
+    """The same in plain order, which a kernel of 1 x 1 that came from channels-last hides: oneDNN writes beyond it."""
+    return tensor.reshape(-1).view(tensor.shape)
+
+
 @contextmanager
-def _by_vmap(device: torch.device) -> Iterator[None]:
-    """Within, attention has a batching rule, and autocast keeps no narrow copy of a weight of the transformation."""
+def _vectorised(arch: Arch, device: torch.device) -> Iterator[None]:
+    """Within, modules run as they are written, attention has a batching rule, and autocast keeps no copy of a weight.
+
+    What training put in the place of a forward (compiled, in less memory, by channels) is nothing for torch.func, and a
+    copy of a weight would be one of its transformation. Raises InputError for a loss that it cannot transform.
+    """
+    changed = [module for module in arch.modules() if "forward" in vars(module)]
+    written = forwards({module: MethodType(type(module).forward, module) for module in changed})
     kind = device.type
     narrow = torch.autocast(
         kind, dtype=torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
     )
-    with sdpa_kernel(SDPBackend.MATH), narrow:
-        yield
+    try:
+        with written, sdpa_kernel(SDPBackend.MATH), narrow:
+            yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as refused:
+        name, why = type(arch).__module__.rpartition(".")[2], str(refused).split(". ")[0]
+        raise InputError(f"defense=dp cannot train arch={name}, whose loss torch.func.vmap refuses: {why}") from refused
