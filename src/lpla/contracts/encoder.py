@@ -174,6 +174,11 @@ class Arch(Encoder):
     layers = ("backbone", "projector")
     smallest_batch: ClassVar[int] = 2
     """Images that a batch must hold: of one alone there is nothing to contrast, and no statistics of a batch."""
+    compares: ClassVar[bool] = True
+    """Whether the loss compares images with each other; otherwise it is a mean over images of a loss of each alone, but
+    for batch norm."""
+    beyond_group: ClassVar[str] = ""
+    """What the loss takes from images other than those of one small group, as a clause; empty: nothing."""
     backbone: Backbone
     projector: nn.Module
     optimization: Optimization

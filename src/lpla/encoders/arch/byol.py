@@ -23,6 +23,8 @@ class BYOL(Arch):
     batch norms; `per_view` is Lightly's example and the paper's code, which forward each view alone.
     """
 
+    compares = False
+
     def __init__(
         self,
         backbone: Backbone,

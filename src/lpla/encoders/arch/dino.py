@@ -34,6 +34,8 @@ class DINO(Arch):
     example: one pass per view). The teacher starts as the student, as in the paper; Lightly draws its head anew.
     """
 
+    beyond_group = "it keeps a running mean of its teacher's outputs for earlier images, which no clipping bounds"
+
     def __init__(
         self,
         backbone: Backbone,

@@ -36,6 +36,7 @@ class MAE(Arch):
 
     layers = ("backbone",)
     smallest_batch = 1
+    compares = False
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class MoCo(Arch):
     its batch norm, between which it shuffles the keys: neither is done here). Without `symmetric` they are the same.
     """
 
+    beyond_group = "it keeps a queue of embeddings of earlier images, which no clipping bounds"
+
     def __init__(
         self,
         backbone: Backbone,

@@ -24,6 +24,8 @@ class NNCLR(Arch):
     batch norms; `per_view` is Lightly's example, which forwards each view alone.
     """
 
+    beyond_group = "it keeps a queue of embeddings of earlier images, which no clipping bounds"
+
     def __init__(
         self,
         backbone: Backbone,

@@ -21,6 +21,8 @@ class SimSiam(Arch):
     batch norms; `per_view` is Lightly's example, which forwards each view alone.
     """
 
+    compares = False
+
     def __init__(
         self,
         backbone: Backbone,

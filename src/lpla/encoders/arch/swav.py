@@ -33,6 +33,8 @@ class SwAV(Arch):
     example: one pass per view).
     """
 
+    beyond_group = "it assigns the images of a whole batch evenly to its prototypes, which a group cannot fill"
+
     def __init__(
         self,
         backbone: Backbone,
