@@ -27,7 +27,7 @@ from torch import nn
 from lpla.auditing.plan import plan
 from lpla.auditing.serve import check_free, show, what_is_served
 from lpla.auditing.served_images import image_of
-from lpla.auditing.service import EmbeddingRequest, EmbeddingService, Served
+from lpla.auditing.serving import EmbeddingRequest, EmbeddingService, Served
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._png import eight_bits, png
 from lpla.store.artifacts import Store

@@ -18,7 +18,7 @@ from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError
 
 if TYPE_CHECKING:
-    from lpla.auditing.service import Served
+    from lpla.auditing.serving import Served
 
 LOOPBACK = "127.0.0.1"
 HOSTS = (LOOPBACK, "0.0.0.0", "::")
@@ -60,7 +60,7 @@ def show(arguments: Sequence[str], prog: str = "lpla serve") -> None:
         served = what_is_served(given.settings, given.stored)
         layers = served.encoder().layers
         check_free(given.host, given.port)
-        from lpla.auditing.service import run_service
+        from lpla.auditing.serving import run_service
 
         signal.signal(signal.SIGTERM, _end)
         address = f"http://{LOOPBACK if given.host == LOOPBACK else socket.gethostname()}:{given.port}/v1/embeddings"
@@ -84,7 +84,7 @@ def what_is_served(told: Sequence[str], stored: str | None) -> Served:
     """
     from lpla.auditing.checks import typed
     from lpla.auditing.knowledge import separate_views
-    from lpla.auditing.service import Served
+    from lpla.auditing.serving import Served
     from lpla.auditing.settings import composed
     from lpla.work.stored import stored_place
 
