@@ -48,6 +48,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType({
     "check": Command("lpla.report.check", "show", "exit with 0, 1 or 2: no leak found, leak, no answer", "DIR"),
     "store": Command("lpla.store.__main__", "main", "list, explain or delete what audits have stored",
                      "list|explain|prune"),
+    "serve": Command("lpla.auditing.serve", "show", "serve an encoder by POST /v1/embeddings, through a defence",
+                     "target=..."),
 })  # fmt: skip
 """By name, in the order in which help lists them."""
 

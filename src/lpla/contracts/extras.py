@@ -21,6 +21,8 @@ EXTRAS: Mapping[str, str] = MappingProxyType({
     "transformers": "huggingface",
     "onnxruntime": "onnx",
     "pyarrow": "parquet",
+    "litserve": "service",
+    "fastapi": "service",
 })  # fmt: skip
 """By the name under which a package is imported."""
 
