@@ -20,6 +20,9 @@ EXTRAS: Mapping[str, str] = MappingProxyType({
     "alembic": "mlflow",
     "transformers": "huggingface",
     "onnxruntime": "onnx",
+    "httpx": "service",
+    "tenacity": "service",
+    "jmespath": "service",
     "pyarrow": "parquet",
 })  # fmt: skip
 """By the name under which a package is imported."""
