@@ -179,3 +179,19 @@ def fresh_images(settings: Config, membership: Membership, known: Int[np.ndarray
     count = min(int((membership.candidates & ~membership.inside[0]).sum()), MOST_FRESH)
     drawn = stream("fresh images", settings["seed"]).permutation(left)[:count]
     return drawn if len(drawn) >= FEWEST_FRESH else left[:0]
+
+
+def utility_images(settings: Config, images: Images, unseen: Int[np.ndarray, " n"]) -> Int[np.ndarray, " u"]:
+    """The images on which utility is measured: those with a class, or, where none has, any for the spread.
+
+    Args:
+        settings: The audit's settings.
+        images: The data set.
+        unseen: Images that no encoder was trained on.
+
+    Returns:
+        Up to `utility.images` of them.
+    """
+    labelled = unseen[images.labels.numpy()[unseen] >= 0]
+    usable = labelled if len(labelled) else unseen
+    return stream("utility", settings["seed"]).permutation(usable)[: settings["utility"]["images"]]

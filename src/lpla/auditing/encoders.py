@@ -11,14 +11,13 @@ from jaxtyping import Int
 
 from lpla.auditing.checks import check_views
 from lpla.auditing.defended import check_defenses
-from lpla.auditing.drawn import fresh_images, known_nonmembers, reserve
+from lpla.auditing.drawn import fresh_images, known_nonmembers, reserve, utility_images
 from lpla.auditing.given import GivenTarget
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
 from lpla.auditing.sources import outside_images, trained_source
 from lpla.contracts.evidence import Attack, Query, Statistic
 from lpla.contracts.inputs import Images, Membership, UndefinedError
-from lpla.contracts.streams import stream
 from lpla.extraction.query import check_positions
 from lpla.extraction.statistic.clean import Clean
 from lpla.extraction.statistic.principal_axes import OnAxes
@@ -204,10 +203,7 @@ def _unit(
 def _outside(
     settings: Config, full_query: Query, unseen: Int[np.ndarray, " n"], images: Images
 ) -> ExtractionRequest | None:
-    labelled = unseen[images.labels.numpy()[unseen] >= 0]
-    # Without labels there is no accuracy, but still a spread to measure.
-    usable = labelled if len(labelled) else unseen
-    chosen = stream("utility", settings["seed"]).permutation(usable)[: settings["utility"]["images"]]
+    chosen = utility_images(settings, images, unseen)
     if not len(chosen):
         return None
     return ExtractionRequest(_ints(chosen), replace(full_query, queries=1), (Clean(),))

@@ -17,6 +17,7 @@ from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.drawn import full_query
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
+from lpla.auditing.service import ON_CPU, asks_a_service, check_service, service_name
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.keywords import check_names
@@ -126,6 +127,7 @@ def given_target(
     _check_knowledge(settings, knowledge, own)
     if target is None:
         return None
+    check_service(settings, knowledge, images, membership)
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
     source, look = _looked_at(settings, target, shown, keep=True)
     for one in look.notes:
@@ -187,6 +189,8 @@ def _reference(told: str | Config, target: Config) -> Config:
 def _named(source: Given) -> str:
     """The name of an encoder's file or folder, or of the function that stands for it."""
     config = source.target
+    if config.get("service"):
+        return service_name(config)
     if config.get("file"):
         return Path(str(config["file"])).name
     call = str(config.get("call"))
@@ -197,7 +201,7 @@ def _looked_at(
     settings: Config, target: Config, shown: Float[Tensor, "B C H W"], keep: bool = False
 ) -> tuple[Given, Look]:
     look = look_at(target, shown, keep)
-    trainer = settings["trainer"]
+    trainer = settings["trainer"] | (ON_CPU if asks_a_service(target) else {})
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
     described = {"widths": look.widths, "channels": shown.shape[1], "can_be_rebuilt": look.can_be_rebuilt}

@@ -15,8 +15,9 @@ from lpla.contracts.settings import SettingError, shown
 from lpla.work.plug_in import Config
 
 PATHS = {"store", "root", "cache", "members", "nonmembers", "unseen", "file", "folder", "save_dir", "default_root_dir"}
-PATHS |= {"shadows", "reference", "tls_ca_file", "tls_cert", "tls_key"}
+PATHS |= {"shadows", "reference", "ca_file", "tls_ca_file", "tls_cert", "tls_key"}
 """Settings that are paths, whatever they stand below."""
+OF_ENVIRONMENT = re.compile(r"\$\{oc\.env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def resolved(config: DictConfig) -> Any:
@@ -32,6 +33,28 @@ def resolved(config: DictConfig) -> Any:
         said = str(unresolved).partition("\n")[0]
         problem = "leads back to itself" if said.startswith("Recursive") else f"leads to no value ({said})"
         raise InputError(f"{unresolved.full_key} must be a value or refer to one, but {raw} {problem}") from unresolved
+
+
+def without_secrets(config: DictConfig) -> DictConfig:
+    """The configuration with $NAME in place of ${oc.env:NAME} in the headers of a service.
+
+    Whatever is made of it from here on, a key, a recipe, a record, has no value of the environment in it.
+    Raises InputError for a reference that would be resolved otherwise.
+    """
+    target = config.get("target")
+    if not isinstance(target, DictConfig) or not isinstance(target.get("headers"), DictConfig):
+        return config
+    raw: Any = OmegaConf.to_container(target.headers, resolve=False)
+    found = {name: OF_ENVIRONMENT.sub(r"$\1", text) if isinstance(text, str) else text for name, text in raw.items()}
+    for name, text in found.items():
+        if "${" in str(text):
+            raise InputError(
+                f"target.headers.{name} must refer to the environment as ${{oc.env:NAME}}, got {raw[name]}"
+            )
+    changed = config.copy()
+    OmegaConf.set_readonly(changed, False)
+    changed.target.headers = found
+    return changed
 
 
 def check_places(settings: Config) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from lpla.auditing.plan import Plan
 from lpla.extraction.sent import expected, here
 from lpla.metrics.nulls import BlindResult, SentViews, parity_auc, sent_as_asked
 from lpla.store.artifacts import Store
+from lpla.work.given import Given
 from lpla.work.recipe import ExtractionRequest, Unit
+from lpla.work.target import digests_of_views
 from lpla.work.unit import load_sent
 
 
@@ -60,4 +62,13 @@ def _as_asked(unit: Unit, request: ExtractionRequest, store: Store) -> Bool[np.n
     for statistic in request.statistics:
         sent = load_sent(unit, store, request, statistic)
         same &= sent_as_asked(sent.projection, asked, sent.maker == here())
+        # Elsewhere a view may round to other bytes, which its projection forgives.
+        if sent.digest is not None and sent.maker == here():
+            same &= sent.digest == _digests(unit, request)
     return same
+
+
+def _digests(unit: Unit, request: ExtractionRequest) -> Int64[np.ndarray, "N Q"] | None:
+    """Of the bytes that stand for each view of a request, where they are sent to a service."""
+    assert isinstance(unit.source, Given)
+    return digests_of_views(unit.source.target, unit.images, request.index, request.query)

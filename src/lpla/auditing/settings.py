@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lpla.auditing.command_line import check_choices, explain
+from lpla.auditing.resolved import without_secrets
 from lpla.contracts.result import InputError
 from lpla.report.rows import as_given
 
@@ -66,6 +67,7 @@ def of_job(config: DictConfig) -> Settings:
     hydra = HydraConfig.get()
     group = hydra.sweep.dir.rpartition("/")[2] if hydra.mode == RunMode.MULTIRUN else None
     loader = GlobalHydra.instance().config_loader()
+    config = without_secrets(config)
     return Settings(config, dict(hydra.runtime.choices), tuple(as_given(hydra.overrides.task)), loader, group)
 
 
@@ -77,7 +79,7 @@ def composed(overrides: Sequence[str]) -> Settings:
     with own_hydra() as loader, _mistakes_of(overrides):
         config = compose("config", list(overrides), return_hydra_config=True)
     choices, given = dict(config.hydra.runtime.choices), tuple(as_given(config.hydra.overrides.task))
-    return Settings(_without_hydra(config), choices, given, loader)
+    return Settings(without_secrets(_without_hydra(config)), choices, given, loader)
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:

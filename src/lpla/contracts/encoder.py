@@ -14,10 +14,11 @@ from inspect import signature
 from typing import Annotated, Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import ConfigDict, Strict
 from torch import Tensor, nn
 
+from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import UndefinedError, Views
 from lpla.contracts.settings import (
     Count,
@@ -129,6 +130,8 @@ class Encoder(nn.Module, ABC):
 
     layers: tuple[str, ...]
     """What `encode` returns."""
+    full_batches: ClassVar[bool] = True
+    """Whether `encode` is always given as many images, so that no sum depends on their number."""
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
@@ -141,6 +144,16 @@ class Encoder(nn.Module, ABC):
     def part(self, x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B E"]:
         """Parts of such images, as a backbone's; raises UndefinedError if there is no map to compare them with."""
         raise UndefinedError(f"a map of positions needs an encoder that has one, got {type(self).__name__}")
+
+    def expect(self, x: Float[Tensor, "B C H W"]) -> None:
+        """Be told of all images that `encode` is given next, in parts: one that asks elsewhere asks for them now."""
+
+    def examine(self, x: Float[Tensor, "B C H W"]) -> None:
+        """Find out, of a few images, what must be known of it before it is used; nothing of a network."""
+
+    def digests(self, x: Float[Tensor, "B C H W"]) -> Int64[Tensor, " B"] | None:
+        """Digests of the bytes that are sent in place of the images; None where the images themselves are taken."""
+        return None
 
 
 class Target(ABC):
@@ -164,6 +177,14 @@ class Target(ABC):
     def blank(self) -> Encoder | None:
         """Build the same architecture with random weights, the same at every call; None where it cannot be rebuilt."""
         return None
+
+    def asks(self) -> dict[str, Any] | None:
+        """What identifies the service whose answers are kept; None for an encoder that is built here."""
+        return None
+
+    def keeping(self, kept: KeptAnswers) -> Target:
+        """The same, which keeps the answers of its service there and asks for none that is kept."""
+        raise NotImplementedError(f"{type(self).__name__} asks no service")
 
 
 class Arch(Encoder):

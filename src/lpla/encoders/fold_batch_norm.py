@@ -58,6 +58,8 @@ def _pairs(network: nn.Module, forward: Callable[[], object]) -> dict[_BatchNorm
             pairs[norm] = layer
 
     modules = list(network.modules())
+    if not any(isinstance(one, _BatchNorm) for one in modules):
+        return {}
     hooks = [m.register_forward_hook(note) for m in modules if type(m) in (nn.Conv2d, nn.Linear) and _plain(m)]
     norms = [m for m in modules if isinstance(m, _BatchNorm) and m.running_var is not None]
     hooks += [norm.register_forward_pre_hook(look) for norm in norms]

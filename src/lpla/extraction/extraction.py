@@ -171,7 +171,7 @@ class Extraction:
 
     def _observe_chunk(self, encoder: Encoder, index: Tensor, device: torch.device) -> PendingCopy:
         views = self.views.chunk(self.pixels, index, self.query, device)
-        sent = SentViews()
+        sent = SentViews(encoder.digests)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             embeddings = answers(encoder, views, self.query, self.pixels.shape[-1], sent)
         found = {layer: self._statistics(layer, e, index) for layer, e in embeddings.items()}

@@ -57,7 +57,8 @@ def answers(
         backbone alone.
     """
     if not query.positions:
-        return encode_fixed(encoder.encode, views[0], door)
+        encoder.expect(views[0])
+        return encode_fixed(encoder.encode, views[0], door, encoder.full_batches)
     whole, parts = views
     image = encode_fixed(lambda x: {"backbone": encoder.positions(x, side)}, whole, door)["backbone"]
     part = encode_fixed(lambda x: {"backbone": encoder.part(x, side)}, parts, door)["backbone"]
@@ -132,7 +133,7 @@ def query_views(
 
 
 def encode_fixed(
-    encode: Encode, views: Float[Tensor, "M C S S"], door: Door | None = None
+    encode: Encode, views: Float[Tensor, "M C S S"], door: Door | None = None, full: bool = True
 ) -> dict[str, Float[Tensor, "M *T D"]]:
     """Compute embeddings in forward passes of one fixed size.
 
@@ -140,6 +141,7 @@ def encode_fixed(
         encode: From views to embeddings by layer.
         views: The views.
         door: Is shown what is given to the encoder, without the filling; None: nothing is recorded.
+        full: Whether the last pass is filled with zeros.
 
     Returns:
         Layer -> embeddings.
@@ -147,8 +149,8 @@ def encode_fixed(
     size = FORWARD[views.device.type]
     passes = []
     for block in views.split(size):
-        full = block if len(block) == size else F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block)))
-        given = full.contiguous(memory_format=torch.channels_last)
+        filled = F.pad(block, (0, 0, 0, 0, 0, 0, 0, size - len(block))) if full and len(block) < size else block
+        given = filled.contiguous(memory_format=torch.channels_last)
         if door is not None:
             door.take(given[: len(block)])
         found = encode(given)

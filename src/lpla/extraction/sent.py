@@ -7,13 +7,14 @@ Differences that cancel in it exist, and hit all views of a group with probabili
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lpla.contracts.evidence import Query
@@ -27,7 +28,9 @@ SUMMARIES = ("mean", "root_mean_square", "step_across", "step_down")
 CHUNK = 4096
 """Views that are made again at once, about; a matter of memory."""
 
-PARTS, MAKER = ("projection", "summaries"), "sent-by.txt"
+PARTS, DIGEST, MAKER = ("projection", "summaries"), "digest", "sent-by.txt"
+Digests = Callable[[Float[Tensor, "B C H W"]], Int64[Tensor, " B"] | None]
+"""From views to digests of the bytes that are sent in their place, where bytes are sent."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +40,42 @@ class Sent:
     projection: Float64[np.ndarray, "N Q"]
     summaries: Float[np.ndarray, "N Q 4"]
     maker: str
+    digest: Int64[np.ndarray, "N Q"] | None = None
+    """Of the bytes that were sent in place of each view, where bytes were sent."""
 
     @classmethod
     def load(cls, folder: Path) -> Sent:
         """Load what was sent from the folder of a statistic, memory-mapped."""
-        projection, summaries = (np.load(folder / sent_file(one), mmap_mode="r", allow_pickle=False) for one in PARTS)
-        return cls(projection, summaries, (folder / MAKER).read_text())
+        there = (*PARTS, *([DIGEST] if (folder / sent_file(DIGEST)).exists() else []))
+        found = {one: np.load(folder / sent_file(one), mmap_mode="r", allow_pickle=False) for one in there}
+        return cls(**found, maker=(folder / MAKER).read_text())
 
 
 def sent_file(part: str) -> str:
-    """Return the name of the file of one of `PARTS`."""
+    """Return the name of the file of one of `PARTS`, or of the digests."""
     return f"sent-{part}.npy"
 
 
 class SentViews:
     """Collects what is kept of the views that go into an encoder, in their order."""
 
-    def __init__(self) -> None:
-        self._projections: list[Float64[Tensor, " B"]] = []
-        self._summaries: list[Float[Tensor, "B 4"]] = []
+    def __init__(self, digests: Digests | None = None) -> None:
+        """Begin without views; `digests` is the encoder's own, where it sends bytes in their place."""
+        self._digests = digests
+        self._kept: dict[str, list[Tensor]] = {}
 
     def take(self, views: Float[Tensor, "B C H W"]) -> None:
         """Record the tensor that the encoder gets next."""
-        self._projections.append(projected(views))
-        self._summaries.append(summarised(views))
+        found = {"projection": projected(views), "summaries": summarised(views)}
+        if self._digests is not None and (digests := self._digests(views)) is not None:
+            found[DIGEST] = digests
+        for part, one in found.items():
+            self._kept.setdefault(part, []).append(one)
 
     def by_image(self, images: int) -> dict[str, Tensor]:
-        """Return projections [B, Q] and summaries [B, Q, 4], of view-major views of so many images."""
-        both = (torch.cat(self._projections), torch.cat(self._summaries))
-        return {part: one.unflatten(0, (-1, images)).transpose(0, 1) for part, one in zip(PARTS, both, strict=True)}
+        """Return projections [B, Q], summaries [B, Q, 4] and digests [B, Q], of view-major views of so many images."""
+        both = {part: torch.cat(found) for part, found in self._kept.items()}
+        return {part: one.unflatten(0, (-1, images)).transpose(0, 1) for part, one in both.items()}
 
 
 def projected(views: Float[Tensor, "B C H W"]) -> Float64[Tensor, " B"]:
@@ -117,6 +127,29 @@ def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np
     for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):
         views = torch.cat([projected(one) for one in made(images.pixels[part], part, query)])
         found.append(views.unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
+    return np.concatenate(found)
+
+
+def expected_digests(
+    images: Images, index: tuple[int, ...], query: Query, digests: Digests
+) -> Int64[np.ndarray, "N Q"] | None:
+    """Make the views of some images once more, and digest the bytes that are sent in their place.
+
+    Args:
+        images: The data set.
+        index: Indices of the images.
+        query: What was asked for.
+        digests: The encoder's own.
+
+    Returns:
+        A digest of each view; None for an encoder that is sent no bytes.
+    """
+    found = []
+    for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):
+        of_part = [one for views in made(images.pixels[part], part, query) if (one := digests(views)) is not None]
+        if not of_part:
+            return None
+        found.append(torch.cat(of_part).unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
     return np.concatenate(found)
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
 
 import torch
 from hydra.utils import get_class
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpla.contracts.encoder import Encoder, Target
 from lpla.contracts.evidence import Query
@@ -23,13 +22,11 @@ from lpla.extraction.extraction import Extraction
 from lpla.extraction.query import query_views
 from lpla.store.artifacts import Store
 from lpla.work import keys
-from lpla.work.plug_in import Config, digest, plug_in
+from lpla.work.plug_in import Config, digest
 from lpla.work.progress import Progress
 from lpla.work.source import Source
+from lpla.work.target import STAND_IN, StandIn, target_of
 
-STAND_IN: Config = {"_target_": "lpla.encoders.backbone.cifar_resnet.CifarResNet", "depth": 18}
-"""The backbone of the random encoder in place of an architecture that cannot be rebuilt."""
-STAND_IN_WIDTH = 128
 CHECKED = 8
 """Images, at most, that an encoder is shown one by one when it is checked."""
 BATCH = 128
@@ -112,7 +109,7 @@ class Given(Source):
 
     @property
     def _target(self) -> Target:
-        return plug_in(self.target)
+        return target_of(self.target)
 
     def build(self) -> Encoder:
         """The encoder, or the random one, on the CPU; raises InputError with the remedy.
@@ -123,7 +120,7 @@ class Given(Source):
             return found
         if not self.random:
             return self._target.build()
-        return self._target.blank() or _StandIn(self.layers, self.channels)
+        return self._target.blank() or StandIn(self.layers, self.channels)
 
     def blank(self) -> Given:
         """The same with random weights."""
@@ -180,10 +177,12 @@ def look_at(target: Config, images: Float[Tensor, "B C H W"], keep: bool = False
     Raises:
         InputError: for an encoder that cannot be had, cannot answer to these images or fails a check; with the remedy.
     """
-    made: Target = plug_in(target)
+    made = target_of(target)
     try:
         encoder = made.build()
         twin = made.blank()
+        with torch.inference_mode():
+            encoder.examine(images)
         check_given(encoder, images[:CHECKED], twin)
         with torch.inference_mode():
             found = dict(encoder.encode(images[:CHECKED]))
@@ -228,23 +227,3 @@ def _digest_of_answers(encoder: Encoder, batches: Iterable[Float[Tensor, "B C H 
                 found.update(layer.encode())
                 found.update(embeddings.float().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
-
-
-class _StandIn(Encoder):
-    """A residual network of ours with random weights, and behind it a random projection for each further layer."""
-
-    def __init__(self, layers: tuple[str, ...], channels: int) -> None:
-        super().__init__()
-        self.layers = layers
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.backbone: Any = plug_in(STAND_IN, partial=True)(channels)
-            heads = {one: nn.Linear(self.backbone.features, STAND_IN_WIDTH) for one in layers[1:]}
-            self.heads = nn.ModuleDict(heads)
-        self.eval()
-
-    def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """As of every encoder."""
-        first, *_ = self.layers
-        found = self.backbone(x)
-        return {first: found} | {name: head(found) for name, head in self.heads.items()}

@@ -1,0 +1,122 @@
+"""Each form in which services are asked, against a server: the images' vectors, in their order, asked for once."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Server, target
+from numpy_encoder import encode
+from PIL import Image
+
+from lpla.contracts.inputs import InputError
+from lpla.encoders.target._png import eight_bits, png
+from lpla.encoders.target._service_answers import convention_of, unpacked
+from lpla.encoders.target.http import Http
+
+IMAGES = torch.rand(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+PIXELS = eight_bits(IMAGES)
+CUSTOM = {"body": {"pictures": "$images", "size": "$dimension"}, "vectors": "found[].vector", "image": "data_uri"}
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("v1/embeddings", {"model": "net"}),
+    "cohere": ("v2/embed", {"model": "net"}),
+    "voyage": ("v1/multimodalembeddings", {"model": "net"}),
+    "azure": ("computervision/retrieval:vectorizeImage?api-version=1&model-version=1", {}),
+    "custom": ("custom", CUSTOM | {"batch": 4}),
+}
+
+
+def asked(server: Server, store: Path, service: str, fault: str = "none", **settings: Any) -> Http:
+    path, own = FORMS[service]
+    return target(store, service=service, url=server.url(f"{fault}/{path}"), **own | settings)
+
+
+def vectors(made: Http, images: torch.Tensor = IMAGES) -> np.ndarray:
+    return made.build().encode(images)["backbone"].numpy()
+
+
+@pytest.mark.parametrize("service", FORMS)
+def test_every_form_gives_the_vectors_of_the_images_and_asks_for_each_once(
+    server: Server, tmp_path: Path, service: str
+) -> None:
+    made, path = asked(server, tmp_path, service, "once"), f"once/{FORMS[service][0]}"
+    np.testing.assert_array_equal(vectors(made), encode(PIXELS))
+    np.testing.assert_array_equal(vectors(made, IMAGES.flip(0)), encode(PIXELS[::-1]))
+    np.testing.assert_array_equal(vectors(asked(server, tmp_path, service, "once")), encode(PIXELS))
+    assert made.kept is not None and made.kept.counts().queries == made.kept.counts().answers == len(IMAGES)
+    assert len(server.queries(path)) == len(IMAGES)
+    assert made.kept.counts().requests == len(server.requests(path))
+
+
+def test_kserve_is_asked_by_the_model_s_own_description_and_with_floats(server: Server, tmp_path: Path) -> None:
+    made = target(tmp_path, service="kserve", url=server.url("none"), model="net", batch=4)
+    expected = encode(IMAGES.permute(0, 2, 3, 1).numpy() * np.float32(255))
+    np.testing.assert_array_equal(vectors(made), expected)
+    with pytest.raises(InputError, match=r"target\.service=kserve needs target\.model, the model's name, got none"):
+        target(tmp_path, service="kserve", url=server.url("none"))
+
+
+def test_vectors_come_in_the_order_of_their_index(server: Server, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(vectors(asked(server, tmp_path, "openai", "shuffled")), encode(PIXELS))
+
+
+def test_base64_is_the_same_vector_and_whole_numbers_are_taken_as_they_are(server: Server, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(vectors(asked(server, tmp_path, "openai", answers="base64")), encode(PIXELS))
+    whole = np.clip(np.round(encode(PIXELS) * 3), -128, 127)
+    np.testing.assert_array_equal(vectors(asked(server, tmp_path, "cohere", answers="int8")), whole)
+    np.testing.assert_array_equal(vectors(asked(server, tmp_path, "voyage", answers="uint8")), whole + 128)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"), [("ubinary", "none"), ("ubinary", "little"), ("binary", "none"), ("binary", "little-less")]
+)
+def test_the_order_of_bits_is_found_once_by_a_float_answer(
+    server: Server, tmp_path: Path, kind: str, fault: str
+) -> None:
+    made = asked(server, tmp_path, "cohere", fault, answers=kind)
+    encoder = made.build()
+    with pytest.raises(InputError, match="is read once the order of its bits is known"):
+        encoder.encode(IMAGES)
+    encoder.examine(IMAGES)
+    np.testing.assert_array_equal(encoder.encode(IMAGES)["backbone"].numpy(), np.sign(encode(PIXELS)))
+    assert made.kept is not None and made.kept.counts().queries == 2 * len(IMAGES) + 4
+    encoder.examine(IMAGES)
+    assert made.kept.counts().queries == 2 * len(IMAGES) + 4
+
+
+def test_packed_answers_without_the_signs_of_floats_are_refused() -> None:
+    floats = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
+    packed = np.packbits(floats > 0, axis=1).astype(np.float32)
+    assert convention_of(packed, floats, "ubinary") == "big"
+    assert (unpacked(packed, "ubinary", "big") == np.sign(floats)).all()
+    with pytest.raises(InputError, match="its signs agree with those of floats so often: big: 0"):
+        convention_of(packed[::-1], floats, "ubinary")
+    with pytest.raises(InputError, match="must be eight signs in a number, got 7 numbers for 64 floats"):
+        convention_of(packed[:, :7], floats, "ubinary")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_of_ours_is_what_others_read(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 150, channels), dtype=np.uint8)
+    image = Image.open(io.BytesIO(png(pixels)))
+    image.verify()
+    found = np.asarray(Image.open(io.BytesIO(png(pixels))))
+    np.testing.assert_array_equal(found.reshape(pixels.shape), pixels)
+    assert image.mode == ("L" if channels == 1 else "RGB")
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    refused = {
+        r"target\.service=custom needs target\.vectors and target\.body, got none": {"service": "custom"},
+        r"target\.batch must be 1 where an image's bytes are sent, got 4": {"service": "azure", "batch": 4},
+        r"target\.image=tensor is target\.service=kserve's, got target\.service=openai": {"image": "tensor"},
+        r"target\.normalize must be none where images are sent as files, got clip": {"normalize": "clip"},
+        r"target\.ca_file must be a file of certificates \(PEM\), got nowhere\.pem": {"ca_file": "nowhere.pem"},
+        r"target\.url must be the address of the service, as https": {"url": "localhost:8000"},
+    }
+    for sentence, settings in refused.items():
+        with pytest.raises(InputError, match=sentence):
+            target(tmp_path, **{"url": "http://localhost:1", **settings}).build()
+    assert not any(tmp_path.iterdir())
