@@ -70,6 +70,8 @@ def test_collective_scores_have_the_same_bits_on_one_thread_and_on_two(monkeypat
         values = [{s.name: s.prefix(s(one).numpy(), 4) for s in attack.statistics()} for one in answers]
         shadows = [Labelled(np.arange(images), v, row) for v, row in zip(values[1:], inside[1:], strict=True)]
         score = attack.fit(shadows).score(Seen(np.arange(images), values[0]))
-        found.append(np.concatenate([score, attack.shadow_scores_.score, [attack.threshold_]]))
+        left_out = attack.shadow_scores_
+        assert left_out is not None
+        found.append(np.concatenate([score, left_out.score, [attack.threshold_]]))
     torch.set_num_threads(before)
     assert np.isfinite(found[0]).all() and np.array_equal(*found)

@@ -41,8 +41,8 @@ class Collective:
         z = np.stack([self._company(row) for row in members])
         influence = _influence(x, members, z)
         corrected = np.empty((shadows, *x[0].shape))
-        for of_shadow, one, company in zip(corrected, x, z, strict=True):
-            np.subtract(one, np.multiply(company[:, None], influence, out=of_shadow), out=of_shadow)
+        for k, one in enumerate(x):
+            corrected[k] = one - z[k][:, None] * influence
         self._ratio = LinearRatio(per_sample=shadows >= MANY_SHADOWS).fit(corrected, inside)
         self._influence = float(influence @ self._ratio.direction_)
         times = inside.sum(axis=0)
