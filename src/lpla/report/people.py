@@ -19,7 +19,7 @@ from lpla.report.rows import Row, is_evidence, number, word
 
 OUTSIDERS = 5
 """Of 100 may be wrongly accused: the false-positive rate of the first sentence."""
-NOT_SAFETY = "no leak found is not safety: docs/decide.md says what is left to ask"
+NOT_SAFETY = "no leak found is not safety: what is left to do stands below"
 PRIORS = {0.1: "10pct", 0.01: "1pct"}
 FOLDERS = (10, 100, 1_000)
 """Images of a folder for which the power of the folder test is said."""
