@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType({
     "store": Command("lpla.store.__main__", "main", "list, explain or delete what audits have stored",
                      "list|explain|prune"),
 })  # fmt: skip
-"""By name, in the order in which help lists them."""
+"""Commands by name, in the order in which help lists them."""
 
 
 def overview() -> str:

@@ -48,7 +48,7 @@ class AuditEncoders:
 
     @property
     def nulls(self) -> tuple[QueriedEncoder, ...]:
-        """Those that have seen none of the images."""
+        """Encoders that have seen none of the images."""
         return (self.untrained, *([self.reference] if self.reference else []))
 
 
@@ -122,7 +122,7 @@ def _none_inside(
 def _own_shadows(
     settings: Config, given: GivenTarget | None, membership: Membership, pool: tuple[ExtractionRequest, ...]
 ) -> tuple[QueriedEncoder, ...]:
-    """Those that the user trained, whose rows follow the target's; they are asked what the target is asked."""
+    """Shadows that the user trained, whose rows follow the target's; they are asked what the target is asked."""
     units = (_unit(settings, one, name, pool, ()) for name, one in (given.shadows if given else {}).items())
     return tuple(
         QueriedEncoder(one, membership.index, membership.inside[row], pool) for row, one in enumerate(units, 1)

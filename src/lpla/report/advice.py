@@ -1,4 +1,4 @@
-"""What follows from a verdict, as a short list, and what an audit did and did not look at, as the page says them."""
+"""What follows from a verdict, as a short list, and what an audit did and did not test, as the page says them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Advice:
     """A short explanation, as who is given the page may not have the documents."""
     page: str = ""
     address: str = ""
-    """Of the document on the web; empty where the package names no site of its documents."""
+    """Address of the document on the web; empty where the package names no site of its documents."""
 
 
 def actions(kind: str, rows: Sequence[Row]) -> list[Advice]:
@@ -139,7 +139,7 @@ def _address(page: str) -> str:
 
 
 def about(left: Left) -> dict[str, list[str]]:
-    """Heading -> sentences: the data, the encoders, the attacks, the day, and what was not looked at."""
+    """Heading -> sentences: the data, the encoders, the attacks, the day, and what was not tested."""
     rows = left.measured
     if not rows:
         return {}

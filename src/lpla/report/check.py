@@ -49,8 +49,10 @@ def parser(prog: str = "lpla check") -> argparse.ArgumentParser:
     made.add_argument(
         "--fail-if", metavar="CONDITION", help="what must not be true of any row, in place of its verdict"
     )
-    made.add_argument("--attack", metavar="NAME", help="look at the rows of this attack alone")
-    made.add_argument("--layer", metavar="NAME", help="look at the rows of this layer alone")
+    made.add_argument(
+        "--attack", metavar="NAME", help="judge the rows of this attack alone, as if no other had been run"
+    )
+    made.add_argument("--layer", metavar="NAME", help="judge the rows of this layer alone")
     return made
 
 

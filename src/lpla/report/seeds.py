@@ -83,7 +83,7 @@ def as_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 
 def as_few_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Those that a terminal has room for: what differs, the seeds, the AUC, where the next is, TPR at 5 % FPR."""
+    """Make the columns for which a terminal has room: what differs, seeds, AUC, where the next is, TPR at 5 % FPR."""
     names = [c for c in telling(rows) if c != "seed"]
     cells = []
     for row in rows:

@@ -102,7 +102,7 @@ class BackgroundWriter:
         """Have the page of a job's or a sweep's folder written, after those that were added before."""
         if self._process is None:
             self._process = Popen([sys.executable, "-m", "lpla.report", "-"], stdin=PIPE, text=True)
-        # A process that has ended is spoken of in the end.
+        # A process that has ended is reported by `finish`.
         with contextlib.suppress(BrokenPipeError):
             print(folder, file=self._process.stdin, flush=True)
 

@@ -22,7 +22,7 @@ Parts = dict[str, Any]
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_")
 """What Hydra reads of a plug-in's configuration; the rest are arguments."""
 SUFFIX = "_VERSION"
-"""Of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
+"""End of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
 RELEASE = "release"
 """The one hook of a defence that training does not meet; whatever else it overrides changes what is trained."""
 

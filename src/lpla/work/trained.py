@@ -44,7 +44,7 @@ class Trained(Source):
     backbone: Config
     dataset: Config
     defense: Config
-    """In the key only if it changes what is trained."""
+    """Defence, which is in the key only if it changes what is trained."""
     members: tuple[int, ...]
     regime: TrainConfig
     checkpoint_every: int = 10
