@@ -54,6 +54,8 @@ class SweepTable(Callback):
             write_all(folder)
         if (page := folder / "report.html").is_file():
             console.print(f"report: {page}", soft_wrap=True, highlight=False)
+        if small := [str(folder / name) for name in ("seeds.tex", "seeds.md") if (folder / name).is_file()]:
+            console.print(f"for a paper: {', '.join(small)}", soft_wrap=True, highlight=False)
         jobs = {row["job"] for row in rows}
         failed = {row["job"] for row in rows if row.get("error")}
         if failed:
