@@ -82,7 +82,7 @@ def test_a_row_is_that_of_the_attacks_own_job(name: str, whole: Path, tiny_store
     there = {row["layer"]: row for row in rows_of(whole) if row["attack"] == name}
     assert list(there) == [row.layer for row in alone]
     unlike = ("seconds", "notes", "strongest", "choice_p", "attack", "compared")
-    # What is said of single images and of epsilon pays for having been chosen among the rows of a job.
+    # What is said of single images and of epsilon allows for the choice among the rows of a job.
     paying = ("eps_", "null_untrained_eps_", "exposed_", "null_untrained_exposed_")
     for row in alone:
         for key, value in vars(row).items():
@@ -235,7 +235,7 @@ def test_without_a_leak_the_p_value_of_the_strongest_is_small_as_seldom_as_it_sa
     for level in (0.05, 0.1, 0.2):
         bound = level + 3 * np.sqrt(level * (1 - level) / len(found))
         assert np.mean([p <= level for p, _, _ in found]) <= bound
-    # The strongest's own p-value, which does not pay for the choice, is small too often.
+    # The strongest's own p-value, which does not allow for the choice, is small too often.
     assert np.mean([min(own) <= 0.1 for _, _, own in found]) > 0.1 + 3 * np.sqrt(0.09 / len(found))
 
 

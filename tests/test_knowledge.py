@@ -156,7 +156,7 @@ def test_shadows_that_were_chosen_along_with_the_targets_images_are_refused(shar
     target = np.arange(400) < 200
     chosen = random.random((4, 400)) < np.where(target, share, 1 - share)
     with pytest.raises(
-        InputError, match=r"drawn without a look at data.members, but shadow_1 holds \d+% of the members"
+        InputError, match=r"drawn independently of data.members, but shadow_1 holds \d+% of the members"
     ):
         drawn._check_drawn(np.stack([target, *chosen]), [f"shadow_{k}" for k in range(1, 5)])
 

@@ -17,6 +17,12 @@ COINED = re.compile(
     re.IGNORECASE,
 )
 """Phrases that stood here, and that a reader had to guess at."""
+IN_SOURCES = re.compile(
+    r"\b(our sections? \d|pays? for (the|its|having)|looks? at\b|looked at\b|(is|be|are) spoken of"
+    r"|brings? .{1,40} along|asks? nothing|asked nothing|notices\b|(its|their) likes\b)",
+    re.IGNORECASE,
+)
+"""The same in docstrings, comments and messages, and references to sections of a document that nobody else has."""
 SETTING = re.compile(r"^( *)([a-z]\w*): *([^#\n]*?)(?:  # (.*))?$")
 
 
@@ -26,6 +32,30 @@ def test_a_file_that_a_user_reads_has_no_coined_phrase() -> None:
         for file in READ
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if COINED.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_a_docstring_a_comment_or_a_message_has_no_coined_phrase() -> None:
+    sources = sorted(one for ext in ("py", "j2", "yaml") for one in (ROOT / "src").rglob(f"*.{ext}"))
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for file in sources
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        # Names in code are no words.
+        if IN_SOURCES.search(re.sub(r"\b\w*_\w*\b", "", line))
+    ]
+    assert len(sources) > 200 and not found, "\n".join(found)
+
+
+def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
+    """Many began with "Of" or "By" or "Those", and the reader had to find out what the subject was."""
+    fragment = re.compile(r'^ *"""(Of (?!more images)|By|Those|Beside|In no|(At|After|From|For|On|To|Over) which)\b')
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for file in sorted((ROOT / "src").rglob("*.py"))
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if fragment.match(line)
     ]
     assert not found, "\n".join(found)
 

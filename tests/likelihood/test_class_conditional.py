@@ -1,4 +1,4 @@
-"""ClassConditional against full covariance matrices, and a planted signal against the formula of section 4.1."""
+"""ClassConditional against full covariance matrices, and a planted signal against the likelihood's own formula."""
 
 import numpy as np
 import pytest

@@ -43,7 +43,7 @@ def planted(
 
 
 def slow_fit(x: np.ndarray, inside: np.ndarray) -> dict:
-    """Section 4.2 line by line."""
+    """The likelihood's formula, line by line."""
     ins = [[x[k, i] for k in range(len(x)) if inside[k, i]] for i in range(x.shape[1])]
     outs = [[x[k, i] for k in range(len(x)) if not inside[k, i]] for i in range(x.shape[1])]
     squares, dofs = [], []

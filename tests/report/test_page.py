@@ -8,6 +8,7 @@ import re
 import runpy
 import shutil
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -258,3 +259,20 @@ def test_the_axes_of_a_roc_name_rates_that_are_apart(images: int) -> None:
     width = 300  # pixels on a telephone
     places = [width * (1 + np.log10(one) / np.log10(2 * images)) for one in named]
     assert min(np.diff(places)) > 20
+
+
+@pytest.mark.parametrize("verdict", ["leaks: a", "invalid: a", "undecided: a", "no leak found at this sample size: a"])
+def test_what_to_do_explains_itself_to_who_has_the_page_alone(verdict: str, tmp_path: Path) -> None:
+    """It named documents of a package that a reader of the page need not have, and nothing else."""
+    job = leave(tmp_path / "job", 0)
+    rows = [row | {"verdict": verdict} for row in json.loads((job / "result.json").read_text())]
+    (job / "result.json").write_text(json.dumps(rows))
+    page.write(job)
+    text = unescape((job / "report.html").read_text())
+    (todo,) = re.findall(r'<section id="do">(.*?)</section>', text, re.DOTALL)
+    items = re.findall(r"<li>(.*?)</li>", todo, re.DOTALL)
+    assert len(items) > 1
+    for one in items:
+        before, _, more = one.partition("<details>")
+        assert len(before.split()) > 5 and len(re.sub("<[^>]*>", "", more.partition("<p>")[2]).split()) > 12, one
+        assert "docs/" not in before

@@ -26,7 +26,7 @@ FOUND = (
 PAIRS = (
     "shown an image it was trained on and one it was not, the attack tells which is which in 72 of 100 cases (61 to 81)"
 )
-NOT_SAFETY = "; no leak found is not safety: docs/decide.md says what is left to ask."
+NOT_SAFETY = "; no leak found is not safety: what is left to do stands below."
 
 
 @pytest.mark.parametrize(

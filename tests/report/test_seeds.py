@@ -1,9 +1,13 @@
 """Rows that differ in the seed alone, together."""
 
+from pathlib import Path
+
 import pytest
+from left_behind import leave_sweep
 
 from lpla.metrics.targets import error_of, over_targets
-from lpla.report.seeds import aggregate, as_cells, render
+from lpla.report import page
+from lpla.report.seeds import aggregate, as_cells, for_paper, render
 from lpla.report.terminal import print_whole
 
 ROW = {
@@ -58,3 +62,22 @@ def test_the_table_shows_them(capsys: pytest.CaptureFixture) -> None:
     assert shown.count(".688 [.425 .950]") == 2 and "95 % interval of the recipe" in " ".join(shown.split())
     assert "backbone p=1" in shown and "backbone p=2" in shown
     assert "[.100 1.000]" in shown
+
+
+def test_a_paper_has_a_small_table_with_a_column_for_each_choice() -> None:
+    """The only LaTeX had a row for each seed, 19 columns and a caption of 1,800 letters."""
+    rows = [row(seed, auc, arch=arch, dataset="digits") for seed, auc in enumerate(AUCS) for arch in ("simclr", "byol")]
+    small = for_paper(aggregate(rows))
+    assert small.header == ("arch", "layer", "seeds", "AUC [95 %]")
+    assert [cells[:3] for cells in small.rows] == [("simclr", "backbone", "4"), ("byol", "backbone", "4")]
+    assert small.rows[0][3].startswith(".688 [") and "dataset=digits" in small.caption and len(small.caption) < 300
+    rated = for_paper(aggregate([one | {"tpr_at_5pct": 0.2} for one in rows]))
+    assert rated.header[-1] == "TPR at 5 % FPR [95 %]"
+
+
+def test_a_sweep_over_seeds_leaves_it_as_latex_and_markdown(tmp_path: Path) -> None:
+    page.write(leave_sweep(tmp_path / "p", "p", [1, 2]))
+    assert not (tmp_path / "p" / "seeds.tex").exists()
+    written = page.write(leave_sweep(tmp_path / "seeds", "seed", [0, 1, 2]))
+    text = (tmp_path / "seeds" / "seeds.tex").read_text()
+    assert tmp_path / "seeds" / "seeds.md" in written and text.count("\\\\\n") == 3 and "tab:seeds-seeds" in text

@@ -17,7 +17,7 @@ from lpla.contracts.inputs import UndefinedError, Views
 
 IMAGES, SHADOWS, VIEWS = 600, 8, 4
 LEAK = (0.6, 0.4, 1.0)
-"""By how much members are longer, steadier over the views, and moved (as in `planted.answers`)."""
+"""Amounts by which members are longer, steadier over the views, and moved (as in `planted.answers`)."""
 UNUSABLE = 5
 """Images of every encoder with zero embeddings, and as many with non-finite ones."""
 

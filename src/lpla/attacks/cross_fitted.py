@@ -64,7 +64,7 @@ class CrossFitted(Attack):
         return self
 
     def _folds(self, told: Labelled) -> Iterator[tuple[Int[np.ndarray, " r"], Int[np.ndarray, " h"]]]:
-        """Of every fold the places of the images outside it and within."""
+        """Yield, for every fold, the places of the images outside it and within."""
         return StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed).split(told.member, told.member)
 
     def check(self, shadows: Sequence[Labelled]) -> None:

@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType({
     "serve": Command("lpla.auditing.serve", "show", "serve an encoder by POST /v1/embeddings, through a defence",
                      "target=..."),
 })  # fmt: skip
-"""By name, in the order in which help lists them."""
+"""Commands by name, in the order in which help lists them."""
 
 
 def overview() -> str:

@@ -98,7 +98,7 @@ def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
 
     The former teaches nothing, the latter who was chosen for both.
 
-    The attacks take each shadow's images as drawn without a look at the target's, row 0; each is held to that by
+    The attacks take each shadow's images as drawn independently of the target's, row 0; each is held to that by
     Fisher's exact test, so that chance refuses one audit of `CHOSEN` at most.
     """
     members, others = int(inside[0].sum()), int((~inside[0]).sum())
@@ -113,7 +113,7 @@ def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
         chance: Any = fisher_exact([[of_members, members - of_members], [of_others, others - of_others]])
         if chance.pvalue < CHOSEN / len(names):
             raise InputError(
-                f"target.shadows must be trained on images that are drawn without a look at data.members, but {name} "
+                f"target.shadows must be trained on images that are drawn independently of data.members, but {name} "
                 f"holds {of_members / members:.0%} of the members and {of_others / others:.0%} of the non-members: "
                 "draw them by `lpla shadows plan`"
             )

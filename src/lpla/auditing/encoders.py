@@ -46,7 +46,7 @@ class AuditEncoders:
 
     @property
     def nulls(self) -> tuple[QueriedEncoder, ...]:
-        """Those that have seen none of the images."""
+        """Encoders that have seen none of the images."""
         return (self.untrained, *([self.reference] if self.reference else []))
 
 
@@ -120,7 +120,7 @@ def _none_inside(
 def _own_shadows(
     settings: Config, given: GivenTarget | None, membership: Membership, pool: tuple[ExtractionRequest, ...]
 ) -> tuple[QueriedEncoder, ...]:
-    """Those that the user trained, whose rows follow the target's; they are asked what the target is asked."""
+    """Shadows that the user trained, whose rows follow the target's; they are asked what the target is asked."""
     outside = outside_images(settings, membership)
     units = (_unit(settings, one, name, pool, (), outside) for name, one in (given.shadows if given else {}).items())
     return tuple(

@@ -45,7 +45,7 @@ class GivenTarget:
     notes: tuple[str, ...]
     """How its network was found in its file."""
     shadows: Mapping[str, Given]
-    """Those that the user trained, by their names; none unless target.shadows says where they are."""
+    """Shadows that the user trained, by their names; none unless target.shadows says where they are."""
     reference: Given | None
     """An encoder that cannot have seen the images; None unless target.reference names one."""
 

@@ -154,7 +154,7 @@ def _write(settings: Settings, work: Plan, store: Store, folder: Path, found: li
 
 
 def _rotated(found: list[Judgement]) -> dict[str, Any]:
-    """Of every layer the scores of every encoder as the target [L, K, n], nan where it was none; and its members."""
+    """Collect every layer's scores of every encoder as the target [L, K, n], nan where it was none, and its members."""
     turned = [one.rotation for one in found]
     first = next((one for one in turned if one), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""What the attacker knows: shadows like the target or unlike it, or no shadow at all (our sections 1 and 4.4).
+"""What the attacker knows: shadows like the target or unlike it, or no shadow at all.
 
 The eight cells of EncoderMI (Liu et al., arXiv 2108.11023): shadows trained on the same or other data, by the same or
 another framework, under the same or another augmentation; and, which is ours, under the target's defence or another.
@@ -59,7 +59,7 @@ class Knowledge:
 
     @property
     def spread(self) -> float:
-        """Of the AUC of such an attacker without a leak, in standard errors over images."""
+        """Spread of the AUC of such an attacker without a leak, in standard errors over images."""
         return spread_of(self.kind)
 
     @property
@@ -149,7 +149,7 @@ def shadow_settings(settings: Config, knowledge: Knowledge, alternative: Alterna
         composed = alternative("arch", knowledge.arch)
         other["arch"] = composed["arch"]
         if composed["backbone"] != alternative("arch", "simclr")["backbone"]:
-            # A framework that brings its own backbone along (mae) does so here too.
+            # A framework with a backbone of its own (mae) keeps it here too.
             other["backbone"] = composed["backbone"]
     if knowledge.views != SAME:
         other["train_views"] = alternative("views", knowledge.views)["shadow_views"]

@@ -71,12 +71,12 @@ class NullsOfRow:
 
     nulls: Nulls
     untrained: Scores
-    """Of the judged images, by the target's initial weights."""
+    """Scores of the judged images by the target's initial weights."""
     notes: tuple[str, ...]
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Of `AuditResult`."""
+        """Fields of `AuditResult` that hold these nulls."""
         found = self.nulls
         images, views, excess = found.images, found.views, found.excess
         return {

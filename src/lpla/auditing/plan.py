@@ -43,12 +43,12 @@ class Plan:
     left_out: tuple[str, ...]
     """Sentences on those that are not."""
     refits: int | None
-    """For the p-value of the strongest of several attacks; None: there is one."""
+    """Refits for the p-value of the strongest of several attacks; None: there is one attack."""
     knowledge: Knowledge
     images: Images
     membership: Membership
     layers: tuple[str, ...]
-    """Of which there is a row each."""
+    """Layers, of which each has a row."""
     released: tuple[str, ...]
     """What the target and its shadows both return."""
     full_query: Query
@@ -57,7 +57,7 @@ class Plan:
     permutations: int
     targets: str
     jury: int | None
-    """Of `targets` and `jury` the settings: who is the target in turn, and by how many others it is judged at most."""
+    """Settings `targets` and `jury`: who is the target in turn, and by how many others it is judged at most."""
     prior: float
     k: int
     encoders: AuditEncoders
@@ -81,7 +81,7 @@ class Plan:
         )
 
     def looked_at(self, layer: str) -> tuple[str, ...]:
-        """The released layers at which a row looks."""
+        """The released layers whose embeddings a row uses: all of them for the joint row."""
         return self.released if layer == JOINT else (layer,)
 
     @property

@@ -40,13 +40,13 @@ FLOPS = {"cpu": 2e11, "cuda": 1e15}
 TRAFFIC, BYTES_PER_SECOND = 5, {"cpu": 5e11, "cuda": 5e12}
 """How often a step reads or writes every weight, its gradient among it, and what no memory's bandwidth exceeds."""
 LARGE = 64 * 2**20
-"""Bytes of a network of which a few steps may take long enough to be spoken of."""
+"""Bytes of a network from which on a few steps may take so long that the log says so."""
 WORTH_SAYING = 60
 """Seconds of judging."""
 PASSES = 3
 """A training step in forward passes: one forward, two backward."""
 COPIES = 3
-"""Of a chunk of views or of what the judge reads: as it comes, on its way, as it is worked on."""
+"""Copies of a chunk of views, or of what the judge reads: as it comes, on its way, as it is worked on."""
 DOUBLE = 8
 """Bytes of a number of a statistic, at most."""
 

@@ -16,7 +16,7 @@ from lpla.work.plug_in import Config, plug_in
 MANY = 100
 """Refits of one attack, so many that one more for the clock costs nothing."""
 IMAGES, SHADOWS, VIEWS = 1_000, 16, 16
-"""Of what is made up, at most; more images and shadows are taken to cost in proportion."""
+"""Images, shadows and views, at most, of the data that are made up for timing; more are taken to cost in proportion."""
 QUICKEST = 5e-4
 """Seconds of a fit that cannot be timed so; the quickest attack takes .7 ms for 40 images."""
 
@@ -36,7 +36,7 @@ def chooses(plan: Plan) -> bool:
 
 
 def paid_for_choice(plan: Plan) -> int:
-    """How many of these fits are for the p-value of the strongest attack, which pays for the choice among them."""
+    """How many of these fits are for the p-value of the strongest attack, which allows for the choice among them."""
     return sum((plan.refits or 0) * len(plan.alone(name).layers) for name in plan.attacks) if chooses(plan) else 0
 
 
@@ -47,7 +47,7 @@ def seconds_of_judging(plan: Plan) -> float:
 
 
 def seconds_of_fit(plan: Plan, config: Config) -> float:
-    """Of one attack, with the scores of a target."""
+    """Time one fit of an attack, with the scores of a target."""
     attack, images, shadows = plug_in(config), len(plan.membership.index), len(plan.encoders.shadows)
     shown, taught = min(images, IMAGES), min(shadows, SHADOWS) // 2 * 2
     if not taught:

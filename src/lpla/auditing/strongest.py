@@ -1,4 +1,4 @@
-"""Which of several attacks is the strongest, with a p-value of "no leak" that pays for having chosen it."""
+"""Which of several attacks is the strongest, with a p-value of "no leak" that allows for its choice."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def strongest_first(plan: Plan, store: Store, found: Sequence[Judgement]) -> lis
     said = (
         f"strongest of {len(defined)} rows: {best.row.attack} at {best.row.layer} ({word}), AUC {best.row.auc:.3f} "
         f"[{best.row.auc_low:.3f} {best.row.auc_high:.3f}]"
-    ) + ("" if p is None else f'; p-value of "no leak", which pays for the choice: {p:.2g} ({how})')
+    ) + ("" if p is None else f'; p-value of "no leak", which allows for the choice: {p:.2g} ({how})')
     told = [replace(one, row=replace(one.row, strongest=said, choice_p=p)) if one is best else one for one in defined]
     first, *others = sorted(told, key=place)
     undefined = tuple(note for one in found if one.row.auc is None for note in one.row.notes)

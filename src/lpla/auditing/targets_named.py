@@ -32,7 +32,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "target": (Target,),
     "views": (Views,),
 }
-"""Of what class an option is, by its setting."""
+"""Class of which an option must be, by its setting."""
 LOGGERS = ("lpla.auditing.loggers.", "pytorch_lightning.loggers.")
 WITHIN = ("lpla.contracts.", "lpla.encoders.arch.", "lpla.attacks.attack.", "torch.optim.", "lightly.utils.lars.")
 """Modules of what else an option may be made of: views, optimisation, crops, an attack's training, an optimiser."""

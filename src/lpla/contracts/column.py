@@ -21,11 +21,11 @@ class Column:
     heading: str = ""
     """The short head of the column; empty for what only `result.json` and the CSV hold."""
     whose: Literal["", "target", "attack", "fit"] = ""
-    """Of a choice: whether it makes the target, makes the attack, or is what the attack's fit took by itself."""
+    """For a choice: whether it makes the target, makes the attack, or is what the attack's fit took by itself."""
     axis: str = ""
-    """Of a choice along which figures are drawn: what the axis says."""
+    """For a choice along which figures are drawn: what the axis says."""
     plain: bool = False
-    """Of a choice: whether its value explains itself in a legend, without the name of the choice."""
+    """For a choice: whether its value explains itself in a legend, without the name of the choice."""
     interval: bool = False
     """Whether the fields `<name>_low` and `<name>_high` hold its 95 % interval."""
     over_seeds: bool = False

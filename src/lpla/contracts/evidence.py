@@ -38,7 +38,7 @@ class Statistic(ABC):
     version: ClassVar[int] = 1
     name: ClassVar[str]
     layers: ClassVar[tuple[str, ...]] = ("backbone", "projector")
-    """Where it exists."""
+    """The layers at which the statistic exists."""
     at: ClassVar[str | None] = None
     """The layer from which it is always taken, whatever layer is attacked; None: from the attacked layer."""
 
@@ -149,7 +149,7 @@ class Attack(ABC):
     threshold_: float
     """Score at or above which an image is called a member; learnt on the shadows by `fit`."""
     shadow_scores_: ShadowScores | None
-    """From which the threshold and the posterior follow; None where the shadows are too few to be left out in turn."""
+    """Scores behind the threshold and the posterior; None where the shadows are too few to be left out in turn."""
 
     _learnt = False
 

@@ -27,7 +27,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType({
     "litserve": "service",
     "fastapi": "service",
 })  # fmt: skip
-"""By the name under which a package is imported."""
+"""Extra of lpla by the name under which a package is imported."""
 
 OF_LOGGERS: dict[str, tuple[str, ...]] = {
     "WandbLogger": ("wandb",),

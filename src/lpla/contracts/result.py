@@ -105,7 +105,7 @@ class AuditResult:
     recipe_leak_p: float | None = _found("figure", 'P-value of "no leak" of the pooled scores at 5 %.')
     recipe_rank_p: float | None = _found("figure", 'One-sided p-value of "no leak" of the mean AUC.')
     choice_p: float | None = _found("figure", 'P-value of "no leak" of the strongest of several attacks (attack=all), '
-                                    "which pays for its choice.")  # fmt: skip
+                                    "which allows for its choice.")  # fmt: skip
     eps_low: float | None = _found("figure", "The scores contradict an epsilon below it (replace-one, 95 % for all "
                                    "rows of a job together); 0 contradicts none.", "eps")  # fmt: skip
     eps_cap: float | None = _found("figure", "What so many images allow the bound on epsilon to be at most.")

@@ -71,9 +71,9 @@ def _filled(values: Sequence[Any]) -> Sequence[Any]:
 
 
 MOST = 2**31 - 1
-"""Of anything that is counted."""
+"""Largest count of anything."""
 SMALLEST, LARGEST = 1e-30, 1e6
-"""Of a number other than 0: single precision has it, and can still multiply or divide by it."""
+"""Sizes of a number other than 0: single precision has it, and can still multiply or divide by it."""
 Count = Annotated[int, Ge(1), AfterValidator(_countable)]
 Whole = Annotated[int, Ge(0), AfterValidator(_countable)]
 Dimension = Annotated[int, Ge(1), Le(1_000_000)]
@@ -88,7 +88,7 @@ Part = Annotated[float, Gt(0), Lt(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 """What an average or a momentum keeps at every step; at 1 nothing would ever move."""
 Order = Annotated[float, Gt(0), AllowInfNan(True), AfterValidator(_computable)]
-"""Of a norm."""
+"""The order p of a norm."""
 Orders = Annotated[Sequence[Order], AfterValidator(_filled)]
 # A yaml's pair is a list.
 Ends = Annotated[tuple[Positive, Positive], Strict(False), AfterValidator(_ascending)]

@@ -19,7 +19,7 @@ from lpla.contracts.inputs import InputError
 
 FACTS = ("width", "height", "log bytes", "luma quantisation", "chroma quantisation", "EXIF date", "no EXIF date",
          "modified")  # fmt: skip
-"""Beside one column for each format, and one for each mode, in which any of the files is."""
+"""Columns beside those of each format and each mode in which any of the files is."""
 DATES = (Base.DateTimeOriginal, Base.DateTimeDigitized, Base.DateTime)
 EXIF_DATE = "%Y:%m:%d %H:%M:%S"
 

@@ -1,4 +1,4 @@
-"""What stored images show of how they were made: the features of the two-sample test on images (our section 11.1).
+"""What stored images show of how they were made: the features of the two-sample test on images.
 
 Colours and contrast, traces of compression and resizing (steps across 8-pixel borders, coefficients of 8 x 8 blocks),
 traces of a range of values (odd, extreme, distinct), and a coarse picture.
@@ -90,7 +90,7 @@ def _colour_step(x: Pixels, grey: Grey) -> Float[Tensor, " n"]:
 
 
 def _coefficients(grey: Grey) -> Columns:
-    """Of the cosine transform of 8 x 8 blocks: log mean magnitude by band, and share of those that are nearly zero."""
+    """Summarise the cosine transform of 8 x 8 blocks: log mean magnitude by band, and the share that is nearly zero."""
     height, width = (BLOCK * (side // BLOCK) for side in grey.shape[2:])
     frequency = torch.arange(BLOCK)[:, None] + torch.arange(BLOCK)
     reads: list[tuple[str, tuple[int, int], Callable[[Tensor], Tensor]]] = [

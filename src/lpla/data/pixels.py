@@ -1,4 +1,4 @@
-"""What images tell without any encoder: summaries for blind baselines (our section 5), thumbnails as features."""
+"""What images tell without any encoder: summaries for blind baselines, thumbnails as features."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FEWEST, MOST = 50, 128
 LEVEL = 1e-3
 """Probability, at most, that one of two rules that are equally good is called the better one."""
 CORNERS = ((0, 0), (1, 1))
-"""Of the image, from which crops of `KEPT` of its side are taken."""
+"""Corners of the image from which crops of `KEPT` of its side are taken."""
 KEPT, DARKER = 0.85, 0.9
 
 
@@ -69,7 +69,7 @@ def _others(rule: InputRule) -> dict[str, InputRule]:
 
 
 def _recognised(encoder: Encoder, images: Tensor) -> Tensor:
-    """Of each image how many of its crops are nearest to itself, in centred directions."""
+    """Count, for each image, the crops that are nearest to itself, in centred directions."""
     with torch.inference_mode():
         bank = _directions(encoder, images)
         crops = [_directions(encoder, _cropped(images, *corner)) for corner in CORNERS]
@@ -80,7 +80,7 @@ def _recognised(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 def _directions(encoder: Encoder, images: Tensor) -> Float[Tensor, "B D"]:
-    """Of centred embeddings at the first layer; 0 where one is not finite."""
+    """Compute directions of centred embeddings at the first layer; 0 where one is not finite."""
     found = encoder.encode(images)[encoder.layers[0]].double()
     usable = found.isfinite().all(dim=1, keepdim=True)
     found = torch.where(usable, found, 0.0)

@@ -103,7 +103,7 @@ def summarised(views: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 4"]:
 
 
 def _in_order(views: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
-    """By row, column and channel, in which order they lie in memory."""
+    """Flatten views by row, column and channel, the order in which they lie in memory."""
     return views.permute(0, 2, 3, 1).flatten(1)
 
 

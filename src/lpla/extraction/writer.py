@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 ZERO, NONFINITE = "number of zero embeddings", "number of embeddings that are not finite"
-"""Beside the values of the statistics."""
+"""Entries of an extraction's file beside the values of the statistics."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class EpsilonBound:
 def epsilon_bound(
     score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], seed: int, choices: int = 1
 ) -> EpsilonBound:
-    """Bound the epsilon of a training from below (our section 10.1).
+    """Bound the epsilon of a training from below.
 
     Args:
         score: One score per image, higher = member; which attack, layer and norm it is of was settled beforehand.

@@ -12,7 +12,7 @@ from lpla.metrics.intervals import clopper_pearson
 from lpla.metrics.roc import Estimate, sides
 
 PRECISION = 0.9
-"""Of the images that are named, the part that must be members."""
+"""Part of the named images that must be members."""
 ALPHA = 0.05
 
 
@@ -34,7 +34,7 @@ class Exposed:
 def exposed(
     score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float, prior: float, choices: int = 1
 ) -> Exposed:
-    """Count the target's images that are named at a threshold (our section 10.2).
+    """Count the target's images that are named at a threshold.
 
     Args:
         score: One score per judged image of the target, higher = member.
@@ -60,7 +60,7 @@ def exposed(
 def exposure_threshold(
     score: Float[np.ndarray, " M"], member: Bool[np.ndarray, " M"], prior: float = 0.5, choices: int = 1
 ) -> float | None:
-    """Find the lowest threshold at which nine in ten of the named images are members (our section 10.2).
+    """Find the lowest threshold at which nine in ten of the named images are members.
 
     Args:
         score: The shadows' left-out scores, higher = member.

@@ -56,7 +56,7 @@ class SentViews:
     images: int
     asked: int
     encoders: tuple[str, ...]
-    """Those that got one."""
+    """Names of the encoders that got such a view."""
 
     @property
     def distrust(self) -> bool:

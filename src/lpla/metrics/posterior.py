@@ -27,8 +27,7 @@ def posterior(
     prior: float,
     usable: Bool[np.ndarray, " N"] | None = None,
 ) -> Float[np.ndarray, " N"]:
-    """Compute the probability that each image is a member, if a part `prior` of all images in question are (our section
-    9.5).
+    """Compute the probability that each image is a member, if a part `prior` of all images in question are.
 
     A logistic curve of the shadows' scores, asinh(3 s / median |s|), gives the weight of evidence of a score: its
     log-odds less those of the shadows' own proportion of members. A curve that falls would call an image the less a

@@ -1,4 +1,4 @@
-"""How much a score tells members from non-members, each figure with its 95 % interval (our sections 6 and 9)."""
+"""How much a score tells members from non-members, each figure with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from lpla.metrics.intervals import ALPHA, NORMAL_QUANTILE, clopper_pearson, newc
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
 RESAMPLES = 1_000
-"""Of the bootstrap behind the interval of a true-positive rate; its seed is fixed: equal scores, equal bounds."""
+"""Resamples of the bootstrap behind the interval of a true-positive rate; as its seed is fixed, equal scores have
+equal bounds."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _clipped(value: float, error: float) -> Estimate:
 
 
 def tpr_at(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], fpr: float) -> Rate | None:
-    """Estimate the true-positive rate at `fpr` (our section 9.2); returns None where `tpr_absent` says why.
+    """Estimate the true-positive rate at `fpr`; returns None where `tpr_absent` says why.
 
     Args:
         score: One score per image, higher = member.

@@ -30,15 +30,15 @@ from lpla.metrics.roc import (
 from lpla.metrics.significance import EXACT_BELOW, LEVEL, auc_and_error
 
 FPR = 0.05
-"""At which the tail test of the verdict is made."""
+"""False-positive rate at which the tail test of the verdict is made."""
 DECIDING_QUANTILE = float(ndtri(1 - LEVEL))
 """Standard errors above no leak at which an interval agrees with its test: its own level is that of the test."""
 FEWEST_ACCUSED = 5
 """False positives to be expected of all targets' non-members below which a rate is not worth a number."""
 ROUNDING = 1e-9
-"""By which equal sums of areas may differ."""
+"""Difference, at most, between sums of areas that count as equal."""
 STEP = 0.02
-"""In false-positive rate, at most, over which the slope of the ROC is taken."""
+"""Range of false-positive rates, at most, over which the slope of the ROC is taken."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Recipe:
     tpr_at_5pct: Estimate | None
     tpr_at_1pct: Estimate | None
     p: float | None
-    """Of the pooled test of "no leak" at 5 % false positives; None where no test was possible."""
+    """P-value of the pooled test of "no leak" at 5 % false positives; None where no test was possible."""
     p_rank: float | None
-    """Of the test of "no leak" by the mean AUC (`rank_p_value`); None likewise."""
+    """P-value of the test of "no leak" by the mean AUC (`rank_p_value`); None likewise."""
     verdict: str
 
 

@@ -1,4 +1,4 @@
-"""Whether scores leak membership: two exact tests of "no leak", and what they say over many rows (our section 9.1)."""
+"""Whether scores leak membership: two exact tests of "no leak", and what they say over many rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lpla.metrics.permuted_sums import doubled_ranks, heavily_tied, in_errors, s
 from lpla.metrics.roc import leak_p_value, lowest_fpr, sides
 
 LEVEL = 0.0125
-"""Of each of the two tests, so that a row without a leak is called leaking with probability 2.5 % at most."""
+"""Level of each of the two tests, so that a row without a leak is called leaking with probability 2.5 % at most."""
 EXACT_BELOW = 40
 """Images, members and non-members together, below which the rank test counts all memberships; above it is normal, but
 for scores with heavy ties."""
 BACKWARDS = 0.0005
 """Probability, at most, that scores without a leak are called separating the wrong way (3.29 standard errors)."""
 FALLBACK_FPR = 0.05
-"""Of the tail test where the non-members are too few for any true-positive rate worth a number."""
+"""False-positive rate of the tail test where the non-members are too few for any true-positive rate worth a number."""
 
 
 @dataclass(frozen=True)

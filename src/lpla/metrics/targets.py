@@ -1,4 +1,4 @@
-"""What several targets of one recipe say together, each with its own pool (our section 9.4)."""
+"""What several targets of one recipe say together, each with its own pool."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lpla.metrics.significance import separation
 
 FOLDS, PERMUTATIONS = 10, 499
 PENALTY = 40.0
-"""Of the squared weights: to first order that of logistic regression with C = 0.1, as 4 / C."""
+"""Weight of the squared weights: to first order that of logistic regression with C = 0.1, as 4 / C."""
 CONSTANT = 1e-9
 """Deviation, as a part of the largest value, below which a feature does not vary."""
 FEWEST = FOLDS

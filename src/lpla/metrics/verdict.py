@@ -1,4 +1,4 @@
-"""One sentence on a row: "leaks", "no leak found at this sample size", "undecided" or "invalid" (our section 9.1)."""
+"""One sentence on a row: "leaks", "no leak found at this sample size", "undecided" or "invalid"."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Nulls:
     fresh: Departure | None = None
     shadows: Departure | None = None
     reference_auc: float | None = None
-    """Of an encoder that cannot have seen the images, which only some audits have."""
+    """AUC on an encoder that cannot have seen the images, which only some audits have."""
     excess: Estimate | None = None
-    """Of the attack's AUC over that of the images alone, where these tell the groups apart; no null itself."""
+    """Excess of the attack's AUC over that of the images alone, where these tell the groups apart; no null itself."""
 
 
 SAID = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lpla.contracts.commands import command_parser, ending_in_one_sentence
 from lpla.contracts.result import InputError, nearest
-from lpla.report.rows import Row, chosen_columns, is_evidence, short_label, word
+from lpla.report.rows import Row, is_evidence, short_label, telling, word
 
 if TYPE_CHECKING:
     from lpla.report.condition import Condition
@@ -49,8 +49,10 @@ def parser(prog: str = "lpla check") -> argparse.ArgumentParser:
     made.add_argument(
         "--fail-if", metavar="CONDITION", help="what must not be true of any row, in place of its verdict"
     )
-    made.add_argument("--attack", metavar="NAME", help="look at the rows of this attack alone")
-    made.add_argument("--layer", metavar="NAME", help="look at the rows of this layer alone")
+    made.add_argument(
+        "--attack", metavar="NAME", help="judge the rows of this attack alone, as if no other had been run"
+    )
+    made.add_argument("--layer", metavar="NAME", help="judge the rows of this layer alone")
     return made
 
 
@@ -174,7 +176,7 @@ def _count(rows: Sequence[Row]) -> str:
 
 
 def _named(row: Row, rows: Sequence[Row]) -> str:
-    return short_label(row, list(dict.fromkeys(["attack", *chosen_columns(rows)])))
+    return short_label(row, list(dict.fromkeys(["attack", *telling(rows)])))
 
 
 def _shown(value: object) -> str:

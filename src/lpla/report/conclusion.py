@@ -21,7 +21,7 @@ class Conclusion:
     kind: str
     """One of the words above; only the first two are answers."""
     rows: list[Row]
-    """Those that make it so."""
+    """Rows that make it so."""
     sentence: str
 
 

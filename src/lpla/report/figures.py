@@ -24,7 +24,7 @@ DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot", [8, 2, 2, 2], [2, 6
 MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x")
 REFERENCE = "#888888"
 POINTS = 150
-"""Of one curve, at most."""
+"""Points of one curve, at most."""
 NORM_OF = ("p", "queries")
 """The choices of an attacker on which the mean log-norm of an image depends."""
 BINS = 30
@@ -63,7 +63,7 @@ def add_legend(plot: figure, entries: Sequence[tuple[str, list]], columns: int =
 
 
 def curve(place: int) -> Line:
-    """Of a source's x and y, told from those at other places by colour and dashes."""
+    """Make the line of a source's x and y, told from lines at other places by colour and dashes."""
     return Line(x="x", y="y", line_color=COLOURS[place], line_dash=DASHES[place], line_width=2)
 
 

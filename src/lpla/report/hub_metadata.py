@@ -19,7 +19,7 @@ FIGURES = {
     "tpr_at_5pct": ("tpr_at_5pct", "Part of the members found at 5 % false positives (0.05: none)"),
     "tpr_at_1pct": ("tpr_at_1pct", "Part of the members found at 1 % false positives (0.01: none)"),
 }
-"""By column: the identifier of the metric, and its name."""
+"""The identifier of the metric and its name, by column."""
 OF_ATTACK = ("attack", "likelihood", "layer", "knowledge", "shadows", "queries")
 OF_TARGET = ("members", "nonmembers", "epochs", "seed", "defense")
 DIGITS = 4

@@ -22,7 +22,7 @@ from lpla.report.rows import Row, as_given, read_rows
 IN_MEMORY = "lpla_encoder_in_memory"
 """How the module begins under which `audit_encoder` lets target=python find a function; no reader has a use of it."""
 FINISHED = "finished"
-"""In `versions.json`, when the job ended."""
+"""Entry of `versions.json` that says when the job ended."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Left:
     single: bool
     """Whether it is the folder of one job."""
     rows: list[Row]
-    """In the order of the jobs; with an `error` those of jobs that failed or whose result is missing or damaged."""
+    """Rows in the order of the jobs; where a job failed, or its result is missing or damaged, with an `error`."""
     judged: dict[tuple[str, str, str], Judged]
-    """By job, attack and layer (`whose`)."""
+    """Scores by job, attack and layer (`whose`)."""
     curve: list[Row]
     """Rows of every `curve.csv`, with the job."""
     exposed: list[Row]
@@ -129,7 +129,7 @@ def _is_job(folder: Path) -> bool:
 
 
 def _scores(file: Path, attack: str) -> dict[tuple[str, str], Judged]:
-    """By attack and layer; `attack` is that of a file which names none."""
+    """Read the scores by attack and layer; `attack` is that of a file which names none."""
     # Opened here, as numpy leaves a file open that proves damaged.
     with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
         absent = np.full(held["score"].shape, np.nan)

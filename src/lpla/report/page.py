@@ -13,14 +13,14 @@ from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lpla.report import advice, axes, figures, formats
+from lpla.report import advice, axes, figures, formats, seeds
 from lpla.report import thumbnails as exposed
 from lpla.report.figure_data import rows_of
 from lpla.report.outputs import Left, command, config, dates, jobs_below, read, versions
 from lpla.report.rows import write_csv
 from lpla.report.sections import downloads, link, said
 from lpla.report.svg import FILE, svg
-from lpla.report.table import as_strings
+from lpla.report.table import Strings, as_strings
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ LIBRARY = f"bokeh-{bokeh.__version__}.min.js"
 
 def write(folder: Path) -> list[Path]:
     """Write `report.html`; where a job was measured `table.md`, `table.tex`, `table.csv` and the figures as SVG.
+
+    Where several seeds of a setting were measured, `seeds.md` and `seeds.tex` are the small table of a paper.
 
     A job of a sweep has its page draw by the one script in the sweep's folder; every other page holds it.
 
@@ -48,18 +50,25 @@ def write(folder: Path) -> list[Path]:
     written = [folder / "report.html"]
     if left.measured:
         strings = as_strings(left.measured)
-        caption = f"{strings.title}. {strings.caption}"
-        label = f"tab:{folder.resolve().name}"
-        texts = {
-            "table.md": formats.markdown(strings.header, strings.rows, caption),
-            "table.tex": formats.latex(strings.header, strings.rows, caption, left=strings.choices, label=label),
-        }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-            written.append(folder / name)
+        written += _write_table(strings, f"{strings.title}. {strings.caption}", folder, "table")
+        if together := seeds.aggregate(left.measured):
+            small = seeds.for_paper(together)
+            written += _write_table(small, small.caption, folder, "seeds")
         write_csv(left.rows, folder / "table.csv")
         written.append(folder / "table.csv")
     return [*written, *write_figures(drawn, folder)]
+
+
+def _write_table(strings: Strings, caption: str, folder: Path, name: str) -> list[Path]:
+    """Write a table as Markdown and as LaTeX; the label of the latter has the folder's name."""
+    label = f"tab:{folder.resolve().name}" + ("" if name == "table" else f"-{name}")
+    texts = {
+        "md": formats.markdown(strings.header, strings.rows, caption),
+        "tex": formats.latex(strings.header, strings.rows, caption, left=strings.choices, label=label),
+    }
+    for suffix, text in texts.items():
+        (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.{suffix}" for suffix in texts]
 
 
 def write_or_warn(folder: Path) -> Path | None:

@@ -16,7 +16,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 FLAGS = ("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
          "--no-pdf-header-footer")  # fmt: skip
 SECONDS = 180
-"""After which a browser that has not printed is stopped."""
+"""Seconds after which a browser that has not printed is stopped."""
 
 
 def print_page(page: Path) -> Path:

@@ -18,8 +18,8 @@ from lpla.report.outputs import Judged, Left, whose
 from lpla.report.rows import Row, is_evidence, number, word
 
 OUTSIDERS = 5
-"""Of 100 may be wrongly accused: the false-positive rate of the first sentence."""
-NOT_SAFETY = "no leak found is not safety: docs/decide.md says what is left to ask"
+"""Outsiders of 100 who may be wrongly accused: the false-positive rate of the first sentence."""
+NOT_SAFETY = "no leak found is not safety: what is left to do stands below"
 PRIORS = {0.1: "10pct", 0.01: "1pct"}
 FOLDERS = (10, 100, 1_000)
 """Images of a folder for which the power of the folder test is said."""
@@ -128,7 +128,7 @@ def further_sentences(left: Left) -> list[str]:
 
 
 def _epsilon(row: Row, judged: Judged, rows: int) -> list[str]:
-    """The bound, which pays for having chosen the row among `rows`; none in rows of earlier editions."""
+    """The bound, which allows for the choice of the row among `rows`; none in rows of earlier editions."""
     if "eps_low" not in row:
         return []
     if row["eps_low"] is None:

@@ -20,7 +20,7 @@ OF_ATTACKER = ("attack.", "knowledge.", "experiment/contender=")
 """How settings begin that are the attacker's: whatever they are, the target is the same."""
 
 UNUSED = ("p", "queries")
-"""Choices at which some attacks do not look: swept over them, their rows are the same."""
+"""Choices that some attacks do not use: swept over them, their rows are the same."""
 
 EVIDENCE = ("leaks", "no leak found")
 """How the verdicts begin that let the figures beside them count."""
@@ -115,7 +115,7 @@ def telling(rows: Sequence[Row]) -> list[str]:
 
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
-    """The rows without those that repeat an earlier one under another p or budget, which their attack does not look at.
+    """The rows without those that repeat an earlier one under another p or budget, which their attack does not use.
 
     A row repeats another if it has the same choices but for these, and the same AUC and figures, nulls among them.
     """

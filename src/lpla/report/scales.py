@@ -11,7 +11,7 @@ import numpy as np
 from bokeh.models import CategoricalScale, FactorRange, FixedTicker, LogScale
 
 ROOM = 0.05
-"""Of the data's extent, on each side of it."""
+"""Part of the data's extent that is left free on each side of it."""
 
 
 @dataclass(frozen=True)

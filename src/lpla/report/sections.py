@@ -1,4 +1,4 @@
-"""What the page says: the verdict, the tables, the notes, the cost and the files that it brings along."""
+"""What the page says: the verdict, the tables, the notes, the cost and the files that it holds as downloads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lpla.report.table import Strings, as_strings, six, verdicts
 from lpla.report.tally import tally
 
 SCORES = 20_000
-"""Images and layers up to which the page of a job brings the score of every one along, and its counts."""
+"""Scores of images and layers, at most, that the page of a job holds as a download, and counts of images."""
 
 
 def said(left: Left) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from lpla.contracts.result import columns
 from lpla.metrics.targets import OverTargets, error_of, over_targets
 from lpla.report.rows import Row, cell, choices, differing, interval, number, short_label, telling
-from lpla.report.table import Strings
+from lpla.report.table import Strings, shared_choices
 from lpla.report.terminal import WIDEST, as_table
 
 
@@ -57,10 +57,11 @@ def _ranges(group: Sequence[Row]) -> dict[str, float | None]:
     return found
 
 
-CAPTION = (
+SHORT_CAPTION = (
     "Mean over the targets of the seeds, [95 % interval of the recipe, Student's t]; next: where one further target "
-    "falls with 95 %. There is no interval from 2 targets. spread: deviation between targets without the image error"
+    "falls with 95 %. There is no interval from 2 targets."
 )
+CAPTION = f"{SHORT_CAPTION} spread: deviation between targets without the image error"
 
 
 def as_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -83,20 +84,40 @@ def as_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 
 def as_few_cells(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Those that a terminal has room for: what differs, the seeds, the AUC, where the next is, TPR at 5 % FPR."""
+    """Make the columns for which a terminal has room: what differs, seeds, AUC, where the next is, TPR at 5 % FPR."""
     names = [c for c in telling(rows) if c != "seed"]
     cells = []
     for row in rows:
-        mean = [row[f"auc_{one.name}"] for one in fields(OverTargets)]
-        rate = [row[f"tpr_at_5pct_{one.name}"] for one in fields(OverTargets)]
-        further = "-" if mean[3] is None else f"[{number(mean[3])} {number(mean[4])}]"
-        figures = (number(one[0]) if one[1] is None else interval(*one[:3]) for one in (mean, rate))
-        auc, tpr = figures
+        first, last = row["auc_next_low"], row["auc_next_high"]
+        further = "-" if first is None else f"[{number(first)} {number(last)}]"
+        auc, tpr = (_mean(row, name) for name in ("auc", "tpr_at_5pct"))
         cells.append((short_label(row, names), str(row["seeds"]), auc, further, tpr))
     return ("setting", "seeds", "AUC [95 %]", "AUC next", "TPR at 5 % FPR"), cells
+
+
+def for_paper(rows: Sequence[Row]) -> Strings:
+    """Make the small table of a paper: a column for each choice that differs, the seeds, mean AUC and TPR."""
+    names = [c for c in telling(rows) if c != "seed"]
+    figures = {"AUC [95 %]": "auc", "TPR at 5 % FPR [95 %]": "tpr_at_5pct"}
+    kept = {head: name for head, name in figures.items() if any(_mean(row, name) != "-" for row in rows)}
+    cells = tuple(
+        (*(cell(row.get(c)) for c in names), str(row["seeds"]), *(_mean(row, name) for name in kept.values()))
+        for row in rows
+    )
+    caption = (
+        f"Membership attacks ({shared_choices(rows)}): mean over the seeds, in brackets the recipe's 95 % interval by "
+        "Student's t. A guess has an AUC of .500 and a TPR of .050."
+    )
+    return Strings("over the seeds", len(names) + 1, (*names, "seeds", *kept), cells, caption)
+
+
+def _mean(row: Row, name: str) -> str:
+    """The mean of a figure over the seeds, with the interval of the recipe where there is one."""
+    mean, low, high = (row[f"{name}_{end}"] for end in ("mean", "low", "high"))
+    return number(mean) if low is None else interval(mean, low, high)
 
 
 def render(rows: Sequence[Row], wide: int = WIDEST) -> Table:
     """The aggregated rows as a terminal table; all their figures are in `seeds.csv` and on the page."""
     header, cells = as_few_cells(rows)
-    return as_table(Strings("over the seeds", 1, header, tuple(cells), CAPTION), wide)
+    return as_table(Strings("over the seeds", 1, header, tuple(cells), SHORT_CAPTION), wide)

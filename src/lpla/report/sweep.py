@@ -54,6 +54,8 @@ class SweepTable(Callback):
             write_all(folder)
         if (page := folder / "report.html").is_file():
             console.print(f"report: {page}", soft_wrap=True, highlight=False)
+        if small := [str(folder / name) for name in ("seeds.tex", "seeds.md") if (folder / name).is_file()]:
+            console.print(f"for a paper: {', '.join(small)}", soft_wrap=True, highlight=False)
         jobs = {row["job"] for row in rows}
         failed = {row["job"] for row in rows if row.get("error")}
         if failed:
@@ -102,7 +104,7 @@ class BackgroundWriter:
         """Have the page of a job's or a sweep's folder written, after those that were added before."""
         if self._process is None:
             self._process = Popen([sys.executable, "-m", "lpla.report", "-"], stdin=PIPE, text=True)
-        # A process that has ended is spoken of in the end.
+        # A process that has ended is reported by `finish`.
         with contextlib.suppress(BrokenPipeError):
             print(folder, file=self._process.stdin, flush=True)
 

@@ -38,7 +38,7 @@ def as_strings(rows: Sequence[Row]) -> Strings:
     ]
     words = "; ".join(f"{one.heading}: {one.sentence.rstrip('.')}" for one in figures.values())
     caption = f"{counts(rows)}. Brackets hold 95 % intervals. {words}."
-    return Strings(_title(rows), len(chosen), header, tuple(cells), caption)
+    return Strings(shared_choices(rows), len(chosen), header, tuple(cells), caption)
 
 
 def six(rows: Sequence[Row]) -> Strings:
@@ -62,7 +62,7 @@ def six(rows: Sequence[Row]) -> Strings:
         (short_label(row, ["attack", *names]), cell(row.get("layer")), *(cells[one][place] for one in kept), word(row))
         for place, row in enumerate(rows)
     ]
-    return Strings(_title(rows), 2, header, tuple(body), f"{WHICH_WAY} {counts(rows)}.")
+    return Strings(shared_choices(rows), 2, header, tuple(body), f"{WHICH_WAY} {counts(rows)}.")
 
 
 def word(row: Row) -> str:
@@ -103,7 +103,8 @@ def _verdicts(rows: Sequence[Row], column: str) -> dict[str, str]:
     return {verdict: "all rows" if everything else "; ".join(labels) for verdict, labels in found.items()}
 
 
-def _title(rows: Sequence[Row]) -> str:
+def shared_choices(rows: Sequence[Row]) -> str:
+    """Write the choices in which all rows agree, as NAME=VALUE."""
     chosen = chosen_columns(rows)
     shared = [c for c in choices() if c not in (*chosen, SETTINGS) and rows[0].get(c) not in (None, "")]
     return " ".join(f"{name}={cell(rows[0][name])}" for name in shared)

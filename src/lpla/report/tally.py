@@ -29,7 +29,7 @@ def tally(rows: Sequence[Row]) -> list[str]:
         which = f" ({listed(leaks)})" if leaks else ""
         found.append(f"{len(leaks)} of {len(among)} rows leak, Holm {FAMILY_LEVEL:.0%}{which}")
     if given > len(rows):
-        why = "they differ from it in p or in the number of queries alone, which their attack does not read"
+        why = "they differ from it in p or in the number of queries alone, which their attack does not use"
         found.append(f"{given - len(rows)} of {given} rows repeat another one and are not counted: {why}")
     # A row of an attack that does not exist has no nulls.
     judged = sum(bool(row.get("verdict")) and row.get("auc", 0) is not None for row in rows)

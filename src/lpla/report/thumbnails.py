@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from lpla.report.outputs import Judged, Left, whose
 
 COUNT = 8
-"""Of each kind and layer."""
+"""Thumbnails of each kind and layer."""
 SIDE = 64
 """Pixels, at most."""
 
@@ -29,7 +29,7 @@ class Thumbnail:
     score: float
     posterior: float
     name: str
-    """Of its file; empty unless the job was told to name files."""
+    """Name of its file; empty unless the job was told to name files."""
 
 
 def chosen(score: Float[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " most"], Int[np.ndarray, " least"]]:
@@ -58,7 +58,7 @@ def save(
 
 
 def found(left: Left) -> dict[str, list[Thumbnail]]:
-    """By heading: the most and the least exposed images of the strongest attack that left thumbnails, by layer."""
+    """Find the most and the least exposed images of the strongest attack that left thumbnails, by heading and layer."""
     with_images = (whose(row)[:2] for row in left.strongest() if (left.job(row["job"]) / "thumbnails").is_dir())
     strongest = next(with_images, None)
     shown: dict[str, list[Thumbnail]] = {}

@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 SHARE = 0.5
-"""Of the device's free memory that members may take; networks and views need the rest."""
+"""Part of the device's free memory that members may take; networks and views need the rest."""
 
 
 class Members(nn.Module):

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[signal.Signals] = []
-"""Those that came so far; signals are the process's, and so is this."""
+"""Signals that came so far; signals are the process's, and so is this list."""
 
 
 class Stopped(SystemExit):

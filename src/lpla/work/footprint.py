@@ -19,7 +19,7 @@ from lpla.training.config import TrainConfig
 from lpla.work.trained import Trained
 
 MOST_VIEWS = 64
-"""For which a statistic is computed to see its size."""
+"""Views, at most, for which a statistic is computed to see its size."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Network:
     weights: int
     """Bytes."""
     averages: int
-    """Of every weight that its optimiser keeps."""
+    """Averages of every weight that its optimiser keeps."""
     kept: int
     """Bytes that the backward pass of a batch needs."""
     operations: float
-    """Of the forward pass of one image through all its training views."""
+    """Floating-point operations of the forward pass of one image through all its training views."""
     answering: float
     """Operations of one view's answer."""
     widths: Mapping[str, int]
-    """Of an embedding, by layer."""
+    """Width of an embedding, by layer."""
 
 
 def count(source: Trained) -> Network:

@@ -36,7 +36,7 @@ VIEWED = 8
 as it is, and to ask it for every view would be the extraction itself."""
 
 _looked_at: dict[str, Encoder] = {}
-"""Encoders that were built to be looked at, by what identifies them, until they are made; the process's."""
+"""Encoders of this process that were built to be checked, by what identifies them, until they are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Given(Source):
     widths: dict[str, int]
     """The width of the embedding at each of its layers, as `look_at` found."""
     channels: int
-    """Of the images that it is asked about."""
+    """Channels of the images that it is asked about."""
     can_be_rebuilt: bool
     """Whether the same architecture can be had with random weights, as `look_at` found: to see is to read the file."""
     random: bool = False
@@ -114,7 +114,7 @@ class Given(Source):
     def build(self) -> Encoder:
         """The encoder, or the random one, on the CPU; raises InputError with the remedy.
 
-        The one that this process looked at before is taken, once, if it is still the same file.
+        The encoder that this process checked before is taken, once, if it is still the same file.
         """
         if found := _looked_at.pop(json.dumps(self.parts()), None):
             return found
@@ -154,7 +154,7 @@ class Given(Source):
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at an encoder found: widths and `vectors` by layer, and `notes` on how it was found in its file."""
+    """What the check of an encoder found: widths and `vectors` by layer, and `notes` on its file."""
 
     widths: dict[str, int]
     can_be_rebuilt: bool

@@ -22,11 +22,11 @@ Parts = dict[str, Any]
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_")
 """What Hydra reads of a plug-in's configuration; the rest are arguments."""
 SUFFIX = "_VERSION"
-"""Of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
+"""End of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
 RELEASE = frozenset({"fit", "release"})
 """The hooks of a defence that training does not meet."""
 SAYS = frozenset({"check", "privacy"})
-"""Those that change nothing; whatever else it overrides changes what is trained."""
+"""The hooks that change nothing; whatever else a defence overrides changes what is trained."""
 
 
 def of_plug_in(config: Mapping[str, Any], without: frozenset[str] = frozenset()) -> Parts:

@@ -21,13 +21,13 @@ from lpla.work.source import Source
 from lpla.work.trained import Trained
 
 PRECISIONS = ("32-true", "bf16-mixed")
-"""Of a network's answers, by Lightning's names."""
+"""Precisions of a network's answers, by Lightning's names."""
 EXTRACTION = "lpla.extraction.extraction"
 """The module whose version is in the keys of statistics."""
 NAMEABLE = tuple(f"lpla.encoders.{group}." for group in ("arch", "backbone", "defense", "target"))
 NAMEABLE += ("lpla.data.dataset.", "lpla.extraction.statistic.", "lpla.contracts.")
 NAMEABLE += ("torch.optim.", "lightly.utils.lars.", "pytorch_lightning.strategies.")
-"""Where a class is that a recipe on disk may name."""
+"""Packages of the classes that a recipe on disk may name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Unit:
     cache_mb: int = 512
     """Views kept for the next observation of the same images, in MiB; changes no result."""
     precision: str = PRECISIONS[0]
-    """Of the network's answers, whatever it was trained in."""
+    """Precision of the network's answers, whatever it was trained in."""
 
     @property
     def images(self) -> Images:

@@ -26,9 +26,9 @@ from lpla.work.unit import extraction_of
 WARM, TIMED = 8, 32
 """Steps before the others are waited for (allocation, compilation), and steps that count."""
 PROBE_STEPS, PROBE_VIEWS = 8, 256
-"""Of an encoder by itself; views on the CPU."""
+"""Steps and views that are timed of an encoder by itself; views on the CPU."""
 PROBE_SECONDS = 10
-"""After which no further step of an encoder by itself is timed."""
+"""Seconds after which no further step of an encoder by itself is timed."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 

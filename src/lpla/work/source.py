@@ -28,7 +28,7 @@ class Source(ABC):
     trainer: Config = field(default_factory=dict)
     """Settings of Lightning's trainer: the devices, on which the encoder is observed too, and training's precision."""
     compile_on_cuda: bool = False
-    """In no key."""
+    """Whether CUDA runs it compiled; it is in no key."""
 
     @abstractmethod
     def parts(self) -> Config:

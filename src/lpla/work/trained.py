@@ -46,7 +46,7 @@ class Trained(Source):
     backbone: Config
     dataset: Config
     defense: Config
-    """In the key only if it changes what is trained."""
+    """Defence, which is in the key only if it changes what is trained."""
     members: tuple[int, ...]
     regime: TrainConfig
     outside: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """Settings of Lightning's trainer: those that cannot touch the weights are a job's to make, the others are refused.
 
 The trainer is in no encoder's key but for its precision. A setting that changed the weights would store another encoder
-under the honest key, and the next honest job would find it.
+under the key of one without it, and the next job with that key would find it.
 """
 
 from __future__ import annotations

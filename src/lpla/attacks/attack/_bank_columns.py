@@ -25,7 +25,7 @@ from lpla.extraction.statistic.whitened import Whitened
 COMPANIONS = (0.5, math.inf)
 """Orders of the norms that stand beside the one of order p: how evenly a vector's length is spread over its axes."""
 MANY_SHADOWS = 4
-"""From which on weights are learnt within images, where images are judged so."""
+"""Shadows from which on weights are learnt within images, where images are judged so."""
 BETWEEN_VIEWS = ("spread", "log angle", "whitened log angle")
 """How the names of columns begin that compare an image's views with each other."""
 TINY = 1e-9
@@ -82,7 +82,7 @@ class BankColumns:
         return joint - explained(joint, others, np.stack([one.member for one in seen.beside]))
 
     def columns(self, seen: Seen) -> tuple[dict[str, Float[np.ndarray, " N"]], Bool[np.ndarray, "N Q"]]:
-        """Of one layer by name, not finite where an image has none, and the usable views, over which means are."""
+        """Compute a layer's columns by name, not finite where an image has none, and the usable views."""
         log_norms = self._norms.all(seen)
         usable = np.asarray(np.isfinite(log_norms).all(axis=2))
         orders = sorted({self.p, *COMPANIONS})

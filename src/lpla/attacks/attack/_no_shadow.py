@@ -39,7 +39,7 @@ class NoShadow:
         return self
 
     def score(self, target: Seen, raw: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, " N"]:
-        """By the model; a candidate without any usable view gets the middle of the others' scores."""
+        """Score by the model; a candidate without any usable view gets the middle of the others' scores."""
         if raw.shape[1] != self.reference_.shape[1]:
             views = self.reference_.shape[1]
             raise ValueError(f"known non-members were seen through {views} views, the target through {raw.shape[1]}")

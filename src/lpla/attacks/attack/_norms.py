@@ -1,4 +1,4 @@
-"""Which scalars LpLA makes of the log-norms for several p (our section 4.5)."""
+"""Which scalars LpLA makes of the log-norms for several p."""
 
 from __future__ import annotations
 

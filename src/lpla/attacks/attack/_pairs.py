@@ -48,7 +48,7 @@ class PairAttack(ScalarAttack):
         self._set_aside = set_aside(shadows)
 
     def warnings(self) -> list[str]:
-        """Those of the calibration; pairs of the shadows' views that were set aside."""
+        """Warnings of the calibration, and pairs of the shadows' views that were set aside."""
         return super().warnings() + self._set_aside
 
 
@@ -59,12 +59,12 @@ def log_angle(seen: Seen) -> Float[np.ndarray, " N"]:
 
 
 def cosines(seen: Seen) -> Float[np.ndarray, "N P"]:
-    """Of all pairs of views; nan where a view is unusable (EncoderMI-T, arXiv 2108.11023)."""
+    """Compute the cosines of all pairs of views; nan where a view is unusable (EncoderMI-T, arXiv 2108.11023)."""
     return seen.values[Cosine.name]
 
 
 def distances(seen: Seen) -> Float[np.ndarray, "N q"]:
-    """Of the views' unit vectors to the clean image's; nan where one is unusable (SSLMem, arXiv 2401.12233).
+    """Compute distances of the views' unit vectors to the clean image's, nan if unusable (SSLMem, arXiv 2401.12233).
 
     ||a - b|| = sqrt(2 - 2 cos) for unit vectors; the pairs (0, q) stand at q (q - 1) / 2.
     """

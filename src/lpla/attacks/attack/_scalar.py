@@ -67,7 +67,7 @@ class ScalarAttack(Attack):
         return self.learnt_.score(target, self._judged(target))
 
     def needs(self) -> tuple[Need, ...]:
-        """By default settings `NEEDS`; what it learns from is as the likelihood has it, which may need shadows."""
+        """`NEEDS` by default; what it learns from is as the likelihood has it, which may need shadows."""
         learnt, *more = self.NEEDS
         if self.calibrated.compares_images():
             learnt = "shadows" if self.no_shadow is None else "shadows or known non-members"
@@ -94,9 +94,9 @@ class ScalarAttack(Attack):
         return isinstance(self.learnt_, Calibrated) and self.learnt_.likelihood_ in CALIBRATED
 
     def fit_summary(self) -> dict[str, str | int | float]:
-        """Those of whichever learnt."""
+        """The summary of whichever model learnt."""
         return self.learnt_.fit_summary()
 
     def warnings(self) -> list[str]:
-        """Those of whichever learnt."""
+        """The warnings of whichever model learnt."""
         return self.learnt_.warnings()

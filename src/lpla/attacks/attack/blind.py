@@ -58,7 +58,7 @@ class Blind(ScalarAttack):
         return super().warnings() + ([] if self._shadows_differ else [alike])
 
     def _summaries(self, seen: Seen) -> Float[np.ndarray, "N F"]:
-        """Of the images; shadows and target hold the same array, which is summarised once."""
+        """Summarise the images; shadows and target hold the same array, which is summarised once."""
         if seen.pixels is None:
             raise InputError("attack=blind needs the images' pixels, got none")
         if seen.pixels is not self._last[0]:

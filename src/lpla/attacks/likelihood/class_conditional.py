@@ -1,4 +1,4 @@
-"""Random-effects likelihood of the views of one image under "in" and "out", pooled over images (our section 4.1)."""
+"""Random-effects likelihood of the views of one image under "in" and "out", pooled over images."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ class ClassConditional:
 
 
 def _moments(u: Float[np.ndarray, "N Q"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"], Views]:
-    """Of the usable views, and how many these are: one number if all are; where none is, the moments are nan."""
+    """Compute moments of the usable views, nan where there is none, and their count: one number if all are usable."""
     usable = np.isfinite(u)
     return *view_moments(u), u.shape[1] if usable.all() else np.maximum(usable.sum(axis=1), 1)

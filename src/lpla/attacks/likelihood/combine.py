@@ -1,4 +1,4 @@
-"""Several scalars of an image -> one, by the Gaussian likelihood ratio of "in" and "out" (our section 4.5).
+"""Several scalars of an image -> one, by the Gaussian likelihood ratio of "in" and "out".
 
 With one covariance for both sides the ratio is linear: the projection on Sigma^-1 (mu_in - mu_out), Sigma by Ledoit and
 Wolf (2004), whose shrinkage keeps nearly collinear scalars (log-norms of neighbouring p) from fighting each other.

@@ -1,4 +1,4 @@
-"""Crossed likelihood: an image compared with itself under any number of shadows, one included (our section 4.6).
+"""Crossed likelihood: an image compared with itself under any number of shadows, one included.
 
 x_ki = mu_M + b_i + e_ki, b_i ~ N(0, t2), e_ki ~ N(0, s2): every image has its own level b_i, which all encoders share,
 and one variance serves all images. With a single shadow nothing within the shadows tells the level's variance t2 from

@@ -1,4 +1,4 @@
-"""Densities of an image's mean m_i among members and among non-members, where a normal one does not fit (section 4.1).
+"""Densities of an image's mean m_i among members and among non-members, where a normal one does not fit.
 
 `student_t`: location, scale and degrees of freedom by maximum likelihood, with the EM of Liu and Rubin (1995).
 `kde`: Gaussian kernels of Scott's (1992) bandwidth, evaluated on a grid (Silverman 1982).

@@ -1,4 +1,4 @@
-"""Hierarchical per-sample likelihood over many shadows: each image its own level, gap and noise (our section 4.2).
+"""Hierarchical per-sample likelihood over many shadows: each image its own level, gap and noise.
 
 x_ki = b_i + M_ki d_i + e_ki, (b, d) ~ N([b0, D], [[t2, c], [c, w2]]), e_ki ~ N(0, s_i^2). For an image that no shadow
 was trained on (n_in = 0) it is an offline attack; with many shadows it tends to LiRA (arXiv 2112.03570).

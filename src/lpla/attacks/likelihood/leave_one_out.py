@@ -1,4 +1,4 @@
-"""Scores of shadows that each play the target once: where per-sample models learn their threshold (our section 6)."""
+"""Scores of shadows that each play the target once: where per-sample models learn their threshold."""
 
 from __future__ import annotations
 

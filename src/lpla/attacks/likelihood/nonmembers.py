@@ -1,4 +1,4 @@
-"""An attacker without shadows: one scalar per view, judged by images known not to be members (our section 4.4).
+"""An attacker without shadows: one scalar per view, judged by images known not to be members.
 
 Nothing of a member is known, so neither the sign nor the size of the members' shift can be learnt: the attacker states
 a `tail`, `both` where it does not know. All scalars are of the target, standardised by the known non-members.
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from lpla.contracts.inputs import InputError
 
 Tail = Literal["both", "upper", "lower"]
-"""On which side of the non-members the members are looked for."""
+"""Side of the non-members on which members are sought."""
 ONE_IN = 20
 """One known non-member in so many is called a member: a false-positive rate of 5 %."""
 

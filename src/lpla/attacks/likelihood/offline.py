@@ -1,4 +1,4 @@
-"""Offline: how far the target lies from shadows that never held the image, on the members' side (our section 4.3).
+"""Offline: how far the target lies from shadows that never held the image, on the members' side.
 
 The only per-sample attack, besides `hier`, for images that no shadow was trained on (split=disjoint). One-sided: the
 sign of the members' shift is learnt from the shadows' own members, which are other images.

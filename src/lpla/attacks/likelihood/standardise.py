@@ -1,4 +1,4 @@
-"""One scale for every encoder, and the per-sample normal fit over its views (our sections 3 and 4)."""
+"""One scale for every encoder, and the per-sample normal fit over its views."""
 
 from __future__ import annotations
 

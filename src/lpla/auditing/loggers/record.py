@@ -48,7 +48,7 @@ class Layer:
     score: Float[np.ndarray, " n"]
     posterior: Float[np.ndarray, " n"]
     norm: Float[np.ndarray, " n"] | None
-    """Of the clean image, at the audit's p; None where no norms were kept."""
+    """Norm of the clean image, at the audit's p; None where no norms were kept."""
 
     @property
     def roc(self) -> Float[np.ndarray, "m 2"]:

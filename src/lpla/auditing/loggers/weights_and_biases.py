@@ -23,7 +23,7 @@ from lpla.work.plug_in import Config
 log = logging.getLogger(__name__)
 
 AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
-"""By which a sweep's agent names the run that it waits for."""
+"""Variables by which a sweep's agent names the run that it waits for."""
 
 
 def log_job(settings: Config, record: Record) -> None:

@@ -31,9 +31,9 @@ RULE = 3
 """Raise it when a change here changes the pixels, or what is refused: copies that were decoded before are then not
 read. (By rule 2, `bits` that were too few for a value cut off its upper ones.)"""
 BYTES_PER_PIXEL = 14
-"""Of a square at the peak of its decoding, as measured: twice Pillow's four, twice three."""
+"""Bytes that a pixel of a square takes at the peak of its decoding, as measured: twice Pillow's four, twice three."""
 BITS = (8, 10, 12, 14, 16)
-"""Of the values that cameras and scanners put into 16-bit files."""
+"""Bits of the values that cameras and scanners put into 16-bit files."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What PIL raises for a damaged file, whatever its format."""
 

@@ -14,7 +14,7 @@ SUFFIXES = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".pbm", ".pgm",
     ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""Of the pictures that Pillow reads by itself: no documents, and nothing that starts another program."""
+"""Suffixes of the pictures that Pillow reads by itself: no documents, and nothing that starts another program."""
 
 Stamp = tuple[str, int, int]
 """Path below the folder, size in bytes and time of change in nanoseconds: what tells that a file has changed."""

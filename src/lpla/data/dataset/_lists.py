@@ -54,12 +54,12 @@ class Below:
 
     @cached_property
     def tails(self) -> Tails:
-        """By the ends of their paths."""
+        """The files by the ends of their paths."""
         return Tails(self.listing.names)
 
     @cached_property
     def by_hash(self) -> dict[str, str]:
-        """By their contents; of equal files the first."""
+        """The files by their contents; of equal files the first."""
         hashes = file_hashes(self.cache, self.root, self.listing.files)
         return {content: name for name, content in reversed(hashes.items())}
 

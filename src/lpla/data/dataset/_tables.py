@@ -14,7 +14,7 @@ from lpla.contracts.inputs import InputError
 DELIMITERS = ",;\t "
 PARQUET = b"PAR1"
 BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Of the texts that PowerShell writes; the mark of UTF-8 goes by itself."""
+"""Byte-order marks of the texts that PowerShell writes; that of UTF-8 needs no entry."""
 HEAD = 4096
 
 

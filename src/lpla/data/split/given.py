@@ -107,7 +107,7 @@ def _with_list(names: np.ndarray, lists: np.ndarray, chosen: Bool[np.ndarray, " 
 
 
 def _eligible(lists: np.ndarray, group: Int[np.ndarray, " N"], mixed: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Of each group the first image, but for mixed ones; an unseen image only where no candidate is in its group."""
+    """Keep the first image of each group that is not mixed; an unseen image only where its group has no candidate."""
     unseen = lists == "unseen"
     candidates = group[~unseen]
     # Candidates come first, whatever the order, so that no unseen image stands for them.

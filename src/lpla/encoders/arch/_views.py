@@ -12,7 +12,7 @@ from lpla.encoders.batch_norm import over_ranks
 VIEW_NORM_VERSION = 1
 """Raise it when a change here changes the weights."""
 BatchNorm = Literal["joint", "per_view"]
-"""Over which views of a batch a batch norm takes its statistics."""
+"""The views of a batch over which a batch norm takes its statistics."""
 
 
 class PerViewBatchNorm(_BatchNorm):

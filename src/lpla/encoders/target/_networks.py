@@ -43,7 +43,7 @@ class Network(nn.Module):
 
     @property
     def side(self) -> int | None:
-        """Of the images that a transformer's positions are made for; None: it takes any."""
+        """Side of the images for which a transformer's positions are made; None: it takes any."""
         patches: Any = getattr(self.net, "patch_embed", None)
         if patches is not None and getattr(patches, "strict_img_size", False):
             return patches.img_size[0]

@@ -32,7 +32,7 @@ class Head:
 
     @property
     def width(self) -> int:
-        """Of the embedding that it is given."""
+        """Width of the embedding that it is given."""
         return self.steps[min(self.steps)]["weight"].shape[1]
 
     def module(self) -> nn.Sequential:

@@ -81,7 +81,7 @@ class Huggingface(FileTarget):
         return GivenEncoder(network, self._rule(), self.layer, projector=projector, notes=notes)
 
     def _names(self) -> list[str]:
-        """Of the tensors in the folder's file."""
+        """Names of the tensors in the folder's file."""
         from safetensors import safe_open
 
         file = within(self._folder(), ("model.safetensors",))
@@ -131,7 +131,7 @@ def of_processor(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _side(size: Any) -> int | None:
-    """Of a square, or the shorter side; raises InputError for another rectangle, or what is no number of pixels."""
+    """Read the side of a square, or the shorter side; raises InputError for other rectangles and for no number."""
     if size is None or isinstance(size, int):
         return size
     if not isinstance(size, Mapping):

@@ -1,4 +1,4 @@
-"""Log of the power-mean p-norm of every view, all p at once: the statistic of LpLA (arXiv 2506.05743, our section 3).
+"""Log of the power-mean p-norm of every view, all p at once: the statistic of LpLA (arXiv 2506.05743).
 
 A view's bits depend on nothing but that view: powers are made of `exp` and `log`, sums have a fixed order.
 """

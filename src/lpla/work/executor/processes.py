@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MOST = 3
 """Workers on one GPU."""
 GAIN = 1.1
-"""By how much their rate together must grow for one more to be taken."""
+"""Growth of the workers' rate together for which one more is taken."""
 FEWEST = 4
 """Encoders to train on each GPU below which it does not pay to find out how many fit side by side."""
 
@@ -115,7 +115,7 @@ class Processes(Executor):
         )
 
     def _rate(self, pool: ProcessPool, rehearse: Rehearsal, count: int) -> float:
-        """Of `count` workers together; 0 where some cannot go on beside the others."""
+        """Measure the rate of `count` workers together; 0 where some cannot go on beside the others."""
         with TemporaryDirectory() as folder:
             futures = [pool.schedule(rehearse, (Path(folder), count)) for _ in range(count)]
             wait(futures, return_when=FIRST_EXCEPTION)
