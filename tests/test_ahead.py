@@ -40,7 +40,7 @@ def test_encoders_to_train_and_found_are_those_of_the_job(
     # Two epochs of two whole batches of ten.
     assert found.samples.total() == 5 * 2 * 20
     assert found.views.total() == sum(views_to_observe(unit, real) for unit in units)
-    assert 0 < found.disk and found.training > 0 and found.extraction > 0 and found.judging > 0
+    assert found.disk > 0 and found.training > 0 and found.extraction > 0 and found.judging > 0
     asked = views_to_observe(work.units[0], real)
     make(work.units[0], real, silent)
     half = before([store])

@@ -69,7 +69,7 @@ def test_the_version_is_the_packages_own_with_its_revision(capsys: pytest.Captur
 @pytest.mark.parametrize(("word", "said"), [
     ("chek", "chek is no command of lpla; did you mean check?"),
     ("inspct", "inspct is no command of lpla; did you mean inspect?"),
-    ("qqq", "qqq is no command of lpla: these are list, inspect, shadows, report, card, check, store; a setting is"),
+    ("qqq", "qqq is no command of lpla: these are list, inspect, shadows, plan, report, card, check, store; a setting is"),
 ])  # fmt: skip
 def test_a_word_that_is_none_is_said_with_the_nearest(word: str, said: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:
