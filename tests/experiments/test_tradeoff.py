@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,12 +11,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_audit import TINY, once
+from tiny_audit import ROOT, TINY, once
 
 from experiments._encoders import Encoder, encoders
+from experiments._grid import jobs
 from experiments._reproduce import reproduce
 from experiments._spearman import Correlation
 from experiments.tradeoff import Question, questions, render, sentence, verdict
+from lpla.auditing.plan import plan
+from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 
 ROW: dict[str, Any] = {
@@ -117,6 +121,26 @@ def test_a_failed_null_and_a_failed_job_are_said(tmp_path: Path) -> None:
     render(tmp_path)
     text = (tmp_path / "tradeoff.md").read_text()
     assert "A null test failed in 1 of 2 rows" in text and "- arch=byol: the loss became nan" in text
+
+
+def test_the_medium_grid_asks_the_five_attacks_of_the_small_one_at_1000_members() -> None:
+    grids = {size: jobs([f"experiment=tradeoff_{size}"]) for size in ("small", "medium")}
+    assert len(grids["medium"]) == 2 * 5 * 2 * 5
+    small, medium = (
+        {one for job in grid for one in job if one.startswith("experiment/contender=")} for grid in grids.values()
+    )
+    assert small == medium and len(medium) == 5
+    told = composed(["experiment=tradeoff_medium", "hydra.mode=RUN"]).config
+    assert (told.members, told.dataset.name, told.shadows) == (1000, "cifar100", 4)
+    for length in ("40", "160"):  # both are seen in the midst of their training
+        job = once("experiment=tradeoff_medium", *TINY, "dataset=digits", f"epochs={length}", "hydra.mode=RUN")
+        assert plan(composed(job)).epochs == tuple(range(20, int(length), 20))
+
+
+def test_make_takes_the_size() -> None:
+    made = ["make", "-n", "reproduce-tradeoff", "SIZE=medium", "ARGS=data.root=PATH"]
+    said = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "-m experiments.tradeoff experiment=tradeoff_medium data.root=PATH" in said
 
 
 @pytest.mark.slow
