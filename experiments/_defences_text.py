@@ -46,7 +46,8 @@ class Audit:
     naive: bool
     cell: Cell
     figures: Mapping[str, float | None]
-    """LEAKS of the worst attack, UTILITIES, and the bound on epsilon beside what is guaranteed."""
+    """LEAKS of the worst attack, UTILITIES, the bound on epsilon and what is guaranteed, and `own_auc`, the worst AUC
+    on the audited encoder."""
     worst: str
     """The attack with the greatest AUC."""
 
@@ -76,6 +77,7 @@ def _audit(held: Mapping[str, Any]) -> Audit:
     for leak in LEAKS:
         values = [row[prefix + leak] for row in rows if row.get(prefix + leak) is not None]
         figures[leak] = max(values, default=None)
+    figures["own_auc"] = max((row["auc"] for row in rows if row.get("auc") is not None), default=None)
     figures |= {name: rows[0][name] for name in UTILITIES}
     bounds = [row["eps_low"] for row in rows if row.get("eps_low") is not None]
     figures |= {"eps_low": max(bounds, default=None), "claimed_epsilon": rows[0].get("claimed_epsilon")}
@@ -232,9 +234,9 @@ def _naive(audits: Sequence[Audit]) -> list[str]:
     body = []
     for one in (one for one in audits if one.naive):
         same = [o for o in audits if not o.naive and (o.family, o.knob, o.cell) == (one.family, one.knob, one.cell)]
-        adaptive = same[0].figures["auc"] if same else None
+        adaptive = same[0].figures["own_auc"] if same else None
         cell = " ".join(map(str, one.cell))
-        body.append((one.family, one.knob or "-", cell, number(one.figures["auc"]), one.worst, number(adaptive)))
+        body.append((one.family, one.knob or "-", cell, number(one.figures["own_auc"]), one.worst, number(adaptive)))
     header = ("defence", "knob", "cell", "AUC, naive", "its worst attack", "AUC, adaptive")
     text = "What an attacker finds whose shadows have no defence (the audited encoder alone), beside one who knows"
     return [formats.markdown(header, body, text)] if body else []

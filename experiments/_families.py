@@ -34,8 +34,8 @@ KNOBS: dict[str, dict[str, Overrides]] = {
     FREE: {share: (f"defense.share={share}",) for share in ("0.25", "0.5", "0.75")},
     "unit_norm": {"": ()},
     "norms_only": {"": ()},
-    "noise": {sigma: (f"defense.sigma={sigma}",) for sigma in ("0.3", "1")},
-    "noise_fresh": {sigma: (f"defense.sigma={sigma}",) for sigma in ("1",)},
+    "noise": {sigma: (f"defense.sigma={sigma}",) for sigma in ("0.03", "0.1", "0.3")},
+    "noise_fresh": {sigma: (f"defense.sigma={sigma}",) for sigma in ("0.1",)},
     "quantise": {f"{bits} bit": (f"defense.bits={bits}",) for bits in (8, 1)},
     "top_k": {k: (f"defense.k={k}",) for k in ("4",)},
     "pca": {k: (f"defense.components={k}", "defense.images=200") for k in ("16", "4")},
@@ -46,7 +46,7 @@ KNOBS: dict[str, dict[str, Overrides]] = {
     "temperature": {value: (f"defense.value={value}",) for value in ("1", "3")},
     "early_stop_knn": {"10": ("defense.share=1", "defense.patience=10")},
     "distill": {images: (f"defense.images={images}",) for images in ("100", "200")},
-    "dp": {},
+    "dp": {noise: (f"defense.noise={noise}",) for noise in ("0.5", "2", "8")},
 }
 """Family -> knob -> settings beside the option of the group `defense`, which is the family's name."""
 OPTION = {UNTRAINED: PLAIN, "early_stop_knn": FREE}

@@ -2,8 +2,8 @@
 
 `make reproduce-defences`, or `python -m experiments.defences [KEY=VALUE ...] [--render FOLDER]`. Every defence of
 `experiments/_families.py` is audited at every value of its knob in every cell of the grid, by every attack; encoders
-are shared where the training is the same. A stopped run goes on where it was: each audit leaves a file of its own, and
-the same command may run as often side by side as there are cores.
+are shared where the training is the same. A stopped run goes on where it was: each audit leaves a file of its own,
+and the same command may run as often side by side as there are cores.
 """
 
 from __future__ import annotations

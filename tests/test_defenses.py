@@ -135,13 +135,13 @@ def test_eight_bits_are_those_of_a_slow_oracle() -> None:
     assert not released(Quantise(), odd.repeat(24, 1), learnt).isfinite().any()
 
 
-def test_one_bit_is_a_sign_and_leaves_norms_nothing_to_tell() -> None:
-    found = released(Quantise(bits=1))
-    assert Quantise(bits=1).outside == 0
+def test_one_bit_says_what_is_above_the_mean_and_leaves_norms_nothing_to_tell() -> None:
+    learnt = ROWS[:20] + 0.3
+    found = released(Quantise(bits=1), ROWS, learnt)
     for row, column in np.ndindex(48, 10):
-        assert found[row, column].item() == (1 if ROWS[row, column] >= 0 else -1)
+        assert found[row, column].item() == (1 if ROWS[row, column] >= learnt[:, column].mean() else -1)
     assert (found.norm(dim=1) == found[0].norm()).all()
-    assert not released(Quantise(bits=1), torch.full((48, 10), torch.nan)).isfinite().any()
+    assert not released(Quantise(bits=1), torch.full((48, 10), torch.nan), learnt).isfinite().any()
 
 
 def test_the_largest_coordinates_are_those_of_a_slow_oracle() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lpla.contracts.defense import Asked, Defense
 from lpla.contracts.settings import NonNegative, checked
-from lpla.encoders.defense._noise import noisy
+from lpla.encoders.defense.noise import noisy
 
 
 @checked
