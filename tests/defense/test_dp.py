@@ -73,6 +73,7 @@ def test_the_claim_is_the_accountant_s_for_the_steps_that_are_taken() -> None:
     assert found.epsilon == epsilon(10 / 105, 2.5, 30, 1 / 105)
     assert DP(noise=5.0, delta=1e-5).privacy(arch, NUMBERS).delta == 1e-5
     assert DP(noise=10.0).privacy(arch, NUMBERS).epsilon < DP(noise=5.0).privacy(arch, NUMBERS).epsilon
+    assert 2.99 < DP(noise=DP.noise_for(3.0, NUMBERS)).privacy(arch, NUMBERS).epsilon <= 3.0
 
 
 def test_what_would_break_the_bound_is_refused_before_training(tiny: Callable[..., Plan]) -> None:

@@ -22,7 +22,7 @@ from lpla.contracts.defense import Defense, Privacy, Step, Training
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import Part, Positive, checked
-from lpla.encoders.defense._accountant import epsilon
+from lpla.encoders.defense._accountant import epsilon, noise_for
 from lpla.encoders.defense._frameworks import group_size_for
 from lpla.encoders.defense._group_norm import replace_batch_norms
 from lpla.encoders.defense._groups import clipped_sum, noised, sampled
@@ -91,6 +91,21 @@ class DP(Defense):
     def privacy(self, arch: Arch, training: Training) -> Privacy:
         """Return the epsilon of all steps for a member that is replaced, as if it were an image in a group of one."""
         return self._claim(training)
+
+    @staticmethod
+    def noise_for(wanted: float, training: Training, delta: float | None = None) -> float:
+        """Find the setting `noise` with which a training guarantees an epsilon of at most `wanted`, to 0.1 %.
+
+        Args:
+            wanted: The epsilon, > 0.
+            training: The numbers of the training.
+            delta: As of the setting.
+
+        Returns:
+            The noise, in multiples of `clip`.
+        """
+        rate, delta = training.batch_size / training.members, delta or 1 / training.members
+        return 2 * noise_for(wanted, rate, training.steps, delta)
 
     def _claim(self, training: Training) -> Privacy:
         delta = 1 / training.members if self.delta is None else self.delta
