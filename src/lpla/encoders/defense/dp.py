@@ -23,8 +23,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import Part, Positive, checked
 from lpla.encoders.defense._accountant import epsilon, noise_for
-from lpla.encoders.defense._frameworks import group_size_for
-from lpla.encoders.defense._group_norm import replace_batch_norms
+from lpla.encoders.defense._frameworks import group_size_for, replace_batch_norms
 from lpla.encoders.defense._groups import clipped_sum, noised, sampled
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,16 @@ class DP(Defense):
         replace_batch_norms(arch)
 
     def batches(self, training: Training, seed: int, epoch: int) -> Iterator[Int[Tensor, " _b"]]:
-        """Draw each image by a coin, for each step of the epoch, in random order."""
+        """Draw each image by a coin, for each step of the epoch, in random order.
+
+        Args:
+            training: As of the contract.
+            seed: As of the contract.
+            epoch: As of the contract.
+
+        Yields:
+            The positions of a step's images, perhaps none.
+        """
         steps = training.members // training.batch_size
         for step in range(epoch * steps, (epoch + 1) * steps):
             yield torch.from_numpy(sampled(training.members, training.batch_size, seed, step))
@@ -70,7 +78,16 @@ class DP(Defense):
     def gradients(
         self, arch: Arch, views: Sequence[Float[Tensor, "B C _H _W"]], step: Step
     ) -> tuple[Float[Tensor, ""], Sequence[Tensor]]:
-        """Return the noised sum of the groups' clipped gradients, divided by the expected number of groups."""
+        """Return the noised sum of the groups' clipped gradients, divided by the expected number of groups.
+
+        Args:
+            arch: As of the contract.
+            views: As of the contract.
+            step: As of the contract.
+
+        Returns:
+            The sum of the groups' losses over that number, and the gradients.
+        """
         size = group_size_for(arch, self.group_size)
         whole = len(views[0]) - len(views[0]) % size
         total, losses = clipped_sum(arch, [view[:whole] for view in views], step.progress, size, self.clip)
