@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from lpla.metrics.epsilon import EpsilonBound, epsilon_bound
+from lpla.metrics.epsilon import EpsilonBound, contradictions, epsilon_bound
 
 
 def responses(random: np.random.Generator, epsilon: float, images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +79,11 @@ def test_a_bound_on_the_best_of_many_scores_pays_for_the_choice() -> None:
     planted = random.normal(size=200) + 3 * member
     one, many = epsilon_bound(planted, member, 0), epsilon_bound(planted, member, 0, 20)
     assert 0 < many.low < one.low and many.cap < one.cap and many.right == one.right
+
+
+def test_a_bound_above_a_claim_is_said_and_none_is_where_there_is_no_claim() -> None:
+    row = {"layer": "backbone", "attack": "lpla", "defense": "dp", "eps_low": 2.0}
+    claims = [None, 2.0, 1.5, 0.0]
+    found = contradictions([row | {"claimed_epsilon": claimed} for claimed in claims])
+    assert [said.partition("epsilon of ")[2][:4] for said in found] == ["1.50", "0.00"]
+    assert contradictions([row, row | {"claimed_epsilon": 1.0, "eps_low": None}]) == []

@@ -7,7 +7,7 @@ from tiny_audit import CONF
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch
-from lpla.encoders.defense._group_norm import replace_batch_norms
+from lpla.encoders.defense._frameworks import replace_batch_norms
 from lpla.work.plug_in import plug_in
 
 NARROW = {name: ["arch.hidden_dim=16", "arch.output_dim=8"] for name in ("simclr", "barlowtwins", "vicreg")}

@@ -1,5 +1,6 @@
 """defense=dp: a step's gradients, what it claims and refuses, a resumed training, and an audit from end to end."""
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -11,9 +12,10 @@ import pytorch_lightning as pl
 import torch
 from private import NARROW, framework, norm, trained, views
 from pytorch_lightning.callbacks import Checkpoint
-from tiny_audit import TINY, Silent, source_of, tiny_settings
+from tiny_audit import TINY, Ran, Silent, source_of, tiny_settings
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lpla.auditing import named
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import composed
 from lpla.contracts.defense import Step, Training, trainable
@@ -22,6 +24,7 @@ from lpla.contracts.inputs import InputError
 from lpla.encoders.defense._accountant import epsilon
 from lpla.encoders.defense._groups import clipped_sum, noise
 from lpla.encoders.defense.dp import DP
+from lpla.metrics.epsilon import EpsilonBound, contradictions
 from lpla.store.artifacts import Store, key_of
 from lpla.training.defended import Defended
 from lpla.training.pretraining import train
@@ -70,6 +73,7 @@ def test_the_claim_is_the_accountant_s_for_the_steps_that_are_taken() -> None:
     assert found.epsilon == epsilon(10 / 105, 2.5, 30, 1 / 105)
     assert DP(noise=5.0, delta=1e-5).privacy(arch, NUMBERS).delta == 1e-5
     assert DP(noise=10.0).privacy(arch, NUMBERS).epsilon < DP(noise=5.0).privacy(arch, NUMBERS).epsilon
+    assert 2.99 < DP(noise=DP.noise_for(3.0, NUMBERS)).privacy(arch, NUMBERS).epsilon <= 3.0
 
 
 def test_what_would_break_the_bound_is_refused_before_training(tiny: Callable[..., Plan]) -> None:
@@ -135,3 +139,23 @@ def test_other_frameworks_train_and_are_loaded(name: str, tmp_path: Path) -> Non
     assert (anew, again) == (True, False)
     assert not any(isinstance(one, _BatchNorm) for one in first.modules())
     assert all(torch.equal(one, second.state_dict()[n]) for n, one in first.state_dict().items())
+
+
+def test_an_audit_shows_the_claim_beside_a_bound_that_does_not_exceed_it(
+    cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = cli(*TINY, *TINY_DP, "shadows=2")
+    assert ran.code == 0
+    rows = json.loads((ran.folder / "result.json").read_text())
+    claimed = epsilon(10 / 20, 2.0, 4, 1 / 20)
+    assert [row["claimed_epsilon"] for row in rows] == [claimed] * 2
+    assert all(0 <= row["eps_low"] <= row["eps_cap"] for row in rows) and contradictions(rows) == []
+    said = f"defense=dp guarantees epsilon {claimed:.2f} at delta 5.0e-02 (replace one)"
+    assert all(said in row["notes"] for row in rows) and "group norm for batch norm; epsilon" in ran.err + ran.out
+
+    monkeypatch.setattr(named, "epsilon_bound", lambda *_: EpsilonBound(claimed + 1, 9.0, 5, 5))
+    planted = json.loads((cli(*TINY, *TINY_DP, "shadows=2").folder / "result.json").read_text())
+    assert len(contradictions(planted)) == 2
+    assert all(
+        f"contradicts the epsilon of {claimed:.2f} that defense=dp claims" in str(row["notes"]) for row in planted
+    )

@@ -11,8 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
-from lpla.encoders.defense._frameworks import GROUP_SIZE, group_size_for
-from lpla.encoders.defense._group_norm import replace_batch_norms
+from lpla.encoders.defense._frameworks import GROUP_SIZE, group_size_for, replace_batch_norms
 from lpla.encoders.defense._groups import clipped_sum, noise, sampled
 
 GROUPED = {"simclr": 4, "mocov3": 4, "barlowtwins": 4, "vicreg": 4, "byol": 1, "simsiam": 1}

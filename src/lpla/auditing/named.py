@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lpla.auditing.queried import label
 from lpla.contracts.evidence import Attack, Seen, ShadowScores
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
-from lpla.metrics.epsilon import epsilon_bound
+from lpla.metrics.epsilon import contradictions, epsilon_bound
 from lpla.metrics.exposed import PRECISION, exposed, exposure_threshold
 from lpla.metrics.intervals import by_labels
 
@@ -113,7 +113,8 @@ def with_statements(
         else:
             at = exposed(score, member, threshold, prior, row.compared)
             found |= {f"exposed_members_prior_{name}": at.members, f"exposed_precision_prior_{name}": at.at_prior}
-    return replace(row, **found, notes=(*row.notes, *_unsaid(row.layer, known, unsaid)))
+    row = replace(row, **found)
+    return replace(row, notes=(*row.notes, *contradictions([asdict(row)]), *_unsaid(row.layer, known, unsaid)))
 
 
 def _threshold(known: ShadowScores | None, prior: float, choices: int) -> float | None:

@@ -7,7 +7,9 @@ each member with a non-member at random, and given the pairs, which of the two w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -66,6 +68,23 @@ def epsilon_bound(
     right = int((guessed > 0).sum())
     low, cap = (_log_odds_above(one, guesses, ALPHA / choices) for one in (right, guesses))
     return EpsilonBound(low, cap, right, guesses)
+
+
+def contradictions(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say of each row whose scores contradict the epsilon that the training claims that they do.
+
+    A bound may be wrong by chance in 5 % of jobs, and neglects delta; a claim that is right is rarely near its bound.
+    """
+    found = []
+    for row in rows:
+        low, claimed = row.get("eps_low"), row.get("claimed_epsilon")
+        if low is not None and claimed is not None and low > claimed:
+            found.append(
+                f"{row['layer']}: attack={row['attack']} contradicts the epsilon of {claimed:.2f} that "
+                f"defense={row['defense']} claims: it is at least {low:.2f} (replace-one, 95 %), so that the defence, "
+                "its accountant or its training is wrong"
+            )
+    return found
 
 
 def _log_odds_above(right: int, guesses: int, alpha: float) -> float:

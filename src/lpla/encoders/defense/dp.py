@@ -22,9 +22,8 @@ from lpla.contracts.defense import Defense, Privacy, Step, Training
 from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import Part, Positive, checked
-from lpla.encoders.defense._accountant import epsilon
-from lpla.encoders.defense._frameworks import group_size_for
-from lpla.encoders.defense._group_norm import replace_batch_norms
+from lpla.encoders.defense._accountant import epsilon, noise_for
+from lpla.encoders.defense._frameworks import group_size_for, replace_batch_norms
 from lpla.encoders.defense._groups import clipped_sum, noised, sampled
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,16 @@ class DP(Defense):
         replace_batch_norms(arch)
 
     def batches(self, training: Training, seed: int, epoch: int) -> Iterator[Int[Tensor, " _b"]]:
-        """Draw each image by a coin, for each step of the epoch, in random order."""
+        """Draw each image by a coin, for each step of the epoch, in random order.
+
+        Args:
+            training: As of the contract.
+            seed: As of the contract.
+            epoch: As of the contract.
+
+        Yields:
+            The positions of a step's images, perhaps none.
+        """
         steps = training.members // training.batch_size
         for step in range(epoch * steps, (epoch + 1) * steps):
             yield torch.from_numpy(sampled(training.members, training.batch_size, seed, step))
@@ -70,7 +78,16 @@ class DP(Defense):
     def gradients(
         self, arch: Arch, views: Sequence[Float[Tensor, "B C _H _W"]], step: Step
     ) -> tuple[Float[Tensor, ""], Sequence[Tensor]]:
-        """Return the noised sum of the groups' clipped gradients, divided by the expected number of groups."""
+        """Return the noised sum of the groups' clipped gradients, divided by the expected number of groups.
+
+        Args:
+            arch: As of the contract.
+            views: As of the contract.
+            step: As of the contract.
+
+        Returns:
+            The sum of the groups' losses over that number, and the gradients.
+        """
         size = group_size_for(arch, self.group_size)
         whole = len(views[0]) - len(views[0]) % size
         total, losses = clipped_sum(arch, [view[:whole] for view in views], step.progress, size, self.clip)
@@ -91,6 +108,21 @@ class DP(Defense):
     def privacy(self, arch: Arch, training: Training) -> Privacy:
         """Return the epsilon of all steps for a member that is replaced, as if it were an image in a group of one."""
         return self._claim(training)
+
+    @staticmethod
+    def noise_for(wanted: float, training: Training, delta: float | None = None) -> float:
+        """Find the setting `noise` with which a training guarantees an epsilon of at most `wanted`, to 0.1 %.
+
+        Args:
+            wanted: The epsilon, > 0.
+            training: The numbers of the training.
+            delta: As of the setting.
+
+        Returns:
+            The noise, in multiples of `clip`.
+        """
+        rate, delta = training.batch_size / training.members, delta or 1 / training.members
+        return 2 * noise_for(wanted, rate, training.steps, delta)
 
     def _claim(self, training: Training) -> Privacy:
         delta = 1 / training.members if self.delta is None else self.delta
