@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from lpla.auditing.catalogue import CONF, options
 from lpla.auditing.service import asks_a_service
+from lpla.contracts.encoder import Target
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import SettingError, shown
 from lpla.work.plug_in import Config, plug_in
@@ -54,14 +56,13 @@ def _read_by(told: Config, setting: str) -> Config:
         problem = f"must be one of {', '.join(known)}, which reads the file, got {shown(name)}"
         raise SettingError(("target", setting, "target"), problem)
     usual: Any = OmegaConf.to_container(OmegaConf.load(CONF / "target" / f"{name}.yaml"))
+    if get_class(usual["_target_"]).asks is not Target.asks:
+        problem = "must be an option that reads a file, as the price of an audit is that of one service"
+        raise SettingError(("target", setting, "target"), f"{problem}, got {name}")
     own = {key: one for key, one in told.items() if key != "target"}
     made = plug_in({key: one for key, one in usual.items() if key != "defaults"} | own, partial=True)
     try:
         check_names(made.func, made.keywords)
     except SettingError as unknown:
         raise unknown.below("target", setting) from None
-    found = {"_target_": usual["_target_"], **made.keywords}
-    if asks_a_service(found):
-        problem = "must be an option that reads a file, as the price of an audit is that of one service"
-        raise SettingError(("target", setting, "target"), f"{problem}, got {name}")
-    return found
+    return {"_target_": usual["_target_"], **made.keywords}

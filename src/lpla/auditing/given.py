@@ -126,6 +126,7 @@ def given_target(
         return None
     if asks_a_service(target):
         target |= {"store": str(Path(target["store"]).expanduser().absolute())}  # for workers in other folders
+    reference = reference and reference_as(reference, target)
     check_service(settings, knowledge, images, membership)
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
     source, look = _looked_at(settings, target, shown, keep=True)
@@ -144,7 +145,7 @@ def given_target(
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
-    told = reference and beside("target.reference", reference_as(reference, target))
+    told = reference and beside("target.reference", reference)
     return GivenTarget(source, look.notes, shadows, told)
 
 
