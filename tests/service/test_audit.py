@@ -3,16 +3,22 @@
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Server
+import torch
+from conftest import Server, target
 from tiny_audit import TINY_GIVEN, scores_of
 
 from lpla.auditing import job
 from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.contracts.result import AuditResult
+from lpla.encoders.target import _service_encoder
+from lpla.encoders.target._png import png
+from lpla.extraction.extraction import Extraction
+from lpla.store.__main__ import main
 
 DIGITS = ["dataset=digits", "split=balanced", "members=20"]
 
@@ -89,3 +95,59 @@ def test_a_run_says_its_price_and_waits_until_it_is_agreed_to(server: Server, tm
     ):
         audit(tmp_path, *told, "seed=1", f"target.max_queries={asked}")
     assert len(server.queries("priced/")) == asked
+
+
+def test_bytes_that_are_not_those_of_the_views_make_a_row_invalid(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, usual = [False], Extraction._observe_chunk
+
+    def observe(self: Extraction, *arguments: Any) -> Any:
+        sending[0] = self.query.queries > 1
+        try:
+            return usual(self, *arguments)
+        finally:
+            sending[0] = False
+
+    # What the encoder is given is right: only what it sends is not, by one bit of each pixel.
+    monkeypatch.setattr(Extraction, "_observe_chunk", observe)
+    monkeypatch.setattr(_service_encoder, "png", lambda pixels: png(pixels ^ np.uint8(sending[0])))
+    (row,) = audit(tmp_path, *of_service(server, "altered/v1/embeddings"))
+    assert (
+        row.null_sent_views
+        and row.verdict.startswith("invalid")
+        and "what was sent is not what was asked for" in row.verdict
+    )
+
+
+def test_shadows_and_a_reference_of_a_service_have_settings_of_their_own(tmp_path: Path, server: Server) -> None:
+    told = of_service(server, "beside/v1/embeddings")
+    problem = r"target\.{0} must have settings of its own beside a service, as \{{{1}: "
+    with pytest.raises(InputError, match=problem.format("reference", "target")):
+        audit(tmp_path, *told, "target.reference=other.pt")
+    with pytest.raises(InputError, match=problem.format("shadows", "folder")):
+        audit(tmp_path, *told, "target.shadows=shadows")
+    with pytest.raises(
+        InputError, match=r"target\.reference\.target must be an option that reads a file, .*, got http"
+    ):
+        audit(tmp_path, *told, "target.reference={target: http, url: 'http://localhost:1'}")
+    assert not server.requests("beside/")
+    script = Path(__file__).parents[1] / "foreign" / "files" / "script.pt"
+    reference = f"target.reference={{target: exported, file: {script}, run_code: true, normalize: half}}"
+    (row,) = audit(tmp_path, *told, reference, "target.confirm=true")
+    assert row.null_reference_auc is not None and "the reference is script.pt" in row.given
+    assert any(
+        re.match(r"the service was sent (\d+) queries in \d+ requests, of which \1 answers", one) for one in row.notes
+    )
+
+
+def test_answers_are_left_where_a_store_is_pruned(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target(tmp_path, url=server.url("pruned/v1/embeddings")).build().expect(torch.rand(3, 1, 8, 8))
+    main(["--store", str(tmp_path), "list"])
+    assert re.match(r"answers +\w{32} ", capsys.readouterr().out)
+    main(["--store", str(tmp_path), "prune", "0"])
+    assert "deleted 0 artifacts" in capsys.readouterr().out and list(tmp_path.rglob("answers.sqlite"))
+    main(["--store", str(tmp_path), "prune", "0", "--answers"])
+    assert "deleted 1 artifacts" in capsys.readouterr().out and not list(tmp_path.rglob("answers.sqlite"))

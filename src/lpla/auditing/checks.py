@@ -69,7 +69,7 @@ class _Knowledge(Settings):
 
 
 class _BesideTarget(Settings):
-    shadows: str | None = None
+    shadows: str | dict[str, Any] | None = None
     reference: str | dict[str, Any] | None = None
 
 

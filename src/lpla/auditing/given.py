@@ -10,22 +10,18 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from lpla.auditing.catalogue import CONF, options
+from lpla.auditing.beside import reference_as, shadows_as
 from lpla.auditing.drawn import full_query
 from lpla.auditing.knowledge import SAME, Knowledge
 from lpla.auditing.own_shadows import OwnShadows, own_shadows
 from lpla.auditing.service import ON_CPU, asks_a_service, check_service, service_name
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
-from lpla.contracts.keywords import check_names
-from lpla.contracts.settings import SettingError
-from lpla.contracts.settings import shown as shown_setting
 from lpla.report.outputs import IN_MEMORY
 from lpla.work.given import Given, Look, look_at
-from lpla.work.plug_in import Config, plug_in
+from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +93,14 @@ def shadows_beside(settings: Config, knowledge: Knowledge, images: Images) -> Ow
 
     Raises InputError where the attacker has no use of them, or they are not there.
     """
-    folder = settings["beside_target"]["shadows"]
-    if folder is None:
+    told = settings["beside_target"]["shadows"]
+    if told is None:
         return None
     if knowledge.describe() not in TEACHES:
         kinds = ", ".join(TEACHES)
         raise InputError(f"target.shadows needs a knowledge of {kinds}, got knowledge.kind={knowledge.describe()}")
-    found = own_shadows(folder, settings["target"], images)
+    folder, like = shadows_as(told, settings["target"])
+    found = own_shadows(folder, like, images)
     return found.first(1) if knowledge.kind == "one_shadow" else found
 
 
@@ -127,6 +124,9 @@ def given_target(
     _check_knowledge(settings, knowledge, own)
     if target is None:
         return None
+    if asks_a_service(target):
+        target |= {"store": str(Path(target["store"]).expanduser().absolute())}  # for workers in other folders
+    reference = reference and reference_as(reference, target)
     check_service(settings, knowledge, images, membership)
     shown = images.pixels[membership.index[membership.candidates][:LOOKED_AT]].float() / 255
     source, look = _looked_at(settings, target, shown, keep=True)
@@ -145,7 +145,7 @@ def given_target(
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
-    told = reference and beside("target.reference", _reference(reference, target))
+    told = reference and beside("target.reference", reference)
     return GivenTarget(source, look.notes, shadows, told)
 
 
@@ -163,27 +163,6 @@ def _check_knowledge(settings: Config, knowledge: Knowledge, own: OwnShadows | N
         raise InputError(
             f"knowledge.kind must be {ways}: how the target was trained is not known, got {knowledge.kind}"
         )
-
-
-def _reference(told: str | Config, target: Config) -> Config:
-    """The settings of target.reference: the target's with another file or function, or those that it says itself.
-
-    Raises SettingError for an option or a setting that is none.
-    """
-    if isinstance(told, str):
-        return target | {"file" if "file" in target else "call": told}
-    name, known = told.get("target"), options("target")
-    if name not in known:
-        problem = f"must be one of {', '.join(known)}, which reads the file, got {shown_setting(name)}"
-        raise SettingError(("target", "reference", "target"), problem)
-    usual: Any = OmegaConf.to_container(OmegaConf.load(CONF / "target" / f"{name}.yaml"))
-    own = {key: one for key, one in told.items() if key != "target"}
-    made = plug_in({key: one for key, one in usual.items() if key != "defaults"} | own, partial=True)
-    try:
-        check_names(made.func, made.keywords)
-    except SettingError as unknown:
-        raise unknown.below("target", "reference") from None
-    return {"_target_": usual["_target_"], **made.keywords}
 
 
 def _named(source: Given) -> str:

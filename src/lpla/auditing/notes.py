@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from lpla.auditing.plan import Plan
+from lpla.auditing.service import asked_so_far
 from lpla.auditing.utility import COLLAPSED
 from lpla.contracts.evidence import Attack
 from lpla.contracts.result import JOINT, AuditResult
 from lpla.metrics import roc as evaluate
+from lpla.work.given import Given
 from lpla.work.trained import Trained
 
 UNLIKE = 0.1
@@ -27,6 +29,8 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     where = f"{row.arch}, {row.layer}, p={row.p}, seed={row.seed}"
     absent = [evaluate.tpr_absent(fpr, row.nonmembers) for fpr in evaluate.NEEDED_NONMEMBERS]
     found = [sentence for sentence in absent if sentence]
+    if asked := _asked(plan):
+        found.append(asked)
     found += [*_on_images(row, plan), *left_over(plan), *_on_sizes(plan), *_on_encoder(row, where, plan.k)]
     if plan.knowledge.unlike and attack.joins_layers():
         misled = f"taught by {row.knowledge}, unlike the target: weights of many statistics may mislead there"
@@ -35,6 +39,12 @@ def notes(row: AuditResult, attack: Attack, plan: Plan) -> tuple[str, ...]:
     if attack.shadow_scores_ is None and not attack.scores_log_ratio():
         found.append(f"attack={row.attack}, {row.layer}: no posterior, as no shadow's score calibrates this attack's")
     return (*found, *(f"{row.layer}: {sentence}" for sentence in attack.warnings()))
+
+
+def _asked(plan: Plan) -> str:
+    """What a service was asked; empty for a target of another kind."""
+    source = plan.encoders.target.unit.source
+    return asked_so_far(source.target) if isinstance(source, Given) else ""
 
 
 def _on_levels(row: AuditResult, attack: Attack, plan: Plan) -> list[str]:

@@ -44,7 +44,14 @@ def without_secrets(config: DictConfig) -> DictConfig:
     target = config.get("target")
     if not isinstance(target, DictConfig) or not isinstance(target.get("headers"), DictConfig):
         return config
-    raw: Any = OmegaConf.to_container(target.headers, resolve=False)
+    all_of_it: Any = OmegaConf.to_container(target, resolve=False)
+    raw = all_of_it.pop("headers")
+    for name in ("key", "item", "body", "version"):
+        if "${" in str(all_of_it.get(name)):
+            where = "give the name of a variable by target.key, or a header by target.headers"
+            raise InputError(
+                f"target.{name} must not refer to a value of the environment, which may be secret: {where}"
+            )
     found = {name: OF_ENVIRONMENT.sub(r"$\1", text) if isinstance(text, str) else text for name, text in raw.items()}
     for name, text in found.items():
         if "${" in str(text):

@@ -31,6 +31,17 @@ def service_name(target: Config) -> str:
     return f"{made.model or made.service} at {made.host}"
 
 
+def asked_so_far(target: Config) -> str:
+    """The sentence on what a service was sent and has answered, by all runs together; empty for any other target."""
+    made: Any = target_of(target)
+    if made.asks() is None:
+        return ""
+    counts = made.kept.counts()
+    most = "" if made.max_queries is None else f" of target.max_queries={made.max_queries}"
+    sent = f"{counts.queries:,} queries{most} in {counts.requests:,} requests"
+    return f"the service was sent {sent}, of which {counts.answers:,} answers are kept"
+
+
 def check_service(settings: Config, knowledge: Knowledge, images: Images, membership: Membership) -> None:
     """Say what asking the target costs where it is a service; nothing is sent.
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from lpla.contracts.commands import command_parser
 from lpla.contracts.result import InputError
-from lpla.store.artifacts import HELD, Store, is_folder, last_use
+from lpla.store.artifacts import ANSWERS, HELD, Store, is_folder, last_use
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.store") -> None:
@@ -32,14 +32,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lpla.sto
     elif options.command == "explain":
         _explain(store, options.key)
     else:
-        _prune(store, options.days, options.dry_run)
+        _prune(store, options.days, options.dry_run, options.answers)
 
 
 def parser(prog: str = "lpla store") -> argparse.ArgumentParser:
     """Return the parser of `lpla store`, with its help; the store's folder may stand before or after the command."""
     described = (
         "Look after the folder in which audits keep what they trained and observed, so that the next one finds it.\n"
-        "Deleting anything costs time alone: the next audit that needs it makes it again."
+        "Deleting costs time alone: the next audit that needs an artifact makes it again. Answers of services,\n"
+        "which were paid for, are deleted with --answers alone."
     )
     end = f"examples:\n  {prog} list\n  {prog} prune 30 --dry-run\n  {prog} --store data/decoded prune 0"
     made = command_parser(prog, described, end)
@@ -67,6 +68,8 @@ def parser(prog: str = "lpla store") -> argparse.ArgumentParser:
     what = "days since the last use, 0 or more; 0 empties the store"
     below["prune"].add_argument("days", metavar="DAYS", type=_days_given, help=what)
     below["prune"].add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
+    paid = "delete answers of services too, which were paid for and are counted against target.max_queries"
+    below["prune"].add_argument("--answers", action="store_true", help=paid)
     return made
 
 
@@ -93,8 +96,8 @@ def _explain(store: Store, key: str) -> None:
         print(f"{kind} {place.name}", *(store.nearest(kind, parts) or ["nothing to compare with"]), sep="\n  ")
 
 
-def _prune(store: Store, days: float, dry_run: bool) -> None:
-    old = [place for _, place, _ in store.artifacts() if _days(place) >= days]
+def _prune(store: Store, days: float, dry_run: bool, answers: bool = False) -> None:
+    old = [place for kind, place, _ in store.artifacts() if _days(place) >= days and (answers or kind != ANSWERS)]
     # A draft younger than a day may still be written to; a training has its scratch for as long as it takes.
     leftovers = [p for p in _inside(store.root / "unfinished") if _days(p) >= 1 and not _held(p)]
     leftovers += _inside(store.root / "damaged")

@@ -18,9 +18,9 @@ import numpy as np
 
 from lpla.contracts.answers import Counts, Vector
 from lpla.contracts.result import InputError
-from lpla.store.artifacts import RECIPE, Store, key_of
+from lpla.store.artifacts import ANSWERS, RECIPE, Store, key_of
 
-KIND, FILE = "answers", "answers.sqlite"
+FILE = "answers.sqlite"
 TABLES = """
 CREATE TABLE answers (digest TEXT, purpose TEXT, vector BLOB, PRIMARY KEY (digest, purpose)) WITHOUT ROWID;
 CREATE TABLE counts (name TEXT PRIMARY KEY, number INTEGER);
@@ -130,12 +130,12 @@ class Answers:
     def _file(self, make: bool) -> Path | None:
         """The file, made if so wished; None where there is none."""
         key = key_of(self.service)
-        file = Path(self.root).expanduser().absolute() / KIND / key / FILE
+        file = Path(self.root).expanduser().absolute() / ANSWERS / key / FILE
         if file.is_file() or not make:
             return file if file.is_file() else None
         store = Store(self.root)
-        place = store.path(KIND, key)
-        with store.lock(KIND, self.service):
+        place = store.path(ANSWERS, key)
+        with store.lock(ANSWERS, self.service):
             if file.is_file():
                 return file
             place.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 RECIPE, HELD, MARKER = "recipe.json", "held.lock", ".lpla-store"
 NO_KIND = ("locks", "unfinished", "damaged")
 """Folders of a store that hold no finished artifacts."""
+ANSWERS = "answers"
+"""The kind of what services answered, which grows, and which nothing but its sender can give again."""
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -144,6 +144,10 @@ def _check_names(part: Any) -> None:
         raise ValueError(f"it names {name}, which is no plug-in, optimiser or strategy")
     if "call" in part or part.get("run_code"):
         raise ValueError(f"it names a target that runs code, {name}, which executor=serial does alone")
+    if "headers" in part:
+        raise ValueError(
+            f"it names a service that would be sent a key, {name}, which an audit's own process asks alone"
+        )
 
 
 def statistic_config(statistic: Statistic) -> Config:

@@ -65,12 +65,8 @@ class Asker:
         kept: where requests are counted and answers kept.
         """
         self.url, self.headers, self.verify, self.limits, self.kept = url, headers, verify, limits, kept
-        self._bucket, self._stop, self._lock, self._failures = (
-            Bucket(limits.per_second),
-            threading.Event(),
-            threading.Lock(),
-            0,
-        )
+        self._bucket, self._failures = Bucket(limits.per_second), 0
+        self._stop, self._lock = threading.Event(), threading.Lock()
 
     def ask(
         self,
@@ -136,18 +132,22 @@ class Asker:
         read: Callable[[Any, Sequence[str]], Mapping[str, Any]],
         purpose: str,
     ) -> None:
-        """One request, tried again until it is answered or given up."""
+        """One request, tried again until it is answered or given up; then the others send no more."""
         digests = [digest for digest, _ in part]
-        for attempt in self._retrying():
-            with attempt:
-                if self._stop.wait(self._bucket.wait()) or self._stop.is_set():
-                    return
-                if not self.kept.reserve(len(digests), self.limits.max_queries):
-                    raise InputError(self._spent())
-                request = client.build_request("POST", self.url, **content([image for _, image in part]))
-                reply = self._sent(client, request, len(digests))
-                self.kept.keep(read(self._json(reply), digests), purpose)
-                self._failures = 0
+        try:
+            for attempt in self._retrying():
+                with attempt:
+                    if self._stop.wait(self._bucket.wait()):
+                        return
+                    if not self.kept.reserve(len(digests), self.limits.max_queries):
+                        raise InputError(self._spent())
+                    request = client.build_request("POST", self.url, **content([image for _, image in part]))
+                    reply = self._sent(client, request, len(digests))
+                    self.kept.keep(read(self._json(reply), digests), purpose)
+                    self._failures = 0
+        except BaseException:
+            self._stop.set()
+            raise
 
     def _sent(self, client: httpx.Client, request: httpx.Request, queries: int = 0) -> httpx.Response:
         """The reply with status 200; raises AgainError or InputError for any other."""
