@@ -17,6 +17,7 @@ from lpla.auditing import job
 from lpla.auditing.commands import run_command
 from lpla.auditing.plan import plan
 from lpla.auditing.settings import composed
+from lpla.auditing.shadows import plan as plan_shadows
 from lpla.auditing.views import plan as plan_views
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._answers import in_order_of_ids, read_answers
@@ -319,3 +320,35 @@ def test_the_command_writes_the_views(planned: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit, match="1"):
         run_command(["views", "plan", str(planned), *SETTINGS, "seed=1"])
     assert capsys.readouterr().err.startswith("error: DIR must be a folder without another plan")
+
+
+def test_shadows_are_tables_of_the_same_views_and_an_own_framework_sees_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    for number, pixels in enumerate(drawn):
+        side = tmp_path / ("in" if number < 12 else "out")
+        side.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(side / f"{number}.png")
+    lists = [f"data.members={tmp_path}/in", f"data.nonmembers={tmp_path}/out", f"data.cache={tmp_path}/cache"]
+    told = [*(one for one in TINY_GIVEN if one != "members=20"), *lists, "dataset.size=8"]
+    plan_shadows(tmp_path / "shadows", ["k=2", *lists, "dataset.size=8"])
+    for place in (tmp_path / "shadows").glob("shadow_*"):
+        (place / "members.txt").unlink()
+    (tmp_path / "shadows" / "plan.json").unlink()  # as of shadows that came from elsewhere
+    plan_views(tmp_path / "views", [*told, "knowledge.kind=shadows", f"target.shadows={tmp_path}/shadows"])
+    values = np.load(tmp_path / "views" / "views.npy").reshape(-1, 192).astype(np.float32)
+    for number, name in enumerate(("target", "shadows/shadow_1/encoder", "shadows/shadow_2/encoder")):
+        np.save(tmp_path / f"{name}.npy", values @ np.random.default_rng(number).normal(size=(192, 5)))
+    given = [*told, *of_table(tmp_path / "views", tmp_path / "target.npy")]
+    work = plan(composed([*given, "knowledge.kind=shadows", f"target.shadows={tmp_path}/shadows"]))
+    assert [unit.name for unit in work.units] == ["target", "shadow_1", "shadow_2"]
+    assert len({str(unit.encoder_parts) for unit in work.units}) == 3
+    assert {unit.observations[0].index for unit in work.units} == {work.units[0].observations[0].index}
+    np.save(tmp_path / "shadows" / "shadow_2" / "encoder.npy", np.load(tmp_path / "target.npy") * (1 + 1e-7))
+    with pytest.raises(InputError, match="shadow_2 must be another encoder than the target, got the target itself"):
+        plan(composed([*given, "knowledge.kind=shadows", f"target.shadows={tmp_path}/shadows"]))
+    ours = ["knowledge.kind=shadows", "knowledge.arch=simclr", "members=12", "train.batch_size=4", "shadows=2"]
+    work = plan(composed([*given, *ours]))
+    assert len(work.units) == 3 and all(r.query.eight_bit for unit in work.units for r in unit.observations)
