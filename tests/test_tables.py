@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_audit import TINY_GIVEN, scores_of
+from tiny_audit import TINY_GIVEN, Silent, scores_of
 
 from lpla.auditing import job
 from lpla.auditing.commands import run_command
 from lpla.auditing.plan import plan
+from lpla.auditing.sent_views import _as_asked
 from lpla.auditing.settings import composed
 from lpla.auditing.shadows import plan as plan_shadows
 from lpla.auditing.views import plan as plan_views
@@ -23,8 +24,10 @@ from lpla.contracts.inputs import InputError
 from lpla.encoders.target._answers import in_order_of_ids, read_answers
 from lpla.encoders.target._planned import PlannedViews
 from lpla.encoders.target.embeddings import Embeddings, TableEncoder
+from lpla.store.artifacts import Store, key_of
 from lpla.work.given import Given
 from lpla.work.planned import REPEATED
+from lpla.work.unit import make
 
 SETTINGS = [*TINY_GIVEN, "dataset=digits", "split=balanced", "members=20"]
 WEIGHTS = torch.randn(64, 16, generator=torch.Generator().manual_seed(3))
@@ -124,7 +127,7 @@ def test_every_encoder_of_an_audit_is_given_views_of_8_bits(planned: Path, table
 def test_an_audit_that_asks_for_other_views_is_refused_with_what_was_planned(
     planned: Path, table: Path, tmp_path: Path
 ) -> None:
-    must = r"target\.views=.* must have all views of this audit, but \d+ of 64 are not there: plan and audit with"
+    must = r"target\.views=.* must have all views of this audit, but \d+ of \d+ are not there: plan and audit with"
     with pytest.raises(InputError, match=must) as refused:
         audit(tmp_path / "job", *of_table(planned, table), "seed=1")
     assert "members=20" in str(refused.value)
@@ -267,14 +270,12 @@ def test_answers_that_cannot_be_an_encoders_are_refused(
         spoilt(planned, table, change, tmp_path / "answers.npy").build()
 
 
-def test_a_view_is_found_by_its_bytes_and_a_black_filling_is_none(planned: Path, table: Path) -> None:
+def test_a_view_is_found_by_its_bytes_and_another_is_refused(planned: Path, table: Path) -> None:
     encoder = Embeddings(file=str(table), views=str(planned)).build()
     assert isinstance(encoder, TableEncoder)
     pixels = np.load(planned / "views.npy")[:5]
     views = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    found = encoder.encode(torch.cat([views, torch.zeros(1, 1, 8, 8)]))["backbone"]
-    np.testing.assert_array_equal(found[:5].numpy(), np.load(table)[:5])
-    assert found[5].isnan().all()
+    np.testing.assert_array_equal(encoder.encode(views)["backbone"].numpy(), np.load(table)[:5])
     first = [int(one[:16], 16) >> 1 for one in PlannedViews.load(planned).digests[:5]]
     assert encoder.digests(views).tolist() == first
     with pytest.raises(InputError, match="but 1 of 5 are not there"):
@@ -352,3 +353,20 @@ def test_shadows_are_tables_of_the_same_views_and_an_own_framework_sees_them_too
     ours = ["knowledge.kind=shadows", "knowledge.arch=simclr", "members=12", "train.batch_size=4", "shadows=2"]
     work = plan(composed([*given, *ours]))
     assert len(work.units) == 3 and all(r.query.eight_bit for unit in work.units for r in unit.observations)
+
+
+def test_the_judge_compares_each_views_file_with_that_of_the_view_made_again(
+    planned: Path, table: Path, tmp_path: Path
+) -> None:
+    unit, store = plan(composed([*SETTINGS, *of_table(planned, table)])).units[0], Store(tmp_path)
+    make(unit, store, Silent())
+    request = unit.observations[0]
+    assert _as_asked(unit, request, store).all()
+    place = store.path("statistics", key_of(unit.statistic_parts(request, request.statistics[0])))
+    sent = np.load(place / "sent-digest.npy")
+    listed = PlannedViews.load(planned)
+    by_view = dict(zip(zip(listed.images, listed.views, strict=True), listed.digests, strict=True))
+    assert int(by_view[request.index[3], 1][:16], 16) >> 1 == sent[3, 1], "the digest is the planned file's"
+    sent[3, 1] += 1
+    np.save(place / "sent-digest.npy", sent)
+    assert np.argwhere(~_as_asked(unit, request, store)).tolist() == [[3, 1]]

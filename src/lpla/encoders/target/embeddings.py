@@ -96,20 +96,14 @@ class TableEncoder(Encoder):
         self.eval()
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """The answers to planned views; nan for an image without any light, with which incomplete batches are filled.
-
-        Raises InputError for a view that was not planned.
-        """
+        """The answers to planned views; raises InputError for a view that was not planned."""
         rows = [self._row.get(one, -1) for one in _digests(x)]
-        missing = torch.tensor([row < 0 for row in rows])
-        if unknown := int((missing & (x.detach().cpu().flatten(1) != 0).any(dim=1)).sum()):
+        if unknown := rows.count(-1):
             raise InputError(
                 f"target.views={self.planned.folder} must have all views of this audit, but {unknown} of {len(x)} are "
                 f"not there: {self.planned.remedy}"
             )
-        found = self.answers[torch.tensor(rows)].to(x.device)
-        found[missing.to(x.device)] = torch.nan
-        return {BACKBONE: found}
+        return {BACKBONE: self.answers[torch.tensor(rows)].to(x.device)}
 
     def digests(self, x: Float[Tensor, "B C H W"]) -> Int64[Tensor, " B"]:
         """The first 63 bits of the SHA-256 of the PNG file of each view."""
