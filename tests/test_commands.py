@@ -99,6 +99,7 @@ WORDS = {
     "lpla --v": ["--version"],
     "lpla --completion ": ["bash", "zsh"],
     "lpla shadows ": ["plan", "run"],
+    "lpla views ": ["plan"],
     "lpla shadows run DIR --c": ["--command"],
     "lpla store --store x prune --d": ["--dry-run"],
     "lpla check --f": ["--fail-if"],

@@ -51,6 +51,7 @@ class _Observe(Settings):
     cache_mb: Whole
     statistics: list[PlugIn]
     every: Count | None
+    eight_bit: bool = False
 
 
 class _Utility(Settings):

@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType({
                        "plan|run DIR"),
     "plan": Command("lpla.auditing.forecast", "show", "say what a command would train, ask and cost, before it starts",
                     "[-m] [SETTING=VALUE ...]"),
+    "views": Command("lpla.auditing.views", "show", "write the views of an audit for any program to answer",
+                     "plan DIR"),
     "report": Command("lpla.report.__main__", "main", "write the page and the tables of an audit again", "DIR"),
     "card": Command("lpla.report.card", "show", "print an audit as a section of a model card", "DIR"),
     "check": Command("lpla.report.check", "show", "exit with 0, 1 or 2: no leak found, leak, no answer", "DIR"),

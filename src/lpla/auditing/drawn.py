@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hydra.utils import get_class
 from jaxtyping import Bool, Int
 from scipy.stats import fisher_exact
 
@@ -123,7 +124,9 @@ def full_query(settings: Config, images: Images) -> Query:
     """The views that every encoder is asked for; raises InputError for those that the images do not allow."""
     views = {name: plug_in(settings[name]) for name in ("train_views", "query_views")}
     checks.check_views({f"dataset.{name}": spec for name, spec in views.items()}, images)
-    return Query(views["query_views"], max(settings["queries"], settings["observe"]["queries"]), settings["seed"])
+    queries, target = max(settings["queries"], settings["observe"]["queries"]), settings["target"]
+    eight_bit = settings["observe"]["eight_bit"] or (target is not None and get_class(target["_target_"]).eight_bit)
+    return Query(views["query_views"], queries, settings["seed"], eight_bit=eight_bit)
 
 
 def observed_epochs(settings: Config) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_class
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.report.outputs import IN_MEMORY
 from lpla.work.given import Given, Look, look_at
+from lpla.work.planned import look_at_table
 from lpla.work.plug_in import Config
 
 log = logging.getLogger(__name__)
@@ -179,8 +181,9 @@ def _named(source: Given) -> str:
 def _looked_at(
     settings: Config, target: Config, shown: Float[Tensor, "B C H W"], keep: bool = False
 ) -> tuple[Given, Look]:
-    look = look_at(target, shown, keep)
-    trainer = settings["trainer"] | (ON_CPU if asks_a_service(target) else {})
+    planned = get_class(target["_target_"]).answers_planned
+    look = look_at_table(target) if planned else look_at(target, shown, keep)
+    trainer = settings["trainer"] | (ON_CPU if planned or asks_a_service(target) else {})
     if trainer.get("strategy", "auto") != "auto":
         trainer = trainer | ONE_PROCESS
     described = {"widths": look.widths, "channels": shown.shape[1], "can_be_rebuilt": look.can_be_rebuilt}

@@ -162,6 +162,10 @@ class Target(ABC):
     known_by_answers: ClassVar[bool] = False
     """Whether its weights are out of sight, so that `parts` alone do not tell two such encoders apart: a statistic's
     key then holds what it answers to the images in question too."""
+    eight_bit: ClassVar[bool] = False
+    """Whether it was given views as image files of 8 bits a channel; then every encoder of an audit is given such."""
+    answers_planned: ClassVar[bool] = False
+    """Whether it has answers to planned views and no network, so that no other image can be shown to it."""
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:

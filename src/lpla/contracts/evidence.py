@@ -27,6 +27,8 @@ class Query:
     seed: int
     positions: bool = False
     """Whether the clean image is answered with the backbone's map, one vector per position, not with its mean."""
+    eight_bit: bool = False
+    """Whether the views are rounded to 8 bits a channel, as image files hold them."""
 
 
 class Statistic(ABC):

@@ -22,6 +22,8 @@ QUERY_VERSION = 1
 FORWARD = {"cpu": 64, "cuda": 1024}
 """Views per forward pass, always exactly: a kernel's summation order depends on the batch it is given, so the last,
 incomplete one is filled with zeros (whose outputs are dropped) and no embedding depends on what it is batched with."""
+LEVELS = 255
+"""The largest value of 8 bits."""
 MAKE = {"cpu": 128, "cuda": 4096}
 """Views made at once; a matter of speed alone: few enough for a CPU's cache, enough for an accelerator."""
 
@@ -129,7 +131,12 @@ def query_views(
         many = F.pad(place, (0, size - len(place))) if backend else place
         row = many % images
         part.copy_(augment(pixels[row], query.views, query.seed, index[row], many // images, backend)[: len(part)])
-    return views
+    return in_eight_bits(views) if query.eight_bit else views
+
+
+def in_eight_bits(views: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Round values in [0, 1], in place, to the nearest multiples of 1/255, which image files hold as they are."""
+    return views.mul_(LEVELS).round_().clamp_(0, LEVELS).div_(LEVELS)
 
 
 def encode_fixed(

@@ -53,8 +53,11 @@ class ViewCache:
         key = id(pixels), index.numpy().tobytes(), query, device
         if key in self._kept:
             return self._kept[key][1]
-        backend = backend_on(device, self.compile_on_cuda)
-        views = made(pixels[index].to(device), index.to(device), query, backend)
+        # Where a rounded value lies between two, the last bit of another device's decides: all are made on the CPU.
+        place = torch.device("cpu") if query.eight_bit else device
+        backend = backend_on(place, self.compile_on_cuda)
+        views = made(pixels[index].to(place), index.to(place), query, backend)
+        views = tuple(one.to(device) for one in views)
         size = sum(one.untyped_storage().nbytes() for one in views)
         if size <= self.left:
             self.left -= size

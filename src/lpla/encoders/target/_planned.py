@@ -1,0 +1,86 @@
+"""The list of the views that were planned for somebody else's program: what lies in the folder of `lpla views plan`.
+
+    DIR/views.csv          a row for each view: id, image, view, sha256 of the PNG file
+    DIR/png/0000000.png    the view of the id 0, and so on
+    DIR/views.npy          all views, uint8 [V, H, W, C], the row being the id
+    DIR/plan.json          by which settings they were made
+
+Nothing in it says who is a member: images are numbers, and the ids are in a random order.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpla.contracts.inputs import InputError
+from lpla.encoders.target._reading import digest
+
+LIST, PLAN, ARRAY, FILES = "views.csv", "plan.json", "views.npy", "png"
+COLUMNS = ("id", "image", "view", "sha256")
+
+
+def file_of(number: int) -> str:
+    """Return the name of the PNG file of an id, within `FILES`: by name they are in the order of the ids."""
+    return f"{number:07d}.png"
+
+
+@dataclass(frozen=True)
+class PlannedViews:
+    """The views in the order of their ids, which count from 0."""
+
+    folder: Path
+    images: tuple[int, ...]
+    """Of which image of the data set each is a view."""
+    views: tuple[int, ...]
+    """Which view it is, 0 being the image as it is."""
+    digests: tuple[str, ...]
+    """SHA-256 of each PNG file."""
+    sha256: str
+    """Of the list."""
+
+    @classmethod
+    def none(cls) -> PlannedViews:
+        """The list without views."""
+        return cls(Path(), (), (), (), "")
+
+    @classmethod
+    def load(cls, folder: Path) -> PlannedViews:
+        """Read a folder's list; raises InputError unless it is as `lpla views plan` wrote it."""
+        must = f"target.views must be a folder with {LIST}, as `lpla views plan` writes it"
+        file = folder / LIST
+        if not file.is_file():
+            raise InputError(f"{must}, got {folder}, which has none")
+        try:
+            with file.open(newline="", encoding="utf-8-sig") as opened:
+                rows = list(csv.reader(opened))
+            if tuple(rows[0]) != COLUMNS or [row[0] for row in rows[1:]] != [str(i) for i in range(len(rows) - 1)]:
+                raise ValueError("its columns or ids are others")
+            _, images, views, digests = zip(*rows[1:], strict=True)
+            return cls(folder, tuple(map(int, images)), tuple(map(int, views)), digests, digest([file]))
+        except (ValueError, IndexError, OSError) as changed:
+            raise InputError(f"{must}, but {file} is not as it was written: {changed}") from changed
+
+    def write(self) -> None:
+        """Write the list; it is there once all files are."""
+        draft = self.folder / f"{LIST}.unfinished"
+        with draft.open("w", newline="", encoding="utf-8") as opened:
+            written = csv.writer(opened)
+            written.writerow(COLUMNS)
+            written.writerows(zip(self.ids, self.images, self.views, self.digests, strict=True))
+        draft.rename(self.folder / LIST)
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The ids."""
+        return range(len(self.digests))
+
+    @property
+    def remedy(self) -> str:
+        """What to do where an audit asks for other views."""
+        plan = self.folder / PLAN
+        said = " ".join(json.loads(plan.read_text())["settings"]) if plan.is_file() else "not known"
+        return f"plan and audit with the same settings of images and views, on one kind of CPU (planned: {said})"
