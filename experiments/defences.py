@@ -27,7 +27,7 @@ from experiments._reproduce import choose_grid
 from lpla.auditing.job import audit
 from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
-from lpla.contracts.result import to_json
+from lpla.contracts.rows_json import to_json
 from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import quieten_lightning
 

@@ -5,6 +5,7 @@ In the groups of presets several yamls may name one module.
 
 import importlib
 import inspect
+import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -137,7 +138,7 @@ TOOLS = {"null_power", "wandb_dashboard"}
 
 def test_every_experiment_has_its_module_and_every_module_its_experiment() -> None:
     modules = {f.stem for f in (ROOT / "experiments").glob("*.py") if not f.stem.startswith("_")}
-    assert {name.removesuffix("_small") for name in EXPERIMENTS} - WITHOUT_A_FIGURE == modules - TOOLS
+    assert {re.sub("_(small|medium)$", "", name) for name in EXPERIMENTS} - WITHOUT_A_FIGURE == modules - TOOLS
     assert {f"{name}_small" for name in modules - TOOLS} <= set(EXPERIMENTS)
 
 

@@ -19,7 +19,8 @@ from tiny_audit import TINY, Ran, scores_of, tiny_settings
 import lpla
 from lpla.attacks.attack.lpla import LpLA
 from lpla.attacks.planted import answers, given, layout
-from lpla.contracts.result import InputError, from_json, to_json
+from lpla.contracts.result import InputError
+from lpla.contracts.rows_json import from_json, to_json
 from lpla.report.outputs import read
 from lpla.report.rows import read_rows
 

@@ -11,15 +11,14 @@ from scipy.stats import beta, binomtest, nhypergeom, norm
 from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score, roc_curve
 
 from lpla.contracts.inputs import InputError
+from lpla.metrics.calls import balanced_accuracy, precision
 from lpla.metrics.intervals import newcombe
 from lpla.metrics.roc import (
     auc,
-    balanced_accuracy,
     delong_error,
     leak_p_value,
     lowest_fpr,
     placements,
-    precision,
     tpr_absent,
     tpr_at,
 )

@@ -89,8 +89,8 @@ def blocks() -> tuple[dict[str, str], list[str], list[str]]:
     files = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
     found = [dedent(one) for _, one in re.findall(r"^( *)```bash\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)]
     # The audit stands in a tab of its own, behind what comes before it.
-    walk, shadows = found[0] + found[1], found[2] + found[3]
-    return files, *(one.replace("\\\n", " ").splitlines() for one in (walk, shadows))
+    walk, shadows = (one.replace("\\\n", " ").splitlines() for one in (found[0] + found[1], found[2] + found[3]))
+    return files, walk, shadows
 
 
 @pytest.fixture(scope="module")

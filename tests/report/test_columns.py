@@ -14,7 +14,8 @@ from tiny_audit import ROOT
 
 from lpla.auditing.loggers.record import Job, Layer, Record
 from lpla.contracts import result
-from lpla.contracts.result import AuditResult, column, columns, from_json, to_json
+from lpla.contracts.result import AuditResult, column, columns
+from lpla.contracts.rows_json import from_json, to_json
 from lpla.report import page
 from lpla.report.results import Results
 from lpla.report.rows import number, read_rows, write_csv

@@ -147,7 +147,7 @@ def given_target(
         return found
 
     shadows = {name: beside(name, config) for name, config in (own.targets if own else {}).items()}
-    told = reference and beside("target.reference", reference)
+    told = beside("target.reference", reference) if reference else None
     return GivenTarget(source, look.notes, shadows, told)
 
 

@@ -28,7 +28,8 @@ from lpla.auditing.plan import Plan, plan
 from lpla.auditing.price import check_price, duration
 from lpla.auditing.settings import Settings, of_job
 from lpla.auditing.strongest import strongest_first
-from lpla.contracts.result import InputError, to_json
+from lpla.contracts.result import InputError
+from lpla.contracts.rows_json import to_json
 from lpla.extraction.view_cache import ViewCache
 from lpla.report import exposure
 from lpla.report.results import Results

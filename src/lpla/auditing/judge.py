@@ -21,6 +21,7 @@ from lpla.contracts.evidence import Attack
 from lpla.contracts.inputs import UndefinedError
 from lpla.contracts.result import AuditResult
 from lpla.metrics import roc as evaluate
+from lpla.metrics.calls import balanced_accuracy, precision
 from lpla.metrics.posterior import posterior
 from lpla.metrics.rotation import Rotation
 from lpla.metrics.significance import leak_test
@@ -130,7 +131,7 @@ def _leak(score: Scores, plan: Plan, threshold: float) -> dict[str, Any]:
         rate = evaluate.tpr_at(score, member, fpr)
         fields |= {f"tpr_at_{name}": rate and rate.value, f"fpr_at_{name}": rate and rate.realised_fpr}
         fields |= {f"tpr_at_{name}_low": rate and rate.low, f"tpr_at_{name}_high": rate and rate.high}
-    for name, figure in (("balanced_accuracy", evaluate.balanced_accuracy), ("precision", evaluate.precision)):
+    for name, figure in (("balanced_accuracy", balanced_accuracy), ("precision", precision)):
         found = figure(score, member, threshold)
         fields |= {
             name: found and found.value,

@@ -160,7 +160,7 @@ def _seconds(source: Trained, network: Network, here: bool) -> float:
 def priced(
     work: Plan, missing: Sequence[Unit], ahead: Sequence[Trained], store: Store, networks: Mapping[str, Network]
 ) -> Price:
-    """Return what making the `missing` units of an audit takes, whose `networks` are counted by their kind."""
+    """Price the `missing` units; arguments as of `check_price`, the trainings `ahead`, their networks by `kind_of`."""
     trained = [networks[kind_of(source)] for source in ahead]
     extraction = 0
     disk = sum(one.weights for one in trained)

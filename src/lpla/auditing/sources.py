@@ -18,6 +18,9 @@ def trained_source(settings: Config, row: int, membership: Membership) -> Traine
         settings: of the target, or of its shadows.
         row: 0 is the target's.
         membership: who is trained on what.
+
+    Returns:
+        The source, whose parts are its key.
     """
     size, seed = settings["train"]["batch_size"], _seed(settings["seed"], row)
     return Trained(

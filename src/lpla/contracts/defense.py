@@ -130,6 +130,9 @@ class Defense:
             arch: the framework, in training mode.
             views: the batch through every training view.
             step: which step it is.
+
+        Returns:
+            The loss, of which every weight that the optimiser moves may have a gradient.
         """
         return arch.loss(views, step.progress)
 
@@ -161,7 +164,16 @@ class Defense:
         return None
 
     def stops(self, done: int, epochs: int, scores: Sequence[float | None]) -> bool:
-        """Return whether training ends here: after `done` of `epochs` epochs, each with its score."""
+        """Decide whether training ends here.
+
+        Args:
+            done: how many epochs are done.
+            epochs: how many there are in all.
+            scores: of each epoch that is done.
+
+        Returns:
+            True: no further epoch is begun.
+        """
         return False
 
     # Of release.

@@ -52,6 +52,9 @@ class Release:
             query: what is asked for; of a map every position counts as an embedding.
             device: the encoder's.
             bfloat16: whether it answers in that precision.
+
+        Returns:
+            This release with what its defence learnt; itself where there is nothing to learn.
         """
         if type(self.defense).fit is Defense.fit or self.fitted or not len(self.outside):
             return self

@@ -12,7 +12,7 @@ from scipy.stats import hypergeom, rankdata
 
 from lpla.contracts.result import InputError
 from lpla.contracts.streams import stream
-from lpla.metrics.intervals import ALPHA, NORMAL_QUANTILE, clopper_pearson, newcombe, wilson
+from lpla.metrics.intervals import ALPHA, NORMAL_QUANTILE, clopper_pearson, newcombe
 
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
@@ -208,33 +208,6 @@ def _allowed(fpr: float, nonmembers: int) -> int:
 def first_refused(outside: Float[np.ndarray, " n"], allowed: int) -> float:
     """Return the cut above which so many non-members lie, ties apart."""
     return float(np.sort(outside)[::-1][allowed])
-
-
-def balanced_accuracy(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate:
-    """Average both rates of right calls, members being at or above `threshold`; other arguments as of `auc`.
-
-    The interval joins Wilson's intervals of the two independent rates (the square-and-add method for a sum: Newcombe
-    1998, method 10; Zou & Donner 2008). The threshold was learnt elsewhere, so it is taken as given.
-    """
-    inside, outside = sides(score, member)
-    rates = np.array([np.mean(inside >= threshold), np.mean(outside < threshold)])
-    low, high = wilson(rates, np.array([len(inside), len(outside)]))
-    value = float(rates.mean())
-    down, up = (float(np.sqrt(((rates - end) ** 2).sum())) / 2 for end in (low, high))
-    return Estimate(value, max(value - down, 0.0), min(value + up, 1.0))
-
-
-def precision(score: Float[np.ndarray, " N"], member: Bool[np.ndarray, " N"], threshold: float) -> Estimate | None:
-    """Estimate the share of members among images at or above `threshold`, None of none; other arguments as of `auc`.
-
-    It holds for the groups' own proportion of members, half in the balanced layout. The interval is Clopper and
-    Pearson's, given how many images are called members.
-    """
-    inside, outside = sides(score, member)
-    right, wrong = int(np.sum(inside >= threshold)), int(np.sum(outside >= threshold))
-    if not right + wrong:
-        return None
-    return Estimate(right / (right + wrong), *clopper_pearson(right, right + wrong))
 
 
 def sides(

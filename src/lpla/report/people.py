@@ -72,10 +72,11 @@ def first_sentence(row: Row, left: Left | None = None) -> str:
 
 def _end(kind: str, left: Left | None) -> str:
     """What the first sentence ends with, by the conclusion from all rows; nothing where they leak."""
-    said = kind if left is None else (concluded := conclude(left.rows)).kind
+    concluded = None if left is None else conclude(left.rows)
+    said = kind if concluded is None else concluded.kind
     if said == LEAKS:
         return ""
-    if left is None or said == NO_LEAK_FOUND:
+    if left is None or concluded is None or said == NO_LEAK_FOUND:
         return NOT_SAFETY
     if kind == LEAKS:
         found = f"the best of {len(left.measured)} rows may find as much by chance"

@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lpla.contracts.result import columns, from_json
+from lpla.contracts.result import columns
+from lpla.contracts.rows_json import from_json
 
 Row = Mapping[str, Any]
 SETTINGS = "settings"

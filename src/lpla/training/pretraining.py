@@ -102,7 +102,7 @@ class Pretraining(pl.LightningModule):
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Take the loss's gradient, or those that the defence computed."""
+        """Take the loss's gradient, or those that the defence computed; arguments as of `LightningModule.backward`."""
         if self._gradients is None:
             super().backward(loss, *args, **kwargs)
             return

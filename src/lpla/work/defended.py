@@ -49,6 +49,9 @@ def privacy(defense: Config, arch: Arch, training: Training) -> Privacy | None:
         defense: the plug-in.
         arch: the framework, prepared.
         training: the numbers of the training.
+
+    Returns:
+        The guarantee, or None.
     """
     made: Defense = plug_in(defense)
     return made.privacy(arch, training)
@@ -62,6 +65,9 @@ def in_training(defense: Config, images: Images, outside: Sequence[int], teacher
         images: the data set.
         outside: which of them are nobody's members.
         teacher: a student's.
+
+    Returns:
+        The defence, with the images that are nobody's members or the teacher where it needs them.
     """
     made: Defense = plug_in(defense)
     if teacher is not None or not keys.trains_outside(defense):

@@ -63,6 +63,9 @@ def write_views(
         settings: those of the audit, by which a later message says how the views were made.
         progress: where the work is reported.
 
+    Returns:
+        The plan: which view each file holds, and its digest.
+
     Raises:
         InputError: the folder has another plan, or too little room.
     """

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from lpla.contracts.encoder import Encoder
 from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
 from lpla.encoders import ranks
@@ -29,15 +28,13 @@ from lpla.extraction.writer import Extracted
 from lpla.store import provenance
 from lpla.store.artifacts import Store, key_of
 from lpla.training import signals
-from lpla.work.axes import load_axes, save_axes
+from lpla.work.axes import load_axes
+from lpla.work.observed import observe_rest, save_observed
 from lpla.work.progress import Progress
 from lpla.work.recipe import ExtractionRequest, Unit
 from lpla.work.trained import Trained
 
 log = logging.getLogger(__name__)
-
-Waiting = tuple[ExtractionRequest, list[Statistic], Extraction]
-"""What is to be observed, which statistics of it, and what observes it."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,9 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
             for i, (o, todo) in enumerate(pending)
         ]
         waiting = [(*one, extraction) for one, extraction in zip(pending, extractions, strict=True)]
-        save_observed = partial(_save_observed, unit, store, waiting)
-        encoder, anew = unit.source.make(unit.name, store, extractions, save_observed, progress)
-        _observe_rest(encoder, unit, store, waiting)
+        save = partial(save_observed, unit, store, waiting)
+        encoder, anew = unit.source.make(unit.name, store, extractions, save, progress)
+        observe_rest(encoder, unit, store, waiting)
     observed, forwards = sum(len(todo) for _, todo in pending), sum(one.forwards for one in extractions)
     return UnitReport(anew, observed, forwards, time.monotonic() - start)
 
@@ -181,47 +178,6 @@ def extraction_of(
         unit.source.compile_on_cuda,
         load_axes(unit, store, observation, todo),
     )
-
-
-def _observe_rest(encoder: Encoder, unit: Unit, store: Store, waiting: list[Waiting]) -> None:
-    """Observe and save what training's end did not: an encoder from the store is observed now."""
-    for _, _, extraction in waiting:
-        if extraction.result is None:
-            extraction.observe(encoder, unit.source.trainer_factory()().strategy.root_device)
-    _save_observed(unit, store, waiting)
-
-
-def _save_observed(unit: Unit, store: Store, waiting: list[Waiting]) -> None:
-    """What has been observed so far; it then waits no longer."""
-    for one in [one for one in waiting if one[2].result is not None]:
-        observation, todo, extraction = one
-        save_axes(unit, store, observation, extraction)
-        for statistic in todo:
-            _save_statistic(unit, store, observation, statistic, extraction)
-        waiting.remove(one)
-
-
-def _save_statistic(
-    unit: Unit, store: Store, observation: ExtractionRequest, statistic: Statistic, extraction: Extraction
-) -> None:
-    result, name = extraction.result, statistic.name
-    if not result:  # Rank 0 has that of all ranks.
-        return
-    counts = {
-        "forwards": extraction.forwards,
-        "zero": {layer: observed.zero for layer, observed in result.items()},
-        "nonfinite": {layer: observed.nonfinite for layer, observed in result.items()},
-    }
-
-    def write(folder: Path) -> None:
-        extraction.keep_sent(folder)
-        for layer, observed in result.items():
-            if name in observed.values:
-                extraction.path(layer, name).replace(folder / f"{layer}.npy")
-        (folder / "counts.json").write_text(json.dumps(counts))
-
-    made = provenance.describe(provenance.device_name(extraction.device), unit.precision)
-    store.put("statistics", unit.statistic_parts(observation, statistic), write, made)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class Distill(Defense):
             raise InputError(f"defense.images must be {least}, got {self.outside}")
 
     def loss(self, arch: Arch, views: Sequence[Float[Tensor, "B C _H _W"]], step: Step) -> Float[Tensor, ""]:
-        """Return the mean over views, layers and images."""
+        """Return the mean over views, layers and images; arguments as of `Defense.loss`. InputError: no teacher."""
         if step.teacher is None:
             raise InputError("defense=distill needs a teacher, got none")
         losses = []

@@ -45,7 +45,7 @@ class EarlyStop(Defense):
         return knn(encode()["backbone"][known], labels[known], self.k)
 
     def stops(self, done: int, epochs: int, scores: Sequence[float | None]) -> bool:
-        """Return whether the share is done, or the best score is too old."""
+        """Return whether the share is done, or the best score is too old; arguments as of `Defense.stops`."""
         if done >= ceil(self.share * epochs - 1e-9):
             return True
         if self.patience is None:
@@ -61,6 +61,9 @@ def knn(embeddings: Float[Tensor, "N D"], labels: Int[Tensor, " N"], k: int) -> 
         embeddings: of the images.
         labels: their classes.
         k: how many others vote; of equally frequent classes the first one wins.
+
+    Returns:
+        The part, from 0 to 1.
     """
     directions = F.normalize(embeddings, dim=1)
     likeness = (directions @ directions.T).fill_diagonal_(-torch.inf)

@@ -48,6 +48,9 @@ def noisy(
         layer: each layer has noise of its own.
         secret: the owner's.
         which: rows of equal numbers have the same noise.
+
+    Returns:
+        The rows with their noise.
     """
     width = embedding.shape[1]
     rows, place = torch.unique(which, dim=0, return_inverse=True)

@@ -124,6 +124,9 @@ def checked_answers(
         planned: the views, of which some stand there twice.
         file: the table's name, for messages.
 
+    Returns:
+        The answers as they are.
+
     Raises:
         InputError: a row is not finite, one view has two answers, or all views have one.
     """
