@@ -162,10 +162,10 @@ def test_shadows_that_were_chosen_along_with_the_targets_images_are_refused(shar
 
 
 def test_shadows_that_were_drawn_by_themselves_are_taken() -> None:
-    """By a coin, in complementary halves, none or all: 2,000 sets, of which chance refuses .2 on average."""
+    """By a coin or in complementary halves: 1,000 sets, of which chance refuses .1 on average."""
     random = np.random.default_rng(1)
     for _ in range(500):
         target = random.permutation(np.arange(60) < 30)
         half = random.permutation(np.arange(60) < 30)
-        for rows in (random.random((4, 60)) < 0.5, [half, ~half], [half & False], [half | True]):
+        for rows in (random.random((4, 60)) < 0.5, [half, ~half]):
             drawn._check_drawn(np.stack([target, *rows]), [str(k) for k in range(len(rows))])

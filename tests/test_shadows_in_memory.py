@@ -259,7 +259,10 @@ def test_what_no_shadow_is_is_one_sentence(audit: Callable[..., Any]) -> None:
         ([(one, [])], r"got float64 \[0\]"),
         # Both were taken, and taught the attack nothing.
         ([(one, np.ones(80, bool))], "some of the listed images, but shadow_1 holds every one of the 80, and so says"),
-        ([(one, np.zeros(80, bool))], "some of the listed images, but shadow_1 holds none of the 80, and so says"),
+        (
+            [(one, np.zeros(80, bool))],
+            "some of the listed images, but shadow_1 holds none .* target.reference asks for",
+        ),
         ("nowhere", "target.shadows must be a folder with memberships.csv, got nowhere"),
         ([(Remembers(PIXELS[:40]), INSIDE[0])], "shadow_1 must be another encoder than the target"),
         (

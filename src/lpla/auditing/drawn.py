@@ -105,10 +105,12 @@ def _check_drawn(inside: Bool[np.ndarray, "E N"], names: Sequence[str]) -> None:
     members, others = int(inside[0].sum()), int((~inside[0]).sum())
     for name, row in zip(names, inside[1:], strict=True):
         if row.all() or not row.any():
-            how = "every one" if row.all() else "none"
+            how, where = ("every one", "draw them by `lpla shadows plan`")
+            if not row.any():
+                how, where = ("none", "such an encoder is what target.reference asks for")
             raise InputError(
                 f"target.shadows must each have been trained on some of the listed images, but {name} holds {how} of "
-                f"the {len(row)}, and so says nothing of the difference that it makes: draw them by `lpla shadows plan`"
+                f"the {len(row)}, and so says nothing of the difference that it makes: {where}"
             )
         of_members, of_others = int((row & inside[0]).sum()), int((row & ~inside[0]).sum())
         chance: Any = fisher_exact([[of_members, members - of_members], [of_others, others - of_others]])

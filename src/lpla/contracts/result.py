@@ -167,9 +167,7 @@ class AuditResult:
     null_sent_views: int | None = _found("null", "Views that did not reach an encoder as they were asked for, of all "
                                          "encoders; 0 expected.")  # fmt: skip
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
-    target_queries: int = column(
-        "cost", "Number of views, of all images together, that were sent to the target.", "views sent"
-    )
+    target_queries: int = column("cost", "Number of views of all images that were sent to the target.", "views sent")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
     zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
     nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")
