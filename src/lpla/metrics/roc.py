@@ -17,7 +17,7 @@ from lpla.metrics.intervals import ALPHA, NORMAL_QUANTILE, clopper_pearson, newc
 NEEDED_NONMEMBERS = {0.05: 100, 0.01: 1_000, 0.001: 10_000}
 """Non-members below which the true-positive rate at that false-positive rate is not worth a number."""
 RESAMPLES = 1_000
-"""Resamples of the bootstrap behind a true-positive rate's interval; by its fixed seed equal scores have equal bounds."""
+"""Resamples of the bootstrap of a true-positive rate's interval; by its fixed seed equal scores have equal bounds."""
 
 
 @dataclass(frozen=True)
