@@ -74,7 +74,7 @@ class Ahead:
     samples: Counter[str] = field(default_factory=Counter)
     """Images that trainings are shown, each epoch anew."""
     views: Counter[str] = field(default_factory=Counter)
-    """Of encoders that are trained here; those of given ones stand at ""."""
+    """Views of encoders that are trained here; those of given ones stand at ""."""
     disk: int = 0
     training: int = 0
     extraction: int = 0
@@ -84,7 +84,7 @@ class Ahead:
     """Seconds of this machine for fits of attacks, where they are many."""
     networks: dict[str, Network] = field(default_factory=dict)
     sources: dict[str, tuple[Trained, Unit]] = field(default_factory=dict)
-    """By kind a source of the encoders that are trained, and its unit."""
+    """A source of the encoders that are trained, and its unit, by kind."""
     untimed: str = ""
     """Why nothing can be timed here."""
     refused: tuple[str, ...] = ()

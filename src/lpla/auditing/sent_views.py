@@ -69,6 +69,6 @@ def _as_asked(unit: Unit, request: ExtractionRequest, store: Store) -> Bool[np.n
 
 
 def _digests(unit: Unit, request: ExtractionRequest) -> Int64[np.ndarray, "N Q"] | None:
-    """Of the bytes that stand for each view of a request, where they are sent to a service."""
+    """Digests of the bytes that stand for each view of a request, where they are sent to a service."""
     assert isinstance(unit.source, Given)
     return digests_of_views(unit.source.target, unit.images, request.index, request.query)

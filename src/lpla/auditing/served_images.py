@@ -16,7 +16,7 @@ from torch import Tensor
 from lpla.contracts.inputs import InputError
 
 MOST_PIXELS = 2**26
-"""Of an image that is read: a small file may say that it is a huge image."""
+"""Pixels, at most, of an image that is read: a small file may say that it is a huge image."""
 MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 """Pillow's names of what is no more than 8 bits a channel and has no transparent parts."""
 

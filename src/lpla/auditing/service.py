@@ -96,7 +96,7 @@ def _price(target: Any, queries: int) -> str:
     """The sentence on what so many queries take."""
     batch, rate = target.batch_size, target.per_second
     requests = math.ceil(queries / batch)
-    # At most, as views of one content are asked about once; a few more requests are needed for a look at the service.
+    # At most, as views of one content are asked about once; a few more requests are needed to check it.
     said = f"up to {queries:,} queries in about {requests:,} requests of {batch} images"
     said += f", {requests / rate:,.0f} s at target.per_second={rate:g}" if rate else ""
     money = queries * target.price_per_1000 / 1000

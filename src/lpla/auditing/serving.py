@@ -31,9 +31,9 @@ from lpla.work.stored import stored_encoder
 MOST_IMAGES = 1_000
 """In one request, as of the services that lpla knows."""
 SECONDS = 600
-"""For which a request may wait for those before it."""
+"""Seconds for which a request may wait for those before it."""
 WATCHED = 1.0
-"""Seconds from one look at whether the server lives to the next."""
+"""Seconds between two checks that the server lives."""
 
 
 class EmbeddingRequest(BaseModel):

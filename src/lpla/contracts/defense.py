@@ -16,7 +16,7 @@ from lpla.contracts.encoder import Arch, Encoder
 from lpla.contracts.inputs import Views
 
 Embeddings = Mapping[str, Float[Tensor, "N D"]]
-"""By layer."""
+"""Embeddings by layer."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Step:
     progress: float
     """The share of the steps that are done, in [0, 1); it drives schedules."""
     seed: int
-    """Of the encoder, for `contracts.streams.stream(NAME, step.seed, step.number)`."""
+    """Seed of the encoder, for `contracts.streams.stream(NAME, step.seed, step.number)`."""
     training: Training
     teacher: Encoder | None = None
     """The encoder that was trained on the members, in evaluation mode, where the defence `distils`."""

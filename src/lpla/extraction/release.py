@@ -23,11 +23,11 @@ class Release:
 
     defense: Defense = field(default_factory=Defense)
     secret: int = 0
-    """Of this encoder alone."""
+    """Secret of this encoder alone."""
     outside: Int[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Data-set indices of the images that are nobody's members, from which the defence learns."""
     fitted: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """By layer, once it has learnt."""
+    """What the defence has learnt, by layer; empty before."""
 
     def __call__(self, layer: str, embedding: Float[Tensor, "V D"], index: Int[Tensor, " B"]) -> Float[Tensor, "V _E"]:
         """Return what is released of the views of the images `index`, view-major."""
@@ -71,5 +71,5 @@ class Release:
 
 
 def _finite(embeddings: Float[Tensor, "N D"]) -> Float[Tensor, "n D"]:
-    """Those that a fit can use."""
+    """Keep the embeddings that a fit can use."""
     return embeddings[embeddings.isfinite().all(dim=1)]

@@ -41,7 +41,7 @@ class Sent:
     summaries: Float[np.ndarray, "N Q 4"]
     maker: str
     digest: Int64[np.ndarray, "N Q"] | None = None
-    """Of the bytes that were sent in place of each view, where bytes were sent."""
+    """Digests of the bytes that were sent in place of each view, where bytes were sent."""
 
     @classmethod
     def load(cls, folder: Path) -> Sent:

@@ -25,7 +25,7 @@ class Defended:
 
     defense: Defense = field(default_factory=Defense)
     pixels: UInt8[Tensor, "N C H W"] | None = None
-    """Of the images that are nobody's members; None: the defence needs none in training."""
+    """Pixels of the images that are nobody's members; None: the defence needs none in training."""
     labels: Int[Tensor, " N"] | None = None
     teacher: Encoder | None = None
     """In evaluation mode; None: the encoder is no student."""

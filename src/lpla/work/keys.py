@@ -110,7 +110,7 @@ def released_defense(config: Mapping[str, Any]) -> Parts | None:
 
 
 def trains_outside(config: Mapping[str, Any]) -> bool:
-    """Return whether a defence's training looks at images that are nobody's members."""
+    """Return whether a defence's training uses images that are nobody's members."""
     kind = get_object(config["_target_"])
     return kind.distils or "score" in overridden(kind)
 

@@ -19,7 +19,7 @@ from lpla.work.keys import name_of
 
 WEIGHTS = "weights.safetensors"
 CHANNELS = (3, 1)
-"""Of images, of which an encoder's recipe does not speak: the weights tell them apart."""
+"""Numbers of channels of images, which an encoder's recipe does not name: the weights tell them apart."""
 
 
 def stored_place(named: str, store: str) -> Path:

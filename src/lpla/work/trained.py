@@ -50,7 +50,7 @@ class Trained(Source):
     members: tuple[int, ...]
     regime: TrainConfig
     outside: tuple[int, ...] = ()
-    """Images that are nobody's members, which the defence needs; in the key only if its training looks at them."""
+    """Images that are nobody's members, which the defence needs; in the key only if its training uses them."""
     checkpoint_every: int = 10
     """Epochs from one checkpoint to the next; changes no result."""
 

@@ -1,7 +1,6 @@
 """The work unit: makes one encoder and the statistics asked of it, whatever of them the store lacks.
 
-`python -m lpla.work.unit RECIPE.json STORE` does it from a recipe on disk; an audit runs the same units in its own
-process.
+`python -m lpla.work.unit RECIPE.json STORE` does it from a recipe on disk; an audit does it in its own process.
 """
 
 from __future__ import annotations
@@ -100,8 +99,7 @@ def trained(units: Sequence[Unit]) -> list[Trained]:
 def to_train(units: Sequence[Unit], store: Store) -> list[Trained]:
     """Return the sources of the units whose encoder has yet to be trained.
 
-    One that is there is trained again where something is asked of it after an earlier epoch, as the store keeps the
-    last weights alone.
+    One that is there is trained again where an earlier epoch is asked for, as the store keeps the last weights alone.
     """
     again = [unit for unit in units if any(o.epoch is not None and _missing(unit, o, store) for o in unit.observations)]
     return [s for unit in units for s in trained([unit]) if unit in again or not s.is_made(store)]

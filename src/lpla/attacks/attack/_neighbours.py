@@ -25,7 +25,7 @@ so many shadows, one more encoder hardly changes them: they are looked for once,
 ROWS = 128
 """Images that are projected, or compared with all others, at once."""
 GROUP = 16
-"""Images of which only the likest is looked at first, where the nearest are looked for."""
+"""Images of which the most similar alone is compared first, where the nearest are sought."""
 
 
 def kernel_of(

@@ -154,7 +154,7 @@ class _Cells:
     def residual(
         self, x: Float[np.ndarray, "K n F"], inside: Bool[np.ndarray, "K n"], known: Bool[np.ndarray, "K n"]
     ) -> Float[np.ndarray, "M F"]:
-        """Of the known values in cells of two or more."""
+        """Compute deviations of the known values in cells of two or more."""
         side, image = inside.astype(int), np.arange(x.shape[1])
         n = self.n[side, image]
         found = x - self.mean[side, image]

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 OPENS_AFTER = 10
 """Failures one after the other, of all requests together, after which nothing more is sent."""
 ATTEMPTS = 20
-"""Of one request, those that are refused for their rate among them."""
+"""Attempts at one request, those that are refused for their rate among them."""
 REDIRECTS = 3
 SAID_EVERY = 30.0
 """Seconds between two lines of the log on how far it is."""

@@ -34,13 +34,13 @@ class PlannedViews:
 
     folder: Path
     images: tuple[int, ...]
-    """Of which image of the data set each is a view."""
+    """Image of the data set of which each is a view."""
     views: tuple[int, ...]
     """Which view it is, 0 being the image as it is."""
     digests: tuple[str, ...]
     """SHA-256 of each PNG file."""
     sha256: str
-    """Of the list."""
+    """SHA-256 of the list."""
 
     @classmethod
     def none(cls) -> PlannedViews:

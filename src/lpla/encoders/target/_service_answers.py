@@ -16,7 +16,7 @@ from lpla.contracts.inputs import InputError
 PACKED = ("binary", "ubinary")
 """Kinds of answers of which each number holds eight signs."""
 TYPES = {"float": "<f4", "base64": "<f4", "int8": "i1", "uint8": "u1", "binary": "i1", "ubinary": "u1"}
-"""Of a text in base64, by the kind of answers."""
+"""Type of the numbers in a text in base64, by the kind of answers."""
 CONVENTIONS = ("big", "little", "big, less 128", "little, less 128")
 """How eight signs make a number: the order of the bits, and for a signed number two's complement or 128 less."""
 AGREE = 0.95

@@ -139,7 +139,7 @@ FORMS: Mapping[str, Form] = {
     "kserve": Kserve(batch=16),
     "custom": Form(),
 }
-"""By the option of target.service. A service without an address of its own is told one by target.url."""
+"""Forms by the option of target.service. A service without an address of its own is told one by target.url."""
 
 
 def filled(template: Any, names: Mapping[str, Any]) -> Any:

@@ -101,7 +101,7 @@ class Http(Target):
         return parts | ({"version": HTTP_VERSION} if HTTP_VERSION != 1 else {})
 
     def build(self) -> ServiceEncoder:
-        """As of every target; asks nothing."""
+        """As of every target; no request is sent."""
         form, said = self._form, {"model": self.model, "dimension": self.dimension, "answers": self.answers}
         limits = Limits(form.batch, self.parallel, self.per_second, self.timeout, self.max_queries)
         headers = headers_of(self.headers, self.key, form.key)
