@@ -14,11 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_audit import ROOT, changed, source_of, tiny_settings
-from torch import Tensor
 
 from lpla.auditing.plan import Plan, plan
 from lpla.contracts import encoder
-from lpla.contracts.defense import Asked, Defense
 from lpla.contracts.encoder import Optimization
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, Views
@@ -239,90 +237,3 @@ def test_a_noun_is_in_a_key_by_the_fields_away_from_their_defaults() -> None:
     query = Query(Views(flip=0.5), 3, 0)
     assert keys.changed(query) == {"views": {"flip": 0.5}, "queries": 3, "seed": 0}
     assert keys.changed(replace(query, positions=True)) == keys.changed(query) | {"positions": True}
-
-
-class Stronger(Defense):
-    """Trains on stronger views."""
-
-    def __init__(self, *, flip: float = 0.5) -> None:
-        self.flip = flip
-
-    def train_views(self, views: Views) -> Views:
-        """Flipped more often."""
-        return replace(views, flip=self.flip)
-
-
-class SameViews(Defense):
-    """Trains in another way, of which nothing is seen in the views."""
-
-    def train_views(self, views: Views) -> Views:
-        """As they are."""
-        return views
-
-
-class Scaled(Defense):
-    """Releases embeddings scaled."""
-
-    def __init__(self, *, scale: float = 1.0) -> None:
-        self.scale = scale
-
-    def release(self, embedding: Tensor, asked: Asked) -> Tensor:
-        """Scaled."""
-        return embedding * self.scale
-
-
-class Both(Scaled, Stronger):
-    """Does both."""
-
-    release_arguments = frozenset({"scale"})
-
-    def __init__(self, *, scale: float, flip: float) -> None:
-        self.scale, self.flip = scale, flip
-
-
-def keys_of(
-    unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch | None = None, **arguments: float
-) -> tuple[str, str]:
-    target = kind if "." in kind else f"{__name__}.{kind}"
-    defended = changed(unit, defense={"_target_": target, **arguments})
-    return encoder_key(defended), statistic_key(defended)
-
-
-def test_no_defence_is_in_no_key(unit: Unit) -> None:
-    none = keys_of(unit, "lpla.encoders.defense.none.Identity")
-    assert none == (encoder_key(unit), statistic_key(unit))
-    assert none == keys_of(unit, "lpla.contracts.defense.Defense")
-
-
-def test_a_defence_of_the_release_shares_the_encoder(unit: Unit) -> None:
-    none, scaled = keys_of(unit, "lpla.contracts.defense.Defense"), keys_of(unit, "Scaled")
-    assert scaled[0] == none[0] and scaled[1] != none[1]
-    other = keys_of(unit, "Scaled", scale=2.0)
-    assert other[0] == none[0] and other[1] not in (none[1], scaled[1])
-
-
-@pytest.mark.parametrize("kind", ["Stronger", "SameViews"])
-def test_a_defence_of_the_training_does_not_share_the_encoder(unit: Unit, kind: str) -> None:
-    none, trained = keys_of(unit, "lpla.contracts.defense.Defense"), keys_of(unit, kind)
-    assert trained[0] != none[0] and trained[1] != none[1]
-
-
-def test_a_defence_of_both_shares_the_encoder_where_its_release_alone_differs(unit: Unit) -> None:
-    one, louder, other = (
-        keys_of(unit, "Both", scale=scale, flip=flip) for scale, flip in ((1, 0.5), (2, 0.5), (1, 0.6))
-    )
-    assert one[0] == louder[0] != other[0]
-    assert len({one[1], louder[1], other[1]}) == 3
-
-
-@pytest.mark.parametrize("kind", ["Stronger", "Scaled"])
-def test_a_defences_version_is_where_its_effect_is(unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = keys_of(unit, kind)
-    monkeypatch.setattr(globals()[kind], "version", 2)
-    after = keys_of(unit, kind)
-    assert (before[0] == after[0]) == (kind == "Scaled") and before[1] != after[1]
-
-
-def test_plug_ins_that_share_a_module_do_not_share_a_name() -> None:
-    assert keys.name_of(Stronger) == f"{__name__.rpartition('.')[2]}.Stronger" != keys.name_of(SameViews)
-    assert keys.name_of(simclr.SimCLR) == "simclr"

@@ -166,8 +166,8 @@ class AuditResult:
     shadow_image_epochs: int = column("cost", "Images times epochs trained for the shadows.", "image-epochs")
     target_queries: int = column("cost", "Number of views of all images that were sent to the target.", "views sent")
     seconds: float = column("cost", "Of the job up to this row, less what the store already had.", "seconds")
-    zero_embeddings: int | None = column("count", "Zero embeddings among the views of one query.")
-    nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of one query.")
+    zero_embeddings: int | None = column("count", "Zero embeddings among the views of all images.")
+    nonfinite_embeddings: int | None = column("count", "Non-finite embeddings among the views of all images.")
     exposure: float | None = _found("count", "How often the target was shown each of its members, on average: an epoch "
                                     "leaves out those that fill no whole batch.")  # fmt: skip
     duplicate_groups: int | None = column("count", "Groups of near-duplicates in the data set.")

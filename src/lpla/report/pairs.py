@@ -22,6 +22,7 @@ from lpla.report.rows import (
     differing,
     interval,
     target_choices,
+    telling,
 )  # fmt: skip
 from lpla.report.table import Strings
 from lpla.report.terminal import WIDEST, as_table
@@ -39,8 +40,8 @@ def compare(rows: Sequence[Row], folder: Path) -> list[Row]:
 
     Rows have the same target if they agree in the choices that make it, in every other setting that is not the
     attacker's, and in the candidates and their membership. Rows without an AUC (undefined attacks, failed jobs) take no
-    part, nor do targets with a single member or non-member, nor an attack that looks neither at p nor at the number of
-    queries once more where these alone differ.
+    part, nor do targets with a single member or non-member, nor an attack that uses neither p nor the number of queries
+    once more where these alone differ.
     """
     target = _target()
     targets: dict[tuple[Any, ...], list[tuple[Row, np.ndarray, np.ndarray]]] = {}
@@ -64,7 +65,7 @@ def _attack() -> list[str]:
 
 
 def _repeats(row: Row, score: Float[np.ndarray, " N"], other: Row, _: np.ndarray, others: np.ndarray) -> bool:
-    """Whether an attack has the same scores under another p or budget, at which it then does not look."""
+    """Whether an attack has the same scores under another p or budget, which it then does not use."""
     same = [name for name in _attack() if name not in UNUSED]
     return np.array_equal(score, others) and all(cell(row.get(one)) == cell(other.get(one)) for one in same)
 
@@ -84,7 +85,10 @@ def _scores(job: Path, attack: str, layer: str) -> tuple[np.ndarray, np.ndarray,
 
 
 def _against_best(attacks: Sequence[tuple[Row, np.ndarray, np.ndarray]]) -> list[Row]:
-    columns = differing([row for row, _, _ in attacks], _attack())
+    rows = [row for row, _, _ in attacks]
+    told = [*telling(rows), "attack_settings"]
+    # What an attack's name says, or its fit chose by itself, tells no attack from another.
+    columns = [one for one in differing(rows, _attack()) if one in told]
     best, member, best_score = max(attacks, key=lambda attack: attack[0]["auc"])
     pairs = len(attacks) * (len(attacks) - 1) // 2
     found = []
