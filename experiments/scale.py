@@ -149,8 +149,9 @@ def _slopes(lines: Sequence[Line], laws: Mapping[str, Laws]) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     first, seeds = rows[0], sorted({row["seed"] for row in rows})
     return (
-        f"{first['dataset']}, {first['arch']}, {first['backbone']}, seeds {', '.join(map(str, seeds))}. Every encoder "
-        "of an audit is the target in turn, judged by the others but its complement: as many members as non-members of "
+        f"{first['dataset']}, {first['arch']}, {first['backbone']}, seeds {', '.join(map(str, seeds))}, "
+        f"{len({row['job'] for row in rows})} audits. Every encoder of an audit is the target in turn, judged by the "
+        "others but its complement: as many members as non-members of "
         "each target. TPR at 1 % FPR: by one threshold for all targets; - where they have fewer than 500 non-members "
         "together. A slope of -1 against members halves the figure where they are doubled. Slopes are fitted for each "
         "seed by Poisson's likelihood, with Student's 95 % interval over the seeds; a prediction's is that of one "
