@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.encoder import SIDE, VIEWS, build, noise, operations, settings_of
 from benchmarks.lightly_path import TRANSFORM, loader
-from benchmarks.measure import Row, interleaved, seconds_of
+from benchmarks.measure import OfNetwork, Row, interleaved, seconds_of
 from benchmarks.sizes import Sizes
 from benchmarks.training import embedder, settings_name
 from lpla.contracts.encoder import Arch
@@ -47,7 +47,7 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     case = f"{settings_name(settings)}, {sizes.queries} views, {sizes.encoders} encoders"
     aim = "2.2 x lightly's (GPU: 10), 0.9 x limit"
     _, of_view = operations(settings, sizes.forward)
-    ours = Row("extraction", case, "views/s", **found, aim=aim, device=sizes.device.type, operations=of_view)
+    ours = OfNetwork("extraction", case, "views/s", **found, aim=aim, device=sizes.device.type, operations=of_view)
     return [ours, _bank(encoders, settings, pixels, sizes, repeats)]
 
 

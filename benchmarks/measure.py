@@ -43,10 +43,6 @@ class Row:
     lightly: list[float] | None = None
     limit: list[float] | None = None
     aim: str = ""
-    device: str = ""
-    """cpu or cuda, where `lpla plan --bench` takes the figure for a job's."""
-    operations: float | None = None
-    """Of the network for one of the units, likewise (forward pass)."""
 
     def ratio(self, other: str) -> float | None:
         """Median of ours / `other` within a repeat, which a machine that is busy now and then disturbs least."""
@@ -60,3 +56,13 @@ class Row:
             figures = found[name]
             found[name] = figures and {"median": median(figures), "repeats": figures}
         return found | {f"over_{name}": self.ratio(name) for name in ("lightly", "limit")}
+
+
+@dataclass(frozen=True)
+class OfNetwork(Row):
+    """A line from which `lpla plan --bench` takes how fast the device works on any network."""
+
+    device: str = ""
+    """cpu or cuda."""
+    operations: float = 0.0
+    """Of the network's forward pass for one of the units."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.encoder import SIDE, VIEWS, build, noise, operations, settings_of, unit_of
 from benchmarks.lightly_path import TRANSFORM, loader, training_step
-from benchmarks.measure import Row, interleaved, seconds_of, wait
+from benchmarks.measure import OfNetwork, Row, interleaved, seconds_of, wait
 from benchmarks.sizes import Sizes
 from lpla.contracts.encoder import Arch
 from lpla.training.config import TrainConfig
@@ -51,7 +51,7 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
     found = interleaved(ready, repeats)
     of_network, _ = operations(settings, sizes.batch)
     aim = "1.5 x lightly's (GPU: 4)"
-    return [Row("training", case, "samples/s", **found, aim=aim, device=sizes.device.type, operations=of_network)]
+    return [OfNetwork("training", case, "samples/s", **found, aim=aim, device=sizes.device.type, operations=of_network)]
 
 
 def settings_name(settings: dict[str, Any]) -> str:

@@ -70,16 +70,17 @@ def render(folder: Path, at: At | None = None) -> list[Path]:
     shown = [line for line in lines if line.name in DRAWN] or lines
     text = ["![Leaks against members and epochs](scale.svg)"]
     text += [doubled(line, laws[line.name]) for line in shown if isinstance(laws[line.name]["auc"], PowerLaw)]
-    for line in shown if at else ():
-        told = [
-            prediction(law, FIGURES[name], at) for name, law in laws[line.name].items() if isinstance(law, PowerLaw)
-        ]
-        text += [f"{line.name}: {one}" for one in told]
+    text += _predictions(shown, laws, at) if at else []
     text += [_figures(shown, folder), _every(lines), _slopes(lines, laws), *cells.missing(rows)]
     (folder / "scale.md").write_text("\n\n".join([*text, _caption(measured), origin(folder, measured)]) + "\n")
     write_csv([one for line in lines for one in records(line, laws[line.name])], folder / "scale.csv")
     drawn = {line.name: (line.cells["auc"], laws[line.name]["auc"]) for line in shown}
     return [folder / "scale.md", folder / "scale.csv", *draw_sizes(drawn, folder / "scale")]
+
+
+def _predictions(lines: Sequence[Line], laws: Mapping[str, Laws], at: At) -> list[str]:
+    fits = [(line, FIGURES[name], law) for line in lines for name, law in laws[line.name].items()]
+    return [f"{line.name}: {prediction(law, one, at)}" for line, one, law in fits if isinstance(law, PowerLaw)]
 
 
 def _mean(line: Line) -> float:
@@ -149,8 +150,9 @@ def _slopes(lines: Sequence[Line], laws: Mapping[str, Laws]) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     first, seeds = rows[0], sorted({row["seed"] for row in rows})
     return (
-        f"{first['dataset']}, {first['arch']}, {first['backbone']}, seeds {', '.join(map(str, seeds))}. Every encoder "
-        "of an audit is the target in turn, judged by the others but its complement: as many members as non-members of "
+        f"{first['dataset']}, {first['arch']}, {first['backbone']}, seeds {', '.join(map(str, seeds))}, "
+        f"{len({row['job'] for row in rows})} audits. Every encoder of an audit is the target in turn, judged by the "
+        "others but its complement: as many members as non-members of "
         "each target. TPR at 1 % FPR: by one threshold for all targets; - where they have fewer than 500 non-members "
         "together. A slope of -1 against members halves the figure where they are doubled. Slopes are fitted for each "
         "seed by Poisson's likelihood, with Student's 95 % interval over the seeds; a prediction's is that of one "

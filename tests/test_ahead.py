@@ -133,7 +133,7 @@ def bench(file: Path, **rows: float) -> Path:
         {"part": part, "case": case, "device": "cpu", "operations": 1e6, "ours": {"median": rows[part]}}
         for part, case in names.items()
     ]
-    others = [{"part": "growth", "case": "members", "device": "", "operations": None, "ours": {"median": 1.0}}]
+    others = [{"part": "growth", "case": "members", "ours": {"median": 1.0}}]
     machine = {"cpu": "Some CPU", "threads": 2, "gpu": None}
     file.write_text(json.dumps({"machine": machine, "rows": [*others, *found]}))
     return file

@@ -37,6 +37,8 @@ def test_every_part_runs_and_has_its_rows(measured: tuple[dict, str]) -> None:
         assert row["case"] in printed
     assert all(row["limit"] for (part, _), row in rows.items() if part == "commands")
     assert all(rows["training", "SimCLR"][name] for name in ("ours", "lightly", "limit"))
+    # What `lpla plan --bench` reads.
+    assert all(rows[part]["device"] == "cpu" and rows[part]["operations"] > 0 for part in rows if part[0] == "training")
     assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
     assert found["machine"]["cpu"] in printed
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from test_size import leave, sweep
-from tiny_audit import CONF, TINY, once
+from tiny_audit import CONF, ROOT, TINY, once
 
 from experiments import scale
 from experiments._grid import jobs
@@ -32,6 +32,21 @@ def test_members_grow_at_equal_epochs_and_at_equal_steps_seed_after_seed() -> No
     mine = ["experiment=scale_small", "members=20,40", "epochs=1,2"]
     assert legs(mine) == [mine]
     assert len(legs(["experiment=scale_small", "seed=5"])) == 4 and legs(["experiment=scale"]) == [["experiment=scale"]]
+
+
+def test_the_page_names_the_grid() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text()
+    lines = {line.split(" | ")[0]: [part.strip(" |") for part in line.split(" | ")[1:]] for line in page.splitlines()}
+    sizes, epochs = "250, 500, 1,000, 2,000", "240, 120, 60, 30"
+    assert lines["| at equal epochs"] == [sizes, "30"]
+    assert lines["| at equal steps (1,200 of 50 images)"] == [sizes, epochs]
+    told = [dict(one.split("=", 1) for one in job) for leg in legs(["experiment=scale_small"]) for job in jobs(leg)]
+    own = {(int(one["members"]), int(one["epochs"])) for one in told}
+    members = [int(one) for one in sizes.replace("1,000", "1000").replace("2,000", "2000").split(", ")]
+    passes = [int(one) for one in epochs.split(", ")]
+    assert own == {*zip(members, passes, strict=True), *((one, 30) for one in members)}
+    assert {one * times // 50 for one, times in zip(members, passes, strict=True)} == {1200}
+    assert f"{5 * len(told)} encoders in {len(told)} audits" in page
 
 
 def test_both_sizes_ask_the_same_attacks_under_the_same_views() -> None:

@@ -37,7 +37,7 @@ def read_machines(file: Path) -> list[Machine]:
     try:
         held = json.loads(file.read_text())
         rows, machine = held["rows"], held["machine"]
-        devices = dict.fromkeys(row["device"] for row in rows if row["device"])
+        devices = dict.fromkeys(row["device"] for row in rows if row.get("device"))
         found = [_machine(file.stem, machine, device, rows) for device in devices]
     except (OSError, ValueError, LookupError, TypeError, StopIteration) as wrong:
         why = str(wrong) if isinstance(wrong, OSError) else f"{type(wrong).__name__}: {wrong}"
@@ -49,7 +49,7 @@ def read_machines(file: Path) -> list[Machine]:
 
 def _machine(stem: str, machine: Mapping[str, Any], device: str, rows: list[Mapping[str, Any]]) -> Machine:
     def rate(part: str) -> float:
-        row = next(row for row in rows if row["part"] == part and row["device"] == device)
+        row = next(row for row in rows if row["part"] == part and row.get("device") == device)
         return float(row["ours"]["median"]) * float(row["operations"])
 
     what = machine["gpu"] if device == "cuda" else f"{machine['cpu']}, {machine['threads']} threads"

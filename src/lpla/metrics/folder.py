@@ -21,6 +21,8 @@ AT_ONCE = 2**22
 LEVEL = 0.05
 QUANTILE = 1.6448536269514722
 """Standard errors of a one-sided test at `LEVEL`."""
+IN_CACHE = 2**15
+"""Numbers of resamples that are drawn at once."""
 RESAMPLES = 2_000
 
 
@@ -121,9 +123,14 @@ def _moments(
     score: Float[np.ndarray, " n"], random: np.random.Generator
 ) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
     """Mean and variance of the scores, and then of their resamples."""
-    drawn = [score, *(random.choice(score, len(score)) for _ in range(RESAMPLES))]
-    means, variances = zip(*((one.mean(), one.var(ddof=1)) for one in drawn), strict=True)
-    return np.array(means), np.array(variances)
+    size, found = len(score), [(score[None].mean(axis=1), score[None].var(axis=1, ddof=1))]
+    left, most = RESAMPLES, max(1, IN_CACHE // len(score))
+    while left:
+        drawn = random.choice(score, (min(most, left), size))
+        found.append((drawn.mean(axis=1), drawn.var(axis=1, ddof=1)))
+        left -= len(drawn)
+    means, variances = zip(*found, strict=True)
+    return np.concatenate(means), np.concatenate(variances)
 
 
 def _difference(
