@@ -44,7 +44,7 @@ def test_a_replaced_image_costs_the_slow_integral_over_hockey_stick_divergences(
     def profile(threshold: float) -> float:
         at = ratio_exceeds(threshold)
         without, shifted = norm.sf(at), norm.sf(at - 1 / multiplier)
-        return (1 - rate) * without + rate * shifted - threshold * without
+        return float((1 - rate) * without + rate * shifted - threshold * without)
 
     for order in (1.25, 2.0, 5.0):
         # In log(threshold), above and below 1; below, H_t(P || Q) - (1 - t) = t H_(1/t)(Q || P).

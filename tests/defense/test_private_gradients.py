@@ -110,7 +110,7 @@ def test_batch_norm_would_carry_images_past_the_clip_and_is_replaced() -> None:
 
 def test_a_slow_copy_s_group_norm_takes_no_gradient() -> None:
     arch = framework("byol")
-    assert not any(one.requires_grad for one in arch.slow_backbone.parameters())
+    assert not any(one.requires_grad for one in arch.get_submodule("slow_backbone").parameters())
 
 
 def test_a_gradient_that_is_not_finite_counts_as_none() -> None:
