@@ -12,10 +12,11 @@ import pytorch_lightning as pl
 import torch
 from private import NARROW, framework, norm, trained, views
 from pytorch_lightning.callbacks import Checkpoint
-from tiny_audit import TINY, Ran, Silent, source_of, tiny_settings
+from tiny_audit import TINY, Ran, Silent, changed, source_of, tiny_settings
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpla.auditing import named
+from lpla.auditing.defended import check_defenses
 from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import composed
 from lpla.contracts.defense import Step, Training, trainable
@@ -86,6 +87,12 @@ def test_what_would_break_the_bound_is_refused_before_training(tiny: Callable[..
         tiny(*batch, "defense.group_size=1")
     with pytest.raises(InputError, match="defense=dp cannot train arch=moco: it keeps a queue"):
         tiny(*TINY_DP, "arch=moco", *NARROW["moco"])
+    unit = tiny(*TINY_DP).units[0]
+    half = changed(unit, trainer=source_of(unit).trainer | {"precision": "16-mixed"})
+    settings = {"defense": unit.defense, "target": None, "observe": {"every": None}}
+    with pytest.raises(InputError, match=r"trainer\.precision must be 32 or bf16 with defense=dp, .* got 16-mixed"):
+        check_defenses(settings, [half])
+    check_defenses(settings, [unit])
     for wrong in ("defense.noise=0", "defense.clip=-1", "defense.delta=1", "defense.group_size=0"):
         with pytest.raises(InputError, match=wrong.partition("=")[0].replace(".", r"\.")):
             tiny(*TINY_DP, wrong)

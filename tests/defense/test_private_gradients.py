@@ -13,6 +13,7 @@ from lpla.contracts.encoder import Arch
 from lpla.contracts.inputs import InputError
 from lpla.encoders.defense._frameworks import GROUP_SIZE, group_size_for, replace_batch_norms
 from lpla.encoders.defense._groups import clipped_sum, noise, sampled
+from lpla.encoders.forwards import contained, forwards
 
 GROUPED = {"simclr": 4, "mocov3": 4, "barlowtwins": 4, "vicreg": 4, "byol": 1, "simsiam": 1}
 REFUSED = {"moco": "queue", "nnclr": "queue", "dino": "running mean", "swav": "prototypes"}
@@ -111,6 +112,18 @@ def test_batch_norm_would_carry_images_past_the_clip_and_is_replaced() -> None:
 def test_a_slow_copy_s_group_norm_takes_no_gradient() -> None:
     arch = framework("byol")
     assert not any(one.requires_grad for one in arch.get_submodule("slow_backbone").parameters())
+
+
+def test_what_training_put_in_the_place_of_a_forward_is_not_met() -> None:
+    """Compiled backbones, which torch.func cannot see into, and convolutions that change the order of memory."""
+    arch = framework("simclr")
+    seen = views(arch, 8)
+    with forwards({arch.backbone: lambda x: pytest.fail("it was called")}):
+        found = summed(arch, seen, 4)
+    assert difference(found, summed(arch, seen, 4)) == 0
+    with contained(arch, torch.device("cpu")):
+        arch.to(memory_format=torch.channels_last)
+        assert difference(found, summed(arch, seen, 4)) < 1e-5
 
 
 def test_a_gradient_that_is_not_finite_counts_as_none() -> None:

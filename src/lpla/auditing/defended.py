@@ -30,6 +30,9 @@ def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
     if settings["observe"]["every"] is not None and (kind.distils or "stops" in keys.overridden(kind)):
         raise InputError(f"observe.every must be null with defense={name}, which decides when training ends")
     for config in {str(one.defense): one for one in changed}.values():
+        if config.precision == "16-mixed" and "gradients" in keys.overridden(get_class(config.defense["_target_"])):
+            scaled = "as half precision scales the loss, and not gradients of its own"
+            raise InputError(f"trainer.precision must be 32 or bf16 with defense={name}, {scaled}, got 16-mixed")
         training = config.regime.training(len(config.members))
         defended.check(config.defense, config.build(), training, config.distributed)
 

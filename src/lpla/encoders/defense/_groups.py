@@ -89,7 +89,7 @@ def clipped_sum(
     network = _Loss(arch)
     before = {name: _by_channels(one.detach().clone()) for name, one in _state(network)}
     black = [view.new_zeros((group_size, *view.shape[1:])) for view in views]
-    with torch.no_grad():
+    with _vectorised(arch, views[0].device), torch.no_grad():
         network(black, progress)
     trained = {name: _by_channels(one.detach()) for name, one in network.named_parameters() if one.requires_grad}
     kept = {name: one for name, one in before.items() if name not in trained}
