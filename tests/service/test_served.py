@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from test_audit import audit
+from test_service_audit import audit
 from tiny_audit import scores_of
 
 pytestmark = pytest.mark.slow
