@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import attacks, augmentation, extraction, growth, start, sweeps, training
+from benchmarks import attacks, augmentation, extraction, growth, service, start, sweeps, training
 from benchmarks.measure import Row
 from benchmarks.sizes import CPU, GPU, SMALLEST, TINY, WHOLE
 from benchmarks.table import machine, show
 
-PARTS = ("augmentation", "training", "extraction", "start", "sweeps", "growth", "attacks")
+PARTS = ("augmentation", "training", "extraction", "service", "start", "sweeps", "growth", "attacks")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,6 +59,7 @@ def measures(smallest: bool, networks: bool, repeats: int) -> Iterator[tuple[str
             yield "augmentation", partial(augmentation.rows, sizes, repeats)
         yield "training", partial(training.rows, sizes, repeats)
         yield "extraction", partial(extraction.rows, sizes, repeats)
+    yield "service", partial(service.rows, SMALLEST if smallest else CPU, repeats)
     yield "start", partial(start.rows, audit, repeats)
     yield "sweeps", partial(sweeps.rows, audit, repeats)
     yield "growth", partial(growth.rows, audit, repeats)

@@ -20,9 +20,9 @@ from lpla.report.terminal import print_whole
 
 CAPTION = """
 Median (min..max) of {repeats} interleaved repeats (sweeps and growth: at most 3; attacks: 1); a ratio is the median
-of those within a repeat. limit: the bare network on resident noise (training: forward and backward; extraction:
-forward); the sweep's first job alone; the smallest of the growth in proportion to the work; commands: importing hydra
-alone, of a job torch. Nothing is asserted.
+of those within a repeat. limit: the bare network on resident noise (training: forward and backward; extraction and
+service: forward); the sweep's first job alone; the smallest of the growth in proportion to the work; commands:
+importing hydra alone, of a job torch. Nothing is asserted.
 {cpu}, {cores} cores, load {load:.1f} at the start; torch {torch}, {threads} threads; {gpu}."""
 
 

@@ -24,7 +24,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_every_part_runs_and_has_its_rows(measured: tuple[dict, str]) -> None:
     found, printed = measured
     rows = {(row["part"], row["case"].split(",")[0]): row for row in found["rows"]}
-    parts = ["augmentation", "training", "extraction", "commands", "sweep", "growth", "attacks"]
+    parts = ["augmentation", "training", "extraction", "service", "commands", "sweep", "growth", "attacks"]
     assert list(dict.fromkeys(part for part, _ in rows)) == parts
     assert {case for part, case in rows if part == "commands"} == {
         "run.py --help", "run.py --cfg job", "run.py unknown option", "a job that finds everything"

@@ -58,7 +58,7 @@ class Service(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     journal: Path
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def do_GET(self) -> None:

@@ -6,6 +6,7 @@ The store has it (`lpla.store.answers`); an encoder that asks a service is given
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,7 +30,11 @@ class Counts:
 
 @runtime_checkable
 class KeptAnswers(Protocol):
-    """The answers of one service; whatever a method writes is on the disk when it returns."""
+    """The answers of one service; whatever a method has written outlives a kill of this process."""
+
+    def session(self) -> AbstractContextManager[None]:
+        """Let many calls follow, from several threads, which then take less time."""
+        ...
 
     def find(self, digests: Sequence[str], purpose: str = "") -> dict[str, Vector]:
         """Return those of the answers that are kept, by the SHA-256 of the bytes that were sent.

@@ -1,15 +1,17 @@
 """The answers of a service in the store: one SQLite file for each service, so that no kill loses or repeats one.
 
 ROOT/answers/<key>/ holds `answers.sqlite` beside `recipe.json`, which says whose they are. An artifact that grows has
-no checksums; SQLite's own transactions keep it whole, and several processes may use it at once.
+no checksums; SQLite's own transactions keep it whole, and several processes of a machine may use it at once. A power
+cut may take the last moments along (a write-ahead log that is not synchronised every time), and damages nothing.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +31,7 @@ INSERT INTO counts VALUES ('queries', 0), ('requests', 0), ('answers', 0);
 """
 AT_ONCE = 500
 """Digests in one question to SQLite."""
+IN_MEMORY = ":memory:"
 PATIENCE = 60
 """Seconds for which one process waits until another has written."""
 
@@ -44,13 +47,26 @@ class Answers:
             service: What identifies the service: everything but the image that an answer depends on.
         """
         self.root, self.service = root, dict(service)
+        self._lock = threading.RLock()
+        self._held: sqlite3.Connection | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the file open for as long as this lasts, for all threads."""
+        file = self._file(make=True)
+        assert file is not None
+        with _opened(file) as database:
+            self._held = database
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._held = None
 
     def find(self, digests: Sequence[str], purpose: str = "") -> dict[str, Vector]:
         """Return those of the answers that are kept; arguments and result are as of `KeptAnswers.find`."""
         found: dict[str, Vector] = {}
-        if (file := self._file(make=False)) is None:
-            return found
-        with _opened(file) as database:
+        with self._reading() as database:
             for start in range(0, len(digests), AT_ONCE):
                 part = [*digests[start : start + AT_ONCE]]
                 marks = ",".join("?" * len(part))
@@ -62,9 +78,7 @@ class Answers:
 
     def digests(self) -> list[str]:
         """Return the digests of all ordinary answers."""
-        if (file := self._file(make=False)) is None:
-            return []
-        with _opened(file) as database:
+        with self._reading() as database:
             return [digest for (digest,) in database.execute("SELECT digest FROM answers WHERE purpose = ''")]
 
     def reserve(self, queries: int, budget: int | None) -> bool:
@@ -91,9 +105,7 @@ class Answers:
 
     def facts(self) -> dict[str, Any]:
         """Return what is known of the service."""
-        if (file := self._file(make=False)) is None:
-            return {}
-        with _opened(file) as database:
+        with self._reading() as database:
             return {name: json.loads(value) for name, value in database.execute("SELECT name, value FROM facts")}
 
     def learn(self, **facts: Any) -> dict[str, Any]:
@@ -105,18 +117,14 @@ class Answers:
 
     def counts(self) -> Counts:
         """Return what was asked so far."""
-        if (file := self._file(make=False)) is None:
-            return Counts()
-        with _opened(file) as database:
+        with self._reading() as database:
             return Counts(**dict(database.execute("SELECT name, number FROM counts")))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, which is on the disk afterwards; a full disk raises InputError."""
-        file = self._file(make=True)
-        assert file is not None
+        """One transaction, which outlives a kill afterwards; a full disk raises InputError."""
         try:
-            with _opened(file) as database:
+            with self._open(self._file(make=True)) as database:
                 database.execute("BEGIN IMMEDIATE")
                 try:
                     yield database
@@ -126,6 +134,22 @@ class Answers:
                 database.commit()
         except sqlite3.OperationalError as refused:
             raise InputError(f"store={self.root} refused an answer: {refused}; those before it are kept") from refused
+
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """What is kept; where that is nothing, tables without a row."""
+        return self._open(self._file(make=False))
+
+    @contextmanager
+    def _open(self, file: Path | None) -> Iterator[sqlite3.Connection]:
+        """The session's connection, which threads take in turn, or one of its own; without a file one in memory."""
+        with self._lock:
+            if self._held is not None:
+                yield self._held
+                return
+        with _opened(file or IN_MEMORY) as database:
+            if file is None:
+                database.executescript(TABLES)
+            yield database
 
     def _file(self, make: bool) -> Path | None:
         """The file, made if so wished; None where there is none."""
@@ -143,16 +167,17 @@ class Answers:
             # Under its name once it is whole: a kill leaves a draft.
             draft = place / f"{uuid4().hex}.draft"
             with _opened(draft) as database:
+                database.execute("PRAGMA journal_mode = WAL")
                 database.executescript(TABLES)
             draft.rename(file)
         return file
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for a moment: threads and processes share the file, and none is left open."""
-    with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as database:
-        database.execute("PRAGMA synchronous = FULL")
+def _opened(file: Path | str) -> Iterator[sqlite3.Connection]:
+    """A connection that is closed at the end; threads may share it in turn."""
+    with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None, check_same_thread=False)) as database:
+        database.execute("PRAGMA synchronous = NORMAL")
         yield database
 
 

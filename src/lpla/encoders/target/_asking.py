@@ -90,7 +90,7 @@ class Asker:
         parts = [items[start : start + size] for start in range(0, len(items), size)]
         self._stop.clear()
         self._failures, done, said = 0, 0, time.monotonic()
-        with self._client() as client, ThreadPoolExecutor(self.limits.parallel) as pool:
+        with self.kept.session(), self._client() as client, ThreadPoolExecutor(self.limits.parallel) as pool:
             waiting = {pool.submit(self._insist, client, part, content, read, purpose): part for part in parts}
             try:
                 for one in as_completed(waiting):
@@ -149,17 +149,22 @@ class Asker:
             self._stop.set()
             raise
 
-    def _sent(self, client: httpx.Client, request: httpx.Request, queries: int = 0) -> httpx.Response:
-        """The reply with status 200; raises AgainError or InputError for any other."""
+    def _reply(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
+        """The reply to a request, which redirects on the same host lead to."""
         for _ in range(REDIRECTS):
             try:
                 reply = client.send(request)
             except httpx.TransportError as failed:
                 self._not_sent(failed)
             if not reply.is_redirect:
-                break
+                return reply
             there = self._elsewhere(reply)
             request = client.build_request(request.method, there, content=request.content, headers=_of_content(request))
+        raise InputError(f"the service redirects {REDIRECTS} times on its own host; set target.url to where it leads")
+
+    def _sent(self, client: httpx.Client, request: httpx.Request, queries: int = 0) -> httpx.Response:
+        """The reply with status 200; raises AgainError or InputError for any other."""
+        reply = self._reply(client, request)
         if reply.status_code == 200:
             return reply
         status = f"status {reply.status_code}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Server, target
+from server_process import Server, target
 from tiny_audit import TINY_GIVEN, Ran
 
 from lpla.auditing.settings import composed
@@ -126,7 +126,7 @@ class _Silent(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
 

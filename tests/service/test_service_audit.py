@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Server, target
+from server_process import Server, target
 from tiny_audit import TINY_GIVEN, scores_of
 
 from lpla.auditing import job
 from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
-from lpla.contracts.result import AuditResult
 from lpla.encoders.target import _service_encoder
 from lpla.encoders.target._png import png
 from lpla.extraction.extraction import Extraction
+from lpla.report.results import Results
 from lpla.store.__main__ import main
 
 DIGITS = ["dataset=digits", "split=balanced", "members=20"]
 
 
-def audit(store: Path, *overrides: str, folder: Path | None = None) -> list[AuditResult]:
+def audit(store: Path, *overrides: str, folder: Path | None = None) -> Results:
     return job.audit(composed([*TINY_GIVEN, *DIGITS, f"store={store}", *overrides]), folder)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Server, target
-from test_audit import audit, of_service
+from server_process import Server, target
+from test_service_audit import audit, of_service
 from tiny_audit import scores_of
 
 from lpla.contracts.inputs import InputError

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Server, target
 from numpy_encoder import encode
 from PIL import Image
+from server_process import Server, target
 
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._png import eight_bits, png

@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from conftest import Server, target
 from numpy_encoder import encode
+from server_process import Server, target
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
