@@ -35,6 +35,7 @@ from lpla.work.stored import stored_encoder, stored_place
 
 FILE = ["target=exported", f"target.file={Path(__file__).parent / 'foreign' / 'files' / 'script.pt'}"]
 FILE += ["target.run_code=true", "target.normalize=half"]
+OTHER = Path(__file__).parent / "foreign" / "files" / "dynamic.pt2"
 IMAGES = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
 
 
@@ -139,6 +140,17 @@ def test_without_a_defence_the_embeddings_are_released_as_they_are_and_with_one_
     torch.testing.assert_close(torch.tensor(norms), own_answer().norm(dim=1, keepdim=True), rtol=1e-5, atol=1e-6)
 
 
+def test_noise_is_that_of_the_image_and_of_the_served_encoder_alone() -> None:
+    made = service("defense=noise")
+    found, again = (torch.tensor([one["embedding"] for one in answer(made, input=sent(x))["data"]])
+                    for x in (IMAGES, IMAGES.flip(0)))  # fmt: skip
+    torch.testing.assert_close(found, again.flip(0), rtol=1e-5, atol=1e-6)
+    lengths = (found - own_answer()).norm(dim=1) / own_answer().norm(dim=1)
+    assert (lengths > 0.05).all() and (lengths < 0.2).all()
+    assert made.secret == what_is_served(FILE, None).secret
+    assert made.secret != what_is_served([*FILE[:1], f"target.file={OTHER}", "target.normalize=half"], None).secret
+
+
 def test_images_of_several_sizes_and_forms_keep_their_order() -> None:
     small = torch.nn.functional.avg_pool2d(IMAGES, 2)
     mixed: list[Any] = [sent(IMAGES)[1], {"image": sent(small)[0]}, sent(IMAGES)[0]]
@@ -198,6 +210,8 @@ def test_images_are_grey_or_rgb_and_what_would_be_guessed_is_refused() -> None:
     (FILE, "abc", "got both, --stored abc too"),
     ([*FILE, "p=1"], None, "a service reads target=..., defense=... and store=... alone, got p=1"),
     (["target=exported", "defense=unit_nrom"], None, "defense must be one of"),
+    ([*FILE, "defense=early_stop"], None, "defense=early_stop changes how an encoder is trained, not what is released"),
+    ([*FILE, "defense=pca"], None, "defense=pca learns from images that are nobody's members, which a service does"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_one_sentence(told: list[str], stored: str | None, said: str) -> None:
     with pytest.raises(InputError) as refused:

@@ -19,6 +19,7 @@ from lpla.contracts.result import InputError
 
 if TYPE_CHECKING:
     from lpla.auditing.serving import Served
+    from lpla.work.plug_in import Config
 
 LOOPBACK = "127.0.0.1"
 HOSTS = (LOOPBACK, "0.0.0.0", "::")
@@ -96,9 +97,28 @@ def what_is_served(told: Sequence[str], stored: str | None) -> Served:
     if (target is None) == (stored is None):
         got = "neither" if target is None else f"both, --stored {stored} too"
         raise InputError(f"lpla serve needs an encoder, by target=... or by --stored KEY, got {got}")
+    _check_release(defense)
     if stored is not None:
         return Served(None, str(stored_place(stored, settings["store"])), defense)
     return Served(target, None, defense)
+
+
+def _check_release(defense: Config) -> None:
+    """Raise InputError for a defence that is none of what is released, or that learns from images of nobody."""
+    from hydra.utils import get_class
+
+    from lpla.work.keys import changes_training
+    from lpla.work.plug_in import plug_in
+
+    kind = get_class(defense["_target_"])
+    option = kind.__module__.rpartition(".")[2]
+    if changes_training(kind):
+        remedy = "leave it out, and serve an encoder that was trained so"
+        raise InputError(f"defense={option} changes how an encoder is trained, not what is released: {remedy}")
+    if plug_in(defense).outside:
+        raise InputError(
+            f"defense={option} learns from images that are nobody's members, which a service does not have"
+        )
 
 
 def check_free(host: str, port: int) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lpla.auditing.served_images import image_of
-from lpla.contracts.encoder import Defense, Encoder
+from lpla.contracts.defense import Asked, Defense
+from lpla.contracts.encoder import Encoder
 from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import key_of
 from lpla.work.plug_in import Config, plug_in
 from lpla.work.stored import stored_encoder
 
@@ -64,6 +67,12 @@ class Served:
             return plug_in(self.target).build().eval()
         return stored_encoder(Path(str(self.stored)))
 
+    @property
+    def secret(self) -> int:
+        """The owner's, of the defences that draw noise: that of an audit of the same encoder, from its key."""
+        key = Path(str(self.stored)).name if self.target is None else key_of({"target": plug_in(self.target).parts()})
+        return int(key[:15], 16)
+
 
 class EmbeddingService(LitAPI):
     """Answers requests for embeddings in a worker process of its own."""
@@ -81,6 +90,7 @@ class EmbeddingService(LitAPI):
         """Build the encoder on its device."""
         self.encoder = self.served.encoder().to(device)
         self.release: Defense = plug_in(self.served.defense)
+        self.secret = self.served.secret
 
     def decode_request(self, request: EmbeddingRequest, **_: Any) -> Mapping[str, Any]:
         """Return the images and the form of the answer; HTTP status 400 for what is no image or no layer."""
@@ -99,7 +109,8 @@ class EmbeddingService(LitAPI):
     def predict(self, x: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
         """Return what the defence releases of each image; HTTP status 400 for images that the encoder cannot take."""
         try:
-            found = released(self.encoder, self.release, x["images"], x["layer"], torch.device(str(self.device)))
+            device, secret = torch.device(str(self.device)), self.secret
+            found = released(self.encoder, self.release, x["images"], x["layer"], device, secret)
         except (InputError, RuntimeError) as unfit:
             size = " x ".join(map(str, x["images"][0].shape))
             raise HTTPException(400, f"the encoder cannot answer to images of {size} values: {unfit}") from unfit
@@ -120,16 +131,22 @@ class EmbeddingService(LitAPI):
 
 
 def released(
-    encoder: Encoder, defense: Defense, images: Sequence[Float[Tensor, "C _H _W"]], layer: str, device: torch.device
+    encoder: Encoder,
+    defense: Defense,
+    images: Sequence[Float[Tensor, "C _H _W"]],
+    layer: str,
+    device: torch.device,
+    secret: int,
 ) -> Float[Tensor, "B D"]:
     """Compute what a defence releases of each image, on the CPU, in single precision.
 
     Args:
         encoder: the encoder, on the device.
-        defense: the defence.
+        defense: the defence; a service knows no image behind its views, so that each view is an image of its own.
         images: values in [0, 1]; images of one size go through the encoder together.
         layer: which embedding is asked for.
         device: the encoder's.
+        secret: the owner's, of the defences that draw noise.
 
     Returns:
         A row for each image, in their order.
@@ -142,7 +159,9 @@ def released(
         for places in sizes.values():
             batch = torch.stack([images[place] for place in places]).to(device)
             embeddings = encoder.encode(batch.contiguous(memory_format=torch.channels_last))[layer]
-            found |= dict(zip(places, defense.release(embeddings.float()).float().cpu(), strict=True))
+            image = torch.tensor([_identity(images[place]) for place in places])
+            asked = Asked(layer, image, torch.zeros_like(image), secret, {})
+            found |= dict(zip(places, defense.release(embeddings.float(), asked).float().cpu(), strict=True))
     return torch.stack([found[place] for place in range(len(images))])
 
 
@@ -156,6 +175,11 @@ def run_service(served: Served, host: str, port: int) -> None:
     """
     server = LitServer(EmbeddingService(served), devices=1, timeout=SECONDS, disable_openapi_url=True)
     server.run(host=host, port=port, generate_client_file=False, num_api_servers=1, log_level="warning")
+
+
+def _identity(image: Float[Tensor, "C H W"]) -> int:
+    """A number by which an image is known, of 60 bits of the SHA-256 of its values."""
+    return int(sha256(image.numpy().tobytes()).hexdigest()[:15], 16)
 
 
 def _written(embedding: Float[Tensor, " D"], as_base64: bool) -> list[float] | str:

@@ -54,6 +54,8 @@ def stored_encoder(place: Path) -> Arch:
     for channels in CHANNELS:
         backbone = _built("backbone", recipe["backbone"], channels)
         arch: Arch = _built("arch", recipe["arch"], backbone)
+        if "defense" in recipe:
+            _built("defense", recipe["defense"]).prepare(arch)
         if _shapes(arch.state_dict()) == _shapes(weights):
             arch.load_state_dict(weights)
             return arch.eval()
@@ -73,7 +75,8 @@ def _built(group: str, part: Mapping[str, Any], *more: Any) -> Any:
         remedy = "serve its file by target=checkpoint"
         raise InputError(f"the encoder's {group}, {stem}, is a plug-in of your own: {remedy}") from None
     found = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
-    (made,) = (one for one in found if hasattr(one, "version") and name_of(one) == (f"{stem}.{kind}" if kind else stem))
+    name = f"{stem}.{kind}" if kind else stem
+    (made,) = (one for one in found if hasattr(one, "version") and name_of(one) == name)
     return made(*more, **{n: v for n, v in part.get("with", {}).items() if not isinstance(v, Mapping)})
 
 
