@@ -250,6 +250,7 @@ def test_a_stored_encoder_is_built_from_its_folder_or_key_alone(tmp_path: Path) 
         found = stored_encoder(stored_place(named, str(tmp_path)))
         torch.testing.assert_close(found.encode(images), arch.eval().encode(images))
     assert Served(None, str(place), {}).encoder().layers == ("backbone", "projector")
+    assert Served(None, str(place), {}).secret == int(place.name[:15], 16)
     with pytest.raises(InputError, match="--stored must be the folder of an encoder in a store, or its key"):
         stored_place("0" * 32, str(tmp_path))
     (place / "weights.safetensors").write_bytes(b"")

@@ -5,6 +5,7 @@ URI or {"image": either}. The answer has an embedding for each image, by its ind
 """
 
 import base64
+import json
 import os
 import threading
 import time
@@ -27,7 +28,7 @@ from lpla.auditing.served_images import image_of
 from lpla.contracts.defense import Asked, Defense
 from lpla.contracts.encoder import Encoder
 from lpla.contracts.inputs import InputError
-from lpla.store.artifacts import key_of
+from lpla.store.artifacts import RECIPE, key_of
 from lpla.work.plug_in import Config, plug_in
 from lpla.work.stored import stored_encoder
 
@@ -70,8 +71,11 @@ class Served:
     @property
     def secret(self) -> int:
         """The owner's, of the defences that draw noise: that of an audit of the same encoder, from its key."""
-        key = Path(str(self.stored)).name if self.target is None else key_of({"target": plug_in(self.target).parts()})
-        return int(key[:15], 16)
+        if self.target is not None:
+            parts = {"target": plug_in(self.target).parts()}
+        else:
+            parts = json.loads((Path(str(self.stored)) / RECIPE).read_text())
+        return int(key_of(parts)[:15], 16)
 
 
 class EmbeddingService(LitAPI):

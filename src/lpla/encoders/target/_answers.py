@@ -134,7 +134,7 @@ def _of_csv(file: Path) -> Answers:
             )
         place = header.index(ID)
         ids: list[str] = []
-        keep = {place: lambda cell: float(ids.append(cell) or 0)}
+        keep: Any = {place: lambda cell: float(ids.append(cell) or 0)}
         table = np.loadtxt(
             file,
             delimiter=",",
