@@ -57,7 +57,7 @@ class Server:
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "lpla", "serve", *settings, "--port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_for(self.is_ready, 120)
+        wait_for(self.is_ready, 240)
         self.others = psutil.Process(self.process.pid).children(recursive=True)
 
     def is_ready(self) -> bool:
