@@ -57,7 +57,7 @@ class Server:
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "lpla", "serve", *settings, "--port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_for(self.is_ready, 120)
+        wait_for(self.is_ready, 240)
         self.others = psutil.Process(self.process.pid).children(recursive=True)
 
     def is_ready(self) -> bool:
@@ -235,9 +235,9 @@ def test_a_port_that_is_taken_or_none_is_refused() -> None:
         check_free("127.0.0.1", 80)
 
 
-def test_a_stored_encoder_is_built_from_its_folder_or_key_alone(tmp_path: Path) -> None:
-    source = source_of(plan(tiny_settings(f"store={tmp_path}", "arch.batch_norm=per_view")).units[0])
-    assert "optimization" not in source.parts()["arch"]["with"]
+@pytest.mark.parametrize("told", [["arch.batch_norm=per_view"], ["defense=dp", "defense.group_size=2"]])
+def test_a_stored_encoder_is_built_from_its_folder_or_key_alone(told: list[str], tmp_path: Path) -> None:
+    source = source_of(plan(tiny_settings(f"store={tmp_path}", *told)).units[0])
     arch, store = source.build(), Store(tmp_path)
     with torch.no_grad():
         for one in arch.parameters():

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ from lpla.encoders.target._planned import PlannedViews
 from lpla.encoders.target.embeddings import Embeddings, TableEncoder
 from lpla.store.artifacts import Store, key_of
 from lpla.work.given import Given
-from lpla.work.planned import REPEATED
+from lpla.work.planned import REPEATED, write_views
 from lpla.work.unit import make
 
 SETTINGS = [*TINY_GIVEN, "dataset=digits", "split=balanced", "members=20"]
@@ -370,3 +373,15 @@ def test_the_judge_compares_each_views_file_with_that_of_the_view_made_again(
     sent[3, 1] += 1
     np.save(place / "sent-digest.npy", sent)
     assert np.argwhere(~_as_asked(unit, request, store)).tolist() == [[3, 1]]
+
+
+def test_a_plan_without_room_or_of_several_kinds_of_views_is_refused(
+    planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = plan(composed([*SETTINGS, *PYTHON])).units[0]
+    other = replace(unit.observations[0], query=replace(unit.observations[0].query, seed=1))
+    with pytest.raises(InputError, match="views of one kind, got 2 kinds"):
+        write_views(tmp_path / "new", unit.images, (unit.observations[0], other), [], Silent())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"DIR must lie where there is room of \d+ MiB for \d+ views, got 0"):
+        plan_views(tmp_path / "new", SETTINGS)
