@@ -7,11 +7,13 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
@@ -29,6 +31,8 @@ PROBE_STEPS, PROBE_VIEWS = 8, 256
 """Steps and views that are timed of an encoder by itself; views on the CPU."""
 PROBE_SECONDS = 10
 """Seconds after which no further step of an encoder by itself is timed."""
+MEMORY_STEPS = 2
+"""Steps whose memory is measured; the second has gradients and averages of the first."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -96,6 +100,23 @@ def seconds_per_epoch(source: Trained) -> float:
     _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(source.shown) // source.regime.batch_size)
+
+
+def peak_memory(source: Trained) -> int:
+    """Measure the bytes that a few training steps of a throwaway encoder take at most, beside what was there before."""
+    device = source.trainer_factory()().strategy.root_device
+    if device.type == "cuda":
+        _finish(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
+    found: Any = watched.profiler
+    events = [one for one in found.kineto_results.events() if one.name() == "[memory]"]
+    changes = [one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())]
+    return int(np.cumsum(changes).max(initial=0))
 
 
 def views_per_second(unit: Unit, store: Store) -> float:
