@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,18 +104,32 @@ def test_a_claim_is_a_replace_one_epsilon_and_is_said(tiny: Tiny) -> None:
 def test_a_training_under_a_defence_says_its_cost_beside_a_plain_one(
     tiny: Tiny, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.INFO, "lpla")
+    caplog.set_level(logging.INFO, "lpla.auditing.defended")
+
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "lpla.auditing.defended"]
+
     say_cost([source_of(tiny("defense=noise").units[0])])
-    assert not caplog.messages
+    assert not said()
     student = source_of(tiny("defense=distill", "defense.images=40").units[0])
     say_cost([source_of(tiny().units[0]), student])
-    (said,) = caplog.messages
-    assert "defense=distill: an epoch takes " in said and "after the teacher's own training; without a defence" in said
-    assert "MiB (" in said and said.endswith("times as much)")
+    (found,) = said()
+    assert "defense=distill: an epoch takes " in found and "after the teacher's own training; without a" in found
+    memory = re.findall(r"(\d+) MiB", found)
+    assert len(memory) == 2 and all(1 <= int(one) < 100 for one in memory) and found.endswith("times as much)")
     caplog.clear()
     monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: 1 / 0)
     say_cost([student])
-    assert "what it costs is not known" in caplog.messages[0]
+    assert "what it costs is not known" in said()[0]
+
+
+def test_memory_is_that_of_what_is_alive_at_once() -> None:
+    with rehearsal._Allocated() as found:
+        for _ in range(3):
+            kept = torch.zeros(1000) + 1  # 4,000 bytes twice, of which one lives on
+        del kept
+        torch.zeros(1000)[:10].add_(1)  # a view has none of its own
+    assert found.peak == 12_000
 
 
 def test_what_changes_a_training_is_refused_where_nothing_is_trained() -> None:
@@ -123,6 +138,16 @@ def test_what_changes_a_training_is_refused_where_nothing_is_trained() -> None:
     with pytest.raises(InputError, match="defense=crop changes a training, but the target is trained elsewhere"):
         check_defenses(settings, [])
     check_defenses(settings | {"defense": {"_target_": "lpla.encoders.defense.noise.Noise"}}, [])
+
+
+def test_how_often_a_member_was_shown_is_that_of_the_teacher_or_not_known(tiny: Tiny) -> None:
+    plain, student, stopped = (
+        source_of(tiny(*one).units[0])
+        for one in ((), ("defense=distill", "defense.images=40"), ("defense=early_stop",))
+    )
+    assert plain.exposure() == student.exposure() == 2 and stopped.exposure() is None
+    uneven = replace(stopped, members=stopped.members[:15])
+    assert "each is shown 1.3 times on average in 2 epochs" in uneven.left_over()
 
 
 def test_an_untrained_student_needs_no_training(tiny: Tiny, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,9 @@ from uuid import uuid4
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
@@ -102,6 +106,32 @@ def seconds_per_epoch(source: Trained) -> float:
     return float(np.median(steps[len(steps) // 2 :])) * (len(source.shown) // source.regime.batch_size)
 
 
+class _Allocated(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive at once, of all that operations make within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak = 0, 0
+        self._alive: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note what the operation made."""
+        made = operation(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and (storage := one.untyped_storage())._cdata not in self._alive:
+                self._note(storage._cdata, storage.nbytes(), storage)
+        return made
+
+    def _note(self, name: int, size: int, storage: Any) -> None:
+        def gone(_: Any) -> None:
+            self.now -= size
+            self._alive.pop(name, None)
+
+        self._alive[name] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
 def peak_memory(source: Trained) -> int:
     """Measure the bytes that a few training steps of a throwaway encoder take at most, beside what was there before."""
     device = source.trainer_factory()().strategy.root_device
@@ -111,12 +141,9 @@ def peak_memory(source: Trained) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
         return torch.cuda.max_memory_allocated(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+    with _Allocated() as found:
         _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
-    found: Any = watched.profiler
-    events = [one for one in found.kineto_results.events() if one.name() == "[memory]"]
-    changes = [one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())]
-    return int(np.cumsum(changes).max(initial=0))
+    return found.peak
 
 
 def views_per_second(unit: Unit, store: Store) -> float:
