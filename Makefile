@@ -40,7 +40,7 @@ check: $(READY)  ## lint, format, types, the layers and the configuration contra
 	$(VENV)/bin/basedpyright
 	$(RUN) -m pytest -q tests/test_layers.py tests/test_conf.py
 
-reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, tradeoff, limits, size, scale (SIZE=small|medium; ARGS="data.root=PATH")
+reproduce-%: $(READY)  ## run or resume, and render, an experiment: table3, tradeoff, limits, size, scale, defences (SIZE=small|medium; ARGS="data.root=PATH")
 	$(RUN) -m experiments.$* $(if $(SIZE),experiment=$*_$(SIZE)) $(ARGS)
 
 bench: $(READY)  ## measure: ours, lightly's path and the limit, side by side (minutes)

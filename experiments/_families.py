@@ -45,8 +45,8 @@ KNOBS: dict[str, dict[str, Overrides]] = {
     "strong_augment": {strength: (f"defense.strength={strength}",) for strength in ("1.5", "3")},
     "temperature": {value: (f"defense.value={value}",) for value in ("1", "3")},
     "early_stop_knn": {"10": ("defense.share=1", "defense.patience=10")},
-    "distill": {images: (f"defense.images={images}",) for images in ("100", "200")},
-    "dp": {noise: (f"defense.noise={noise}",) for noise in ("0.5", "2", "8")},
+    "distill": {images: (f"defense.images={images}",) for images in ("100",)},
+    "dp": {noise: (f"defense.noise={noise}",) for noise in ("1", "8")},
 }
 """Family -> knob -> settings beside the option of the group `defense`, which is the family's name."""
 OPTION = {UNTRAINED: PLAIN, "early_stop_knn": FREE}

@@ -97,7 +97,7 @@ def test_sweeps_reuse_what_they_can(cli: Cli) -> None:
     assert trainings(cli("-m", *TINY, "queries=1,2,4", "p=0.5,3")) == 0
     assert trainings(cli("-m", *TINY, "seed=0,1")) == 5
     assert trainings(cli("-m", *TINY, "epochs=2,3")) == 5
-    assert trainings(cli("-m", *TINY, "defense=none,unit_norm")) == 0
+    assert trainings(cli("-m", *TINY, "defense=none,noise,quantise")) == 0
 
 
 @pytest.mark.slow

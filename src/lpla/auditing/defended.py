@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hydra.utils import get_class
 
@@ -13,6 +15,8 @@ from lpla.work.plug_in import Config
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
 from lpla.work.unit import trained
+
+log = logging.getLogger(__name__)
 
 
 def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
@@ -52,6 +56,30 @@ def privacy_of(unit: Unit) -> Privacy | None:
         return None
     training = source.regime.training(len(source.members))
     return defended.privacy(source.defense, source.build(), training)
+
+
+def say_cost(ahead: Sequence[Trained]) -> None:
+    """Log what an epoch takes under the defence of the encoders `ahead` beside one without it, by a few steps of each.
+
+    Nothing is said where no training ahead has a defence.
+    """
+    source = next((one for one in ahead if _changes_training(one.defense)), None)
+    if source is None:
+        return
+    from lpla.work.rehearsal import peak_memory, seconds_per_epoch
+
+    plain = replace(source, defense=defended.NO_DEFENSE, outside=())
+    name = keys.name_of(get_class(source.defense["_target_"]))
+    try:
+        seconds, bytes_ = ([measure(one) for one in (source, plain)] for measure in (seconds_per_epoch, peak_memory))
+    except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
+        log.warning("defense=%s: what it costs is not known: %s", name, failure)
+        return
+    times, memory = (both[0] / both[1] for both in (seconds, bytes_))
+    after = ", after the teacher's own training" if source.teacher() else ""
+    said = f"an epoch takes {seconds[0]:.3g} s and {bytes_[0] / 2**20:.0f} MiB{after}; without a defence"
+    log.info("defense=%s: %s %.3g s and %.0f MiB (%.1f and %.1f times as much)", name, said, seconds[1],
+             bytes_[1] / 2**20, times, memory)  # fmt: skip
 
 
 def _changes_training(defense: Config) -> bool:

@@ -88,7 +88,7 @@ def reserve(membership: Membership, *settings: Config) -> Membership:
     if count > there:
         raise InputError(
             f"defense={name} needs {count} images outside every training set, of which there are {there}: set a "
-            "smaller defense.images, or members or shadows for which more are left"
+            "smaller defense.images, fewer members, or data.unseen with more of them"
         )
     drawn = stream("images of the defence", settings[0]["seed"]).permutation(membership.unseen)[:count]
     return replace(membership, reserved=drawn, unseen=np.setdiff1d(membership.unseen, drawn))

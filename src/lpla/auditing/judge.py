@@ -29,7 +29,7 @@ from lpla.metrics.verdict import verdict
 from lpla.store import provenance
 from lpla.store.artifacts import Store
 from lpla.work.plug_in import plug_in
-from lpla.work.unit import provenances
+from lpla.work.unit import provenances, trained
 
 Scores = Float[np.ndarray, " n"]
 Member = Bool[np.ndarray, " n"]
@@ -160,7 +160,7 @@ def _cost(plan: Plan, store: Store, layer: str) -> dict[str, Any]:
         # Every view counts, references included; views beyond the budget were made but are not used.
         "target_queries": asked_about * per_image,
         "exposure": plan.encoders.target.unit.source.exposure(),
-        "shadow_image_epochs": sum(s.unit.source.image_epochs() for s in plan.encoders.shadows),
+        "shadow_image_epochs": sum(one.image_epochs() for one in trained([s.unit for s in plan.encoders.shadows])),
         "zero_embeddings": zero,
         "nonfinite_embeddings": nonfinite,
         "duplicate_groups": plan.membership.duplicate_groups,

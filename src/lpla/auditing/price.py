@@ -18,6 +18,7 @@ from functools import partial
 import psutil
 
 from lpla.auditing.dearest import GIB, free_of, gib, refuse
+from lpla.auditing.defended import say_cost
 from lpla.auditing.plan import Plan
 from lpla.auditing.refits import paid_for_choice, refits, seconds_of_judging
 from lpla.auditing.settings import Settings
@@ -90,8 +91,7 @@ def check_price(
     hours = sum(_seconds(one, networks[kind_of(one)], here) for one in ahead) / 3600
     # Before the views are counted, which takes a while for thousands of encoders.
     _check_hours(partial(refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
-    judging = _check_judging(work, settings)
-    hours += judging / 3600
+    hours += (judging := _check_judging(work, settings)) / 3600
     price = priced(work, missing, ahead, store, networks)
     too_dear = partial(refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
     _check_hours(too_dear, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
@@ -99,7 +99,7 @@ def check_price(
     if price.disk > (free := free_of(store.root)):
         too_dear("disk", f"{gib(price.disk)} in the store, where {gib(free)} are free", "store=FOLDER on another disk")
     weights = networks[kind_of(ahead[0])].weights if ahead else 0
-    if timed and (seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here)):
+    if timed and ahead and (seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here)):
         _check_hours(too_dear, settings, (judging + seconds) / 3600, "by a few timed steps")
 
 
@@ -211,8 +211,6 @@ def _timed(
     here: bool,
 ) -> float | None:
     """Say how many trainings and views lie ahead and about how long they take one by one, from a few timed steps."""
-    if not ahead:
-        return None
     said = f"{len(ahead)} of {encoders} encoders to train"
     if not here or ahead[0].distributed:
         # Steps are timed in this process, which is none of those that will train.
@@ -229,6 +227,7 @@ def _timed(
     except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
         log.warning("%s, %d views to observe; how long is not known: %s", said, views, failure)
         return None
+    say_cost(ahead)
     log.info("%s, about %s one by one with %d views to observe", said, duration(seconds), views)
     return seconds
 

@@ -63,7 +63,7 @@ def _of_leak(rows: Sequence[Row]) -> list[Advice]:
             "Give less away: fewer views answered per image, or a defence (lpla list defense).",
             "An interface can limit how often it answers and what it answers, for instance vectors of length 1. Audit "
             "it so (queries=N, defense=NAME): only an attacker who knows of a defence shows what the defence is worth.",
-            "docs/limits.md",
+            "docs/defences.md",
         ),
     ]
 

@@ -24,6 +24,11 @@ def distils(defense: Config) -> bool:
     return get_class(defense["_target_"]).distils
 
 
+def ends_training(defense: Config) -> bool:
+    """Return whether the defence may end a training before its last epoch."""
+    return "stops" in keys.overridden(get_class(defense["_target_"]))
+
+
 def check(defense: Config, arch: Arch, training: Training, distributed: bool) -> None:
     """Raise InputError where the defence cannot be used in this training.
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lpla.extraction.view_cache import ViewCache
 from lpla.store.artifacts import Store
@@ -29,6 +35,8 @@ PROBE_STEPS, PROBE_VIEWS = 8, 256
 """Steps and views that are timed of an encoder by itself; views on the CPU."""
 PROBE_SECONDS = 10
 """Seconds after which no further step of an encoder by itself is timed."""
+MEMORY_STEPS = 2
+"""Steps whose memory is measured; the second has gradients and averages of the first."""
 PATIENCE = 900
 """Seconds for which a process waits for the others."""
 
@@ -96,6 +104,46 @@ def seconds_per_epoch(source: Trained) -> float:
     _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(source.shown) // source.regime.batch_size)
+
+
+class _Allocated(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive at once, of all that operations make within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak = 0, 0
+        self._alive: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note what the operation made."""
+        made = operation(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and (storage := one.untyped_storage())._cdata not in self._alive:
+                self._note(storage._cdata, storage.nbytes(), storage)
+        return made
+
+    def _note(self, name: int, size: int, storage: Any) -> None:
+        def gone(_: Any) -> None:
+            self.now -= size
+            self._alive.pop(name, None)
+
+        self._alive[name] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+def peak_memory(source: Trained) -> int:
+    """Measure the bytes that a few training steps of a throwaway encoder take at most, beside what was there before."""
+    device = source.trainer_factory()().strategy.root_device
+    if device.type == "cuda":
+        _finish(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
+        return torch.cuda.max_memory_allocated(device) - before
+    with _Allocated() as found:
+        _train_throwaway(source, source.regime, MEMORY_STEPS, pl.Callback())
+    return found.peak
 
 
 def views_per_second(unit: Unit, store: Store) -> float:

@@ -26,7 +26,7 @@ from lpla.store.artifacts import Store, key_of
 from lpla.training.config import TrainConfig
 from lpla.training.defended import Defended
 from lpla.work import keys
-from lpla.work.defended import NO_DEFENSE, distils, in_training
+from lpla.work.defended import NO_DEFENSE, distils, ends_training, in_training
 from lpla.work.plug_in import Config, digest, load_images, plug_in
 from lpla.work.progress import Progress
 from lpla.work.source import Source
@@ -58,8 +58,8 @@ class Trained(Source):
     def of(cls, data: Config) -> Trained:
         """Return the source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
         regime = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
-        indices = {name: tuple(data.get(name, ())) for name in ("members", "outside")}
-        return cls(**data | {"regime": regime} | indices)
+        more = {"members": tuple(data["members"]), "outside": tuple(data.get("outside", ()))}
+        return cls(**data | {"regime": regime, **more})
 
     @property
     def images(self) -> Images:
@@ -130,9 +130,10 @@ class Trained(Source):
         """Return how often an image is shown: an epoch leaves out images that fill no whole batch."""
         return self.steps() * self.regime.batch_size
 
-    def exposure(self) -> float:
-        """Return how often a member is shown, on average."""
-        return self.image_epochs() / len(self.members)
+    def exposure(self) -> float | None:
+        """Return how often a member is shown, on average; None where a defence may end the training."""
+        shown = (self.teacher() or self).image_epochs() / len(self.members)
+        return None if ends_training(self.defense) else shown
 
     def left_over(self) -> str:
         """Say that an epoch leaves out the members that fill no whole batch; empty where all fill one."""
@@ -140,7 +141,8 @@ class Trained(Source):
         if not self.regime.epochs or not members % size:
             return ""
         shown = f"an epoch shows {members - members % size} of {members} members, drawn anew"
-        times = f"each is shown {self.exposure():.1f} times on average in {self.regime.epochs} epochs"
+        often = (self.teacher() or self).image_epochs() / members
+        times = f"each is shown {often:.1f} times on average in {self.regime.epochs} epochs"
         return f"members={members} is no multiple of train.batch_size={size}: {shown}, so that {times}"
 
     def check_shares(self, ranks: int) -> None:

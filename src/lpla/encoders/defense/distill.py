@@ -8,9 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpla.contracts.defense import Defense, Step, Training
-from lpla.contracts.encoder import Arch
+from lpla.contracts.encoder import Arch, Encoder
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import Count, checked
+
+SMALLEST = 1e-12
+"""Squared length by which is divided."""
 
 
 @checked
@@ -18,8 +21,8 @@ class Distill(Defense):
     """Trains a student from the same first weights, on the teacher's embeddings at every layer.
 
     The teacher is the encoder that no defence has. It has seen the members and is not released; the student sees
-    `images` others, for as many epochs. The loss is the squared distance as a part of the teacher's squared length, so
-    that norms are learnt too. What the teacher tells of members on other images still passes.
+    `images` others, for as many epochs. The loss is the squared distance as a part of the longer one's squared length,
+    so that norms are learnt too. What the teacher tells of members on other images still passes.
     """
 
     distils: ClassVar[bool] = True
@@ -37,11 +40,16 @@ class Distill(Defense):
         """Return the mean over views, layers and images; arguments as of `Defense.loss`. InputError: no teacher."""
         if step.teacher is None:
             raise InputError("defense=distill needs a teacher, got none")
-        losses = []
-        for view in views:
-            with torch.no_grad():
-                wanted = step.teacher.encode(view)
-            for layer, found in arch.encode(view).items():
-                away = (found - wanted[layer]).square().sum(dim=1) / wanted[layer].square().sum(dim=1).clamp_min(1e-12)
-                losses.append(away.mean())
-        return torch.stack(losses).mean()
+        return torch.stack([one for view in views for one in _distances(arch, step.teacher, view)]).mean()
+
+
+def _distances(student: Encoder, teacher: Encoder, view: Float[Tensor, "B C H W"]) -> list[Tensor]:
+    """The mean over images at every layer."""
+    with torch.no_grad():
+        wanted = teacher.encode(view)
+    found = []
+    for layer, one in student.encode(view).items():
+        # The longer of both, so that no step explodes where a teacher's embeddings are next to nothing.
+        lengths = torch.maximum(*(x.detach().square().sum(dim=1) for x in (one, wanted[layer])))
+        found.append(((one - wanted[layer]).square().sum(dim=1) / lengths.clamp_min(SMALLEST)).mean())
+    return found

@@ -1,0 +1,157 @@
+"""Defences in an audit: what is trained anew and what is not, who knows of them, what they claim and what they cost."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_audit import Silent, source_of
+
+from lpla.auditing import defended
+from lpla.auditing.defended import check_defenses, claim, say_cost
+from lpla.auditing.plan import Plan
+from lpla.contracts.defense import Privacy
+from lpla.contracts.inputs import InputError
+from lpla.store.artifacts import Store, key_of
+from lpla.work import rehearsal
+from lpla.work.recipe import Unit
+from lpla.work.unit import load_observed, make, to_train, views_to_observe
+
+Tiny = Callable[..., Plan]
+
+
+def statistic_key(unit: Unit) -> str:
+    pool = unit.observations[0]
+    return key_of(unit.statistic_parts(pool, pool.statistics[0]))
+
+
+def test_a_defence_of_the_release_extracts_anew_and_trains_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plain, noisy, coded = (tiny(f"defense={one}").units[0] for one in ("none", "noise", "quantise"))
+    make(plain, store, Silent())
+    seen = {}
+    for unit in (noisy, coded):
+        assert not to_train([unit], store) and views_to_observe(unit, store) == views_to_observe(unit, Store(tmp_path))
+        assert views_to_observe(unit, store) > 0
+        assert not make(unit, store, Silent()).trained
+    for unit in (plain, noisy, coded):
+        request = unit.observations[0]
+        seen[unit.defense["_target_"]] = load_observed(unit, store, request, "projector").values["log_norm"]
+    first, *others = seen.values()
+    assert all(np.isfinite(one).all() and not np.array_equal(first, one) for one in others)
+
+
+def test_shadows_have_the_targets_defence_unless_the_attacker_does_not_know(tiny: Tiny) -> None:
+    plain, adaptive = tiny(), tiny("defense=crop")
+    naive = tiny("defense=crop", "knowledge.defense=none")
+    target, *shadows = (source_of(unit).regime.views.crop_scale for unit in adaptive.units)
+    assert target == (0.2, 0.5) and set(shadows) == {target}
+    assert naive.units[0] == adaptive.units[0]
+    keys = [[key_of(unit.encoder_parts) for unit in one.units] for one in (plain, naive)]
+    assert keys[0][1:] == keys[1][1:] and keys[0][0] != keys[1][0]
+    assert naive.choices["knowledge"] == "shadows defense=none" and naive.choices["defense"] == "crop"
+    assert adaptive.choices["knowledge"] == "shadows" and naive.knowledge.unlike
+
+
+def test_a_naive_attackers_shadows_answer_as_they_are(tiny: Tiny) -> None:
+    plain, naive = tiny(), tiny("defense=noise", "knowledge.defense=none")
+    assert [statistic_key(unit) for unit in plain.units[1:]] == [statistic_key(unit) for unit in naive.units[1:]]
+    assert statistic_key(plain.units[0]) != statistic_key(naive.units[0])
+    with pytest.raises(InputError, match=r"knowledge.defense must be one of same, crop, .*, got nothing"):
+        tiny("knowledge.defense=nothing")
+    with pytest.raises(InputError, match=r"knowledge.defense needs shadows, but knowledge.kind is labels"):
+        tiny("knowledge.kind=labels", "knowledge.defense=none")
+
+
+def test_no_two_encoders_have_the_same_secret(tiny: Tiny) -> None:
+    units = tiny("defense=noise").units
+    releases = [unit.release() for unit in units]
+    assert len({one.secret for one in releases}) == len(units)
+    same = torch.ones(3, 5)
+    answers = [one("backbone", same, torch.arange(3)) for one in releases]
+    assert not torch.equal(answers[0], answers[1]) and torch.equal(answers[0], units[0].release()("backbone", same,
+        torch.arange(3)))  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "most"), [((), 2), (("defense.patience=1", "defense.share=1"), 4)])
+def test_a_training_that_is_stopped_leaves_an_encoder(
+    tiny: Tiny, tmp_path: Path, settings: tuple[str, ...], most: int
+) -> None:
+    unit = tiny("epochs=4", "defense=early_stop", "defense.images=30", *settings).units[0]
+    store = Store(tmp_path)
+    assert make(unit, store, Silent()).trained
+    record = json.loads((store.path("encoders", key_of(unit.encoder_parts)) / "training.json").read_text())
+    assert 2 <= len(record["loss"]) <= most
+    assert len(unit.outside) == (30 if settings else 0)
+    assert not make(unit, store, Silent()).trained
+
+
+def test_a_claim_is_a_replace_one_epsilon_and_is_said(tiny: Tiny) -> None:
+    assert claim(tiny().units[0]) == (None, ())
+    unit = tiny("defense=dp", "defense.group_size=1", "arch=byol").units[0]
+    found, notes = claim(unit)
+    privacy = defended.privacy_of(unit)
+    assert privacy is not None and found == privacy.epsilon > 0
+    assert notes == (f"defense=dp guarantees {privacy}",)
+    assert Privacy(2.0, 1e-5, "add or remove one").replaced == 4
+
+
+def test_a_training_under_a_defence_says_its_cost_beside_a_plain_one(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "lpla.auditing.defended")
+
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "lpla.auditing.defended"]
+
+    say_cost([source_of(tiny("defense=noise").units[0])])
+    assert not said()
+    student = source_of(tiny("defense=distill", "defense.images=40").units[0])
+    say_cost([source_of(tiny().units[0]), student])
+    (found,) = said()
+    assert "defense=distill: an epoch takes " in found and "after the teacher's own training; without a" in found
+    memory = re.findall(r"(\d+) MiB", found)
+    assert len(memory) == 2 and all(1 <= int(one) < 100 for one in memory) and found.endswith("times as much)")
+    caplog.clear()
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda _: 1 / 0)
+    say_cost([student])
+    assert "what it costs is not known" in said()[0]
+
+
+def test_memory_is_that_of_what_is_alive_at_once() -> None:
+    with rehearsal._Allocated() as found:
+        for _ in range(3):
+            kept = torch.zeros(1000) + 1  # 4,000 bytes twice, of which one lives on
+        del kept
+        torch.zeros(1000)[:10].add_(1)  # a view has none of its own
+    assert found.peak == 12_000
+
+
+def test_what_changes_a_training_is_refused_where_nothing_is_trained() -> None:
+    crop = {"_target_": "lpla.encoders.defense.crop.Crop"}
+    settings = {"defense": crop, "target": {"_target_": "elsewhere"}, "observe": {"every": None}}
+    with pytest.raises(InputError, match="defense=crop changes a training, but the target is trained elsewhere"):
+        check_defenses(settings, [])
+    check_defenses(settings | {"defense": {"_target_": "lpla.encoders.defense.noise.Noise"}}, [])
+
+
+def test_how_often_a_member_was_shown_is_that_of_the_teacher_or_not_known(tiny: Tiny) -> None:
+    plain, student, stopped = (
+        source_of(tiny(*one).units[0])
+        for one in ((), ("defense=distill", "defense.images=40"), ("defense=early_stop",))
+    )
+    assert plain.exposure() == student.exposure() == 2 and stopped.exposure() is None
+    uneven = replace(stopped, members=stopped.members[:15])
+    assert "each is shown 1.3 times on average in 2 epochs" in uneven.left_over()
+
+
+def test_an_untrained_student_needs_no_training(tiny: Tiny, tmp_path: Path) -> None:
+    source = source_of(tiny("defense=distill", "defense.images=40").units[0])
+    blank, _ = replace(source.blank()).make("blank", Store(tmp_path), (), lambda: None, Silent())
+    pairs = zip(blank.state_dict().values(), source.build().state_dict().values(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
