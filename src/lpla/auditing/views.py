@@ -30,10 +30,10 @@ def show(arguments: Sequence[str], prog: str = "lpla views") -> None:
 
 def parser(prog: str = "lpla views") -> argparse.ArgumentParser:
     """Return the parser of `lpla views`, with its help."""
-    made = command_parser(prog, DESCRIBED)
+    end = f"example: {prog} plan views data.members=photos/in data.nonmembers=photos/out"
+    made = command_parser(prog, DESCRIBED, end)
     steps = made.add_subparsers(dest="step", metavar="STEP", required=True)
     words = "write each view as a PNG file and all as views.npy, and list them with their ids in views.csv"
-    end = f"example: {prog} plan views data.members=photos/in data.nonmembers=photos/out"
     planned = steps.add_parser(
         "plan",
         help=words,
