@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,9 @@ def test_nothing_of_a_server_that_is_killed_stays(server: Server) -> None:
     server.end(signal.SIGKILL)
 
 
+@cache
 def service(*settings: str) -> EmbeddingService:
-    """The service as its worker has it, in this process."""
+    """The service as its worker has it, in this process; one for each settings."""
     served = what_is_served([*FILE, *settings], None)
     made = EmbeddingService(served)
     made.device = "cpu"
@@ -175,7 +177,7 @@ def test_a_request_that_cannot_be_answered_is_refused_in_a_sentence(body: dict[s
 
 
 def test_an_encoder_that_cannot_answer_and_an_embedding_that_is_not_finite_are_said() -> None:
-    made = service()
+    made = service("target.side=12")  # of its own, as it is spoilt
 
     def fails(x: torch.Tensor) -> dict[str, torch.Tensor]:
         raise RuntimeError("kernel is larger than the image")
@@ -209,6 +211,8 @@ def test_images_are_grey_or_rgb_and_what_would_be_guessed_is_refused() -> None:
     ([], None, "lpla serve needs an encoder, by target=... or by --stored KEY, got neither"),
     (FILE, "abc", "got both, --stored abc too"),
     ([*FILE, "p=1"], None, "a service reads target=..., defense=... and store=... alone, got p=1"),
+    ([*FILE, "store=store"], None, "reads its own settings and defense=... alone, got store=store"),
+    ([*FILE, "target.reference=other.pt"], None, "and defense=... alone, got target.reference=other.pt"),
     (["target=exported", "defense=unit_nrom"], None, "defense must be one of"),
     ([*FILE, "defense=early_stop"], None, "defense=early_stop changes how an encoder is trained, not what is released"),
     ([*FILE, "defense=pca"], None, "defense=pca learns from images that are nobody's members, which a service does"),

@@ -26,6 +26,8 @@ HOSTS = (LOOPBACK, "0.0.0.0", "::")
 PORT = 8000
 READ = ("target", "defense", "store")
 """Settings that a service reads, and those below them."""
+BESIDE = ("target.shadows=", "target.reference=")
+"""Settings of an audit alone, of encoders beside the target."""
 
 
 def parser(prog: str = "lpla serve") -> argparse.ArgumentParser:
@@ -98,6 +100,8 @@ def what_is_served(told: Sequence[str], stored: str | None) -> Served:
         got = "neither" if target is None else f"both, --stored {stored} too"
         raise InputError(f"lpla serve needs an encoder, by target=... or by --stored KEY, got {got}")
     _check_release(defense)
+    if target is not None and (unread := [one for one in told if one.startswith(("store=", *BESIDE))]):
+        raise InputError(f"a service of target=... reads its own settings and defense=... alone, got {unread[0]}")
     if stored is not None:
         return Served(None, str(stored_place(stored, settings["store"])), defense)
     return Served(target, None, defense)

@@ -7,6 +7,7 @@ lpla target=embeddings target.views=DIR target.file=answers.npy data.members=pho
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def plan(folder: Path, told: Sequence[str]) -> list[str]:
     from lpla.work.planned import write_views
     from lpla.work.progress import Bars
 
-    told = [one for one in told if not one.lstrip("+").startswith(OF_ANSWERS)]
+    kept = [one for one in told if not one.startswith(("target=", "target.file=", "target.views="))]
+    told = [one for one in told if not one.startswith(OF_ANSWERS)]
     targets = [one for one in told if one.startswith("target=")]
     if targets not in ([], ["target=embeddings"]):
         raise InputError(f"views are planned for target=embeddings, got {targets[0]}, which answers by itself")
@@ -73,12 +75,11 @@ def plan(folder: Path, told: Sequence[str]) -> list[str]:
     settings.config.target = {"_target_": UNANSWERED}
     if settings.config.knowledge.kind in ("shadows", "one_shadow") and settings.config.knowledge.arch == "same":
         settings.config.knowledge.kind = "labels"  # The same views: shadows of the user's own answer them too.
-    work = audit.plan(settings)
-    kept = [one for one in told if one not in targets]
+    work, said = audit.plan(settings), [one for one in told if one not in targets]
     with Bars() as bars:
-        found = write_views(folder, work.images, work.encoders.target.unit.observations, kept, bars)
+        found = write_views(folder, work.images, work.encoders.target.unit.observations, said, bars)
     count, images = len(found.digests), len(set(found.images))
-    again = " ".join(["lpla target=embeddings", f"target.views={folder}", "target.file=answers.npy", *kept])
+    again = shlex.join(["lpla", "target=embeddings", f"target.views={folder}", "target.file=answers.npy", *kept])
     return [
         f"{folder}: {count} views of {images} images, as PNG files (png/) and as views.npy; ids in views.csv",
         "answer each view by one vector: an array of a row for each id (.npy), or a table with a column id (.npz, "

@@ -76,7 +76,8 @@ def write_views(
     side, channels = kind.views.size or images.pixels.shape[-1], images.pixels.shape[1]
     rows = [(image, view) for image, count in counts.items() for view in range(count)]
     rows = _in_random_order(rows, kind.seed)
-    _check_folder(folder, json.dumps({"images": images.digest, "settings": [*settings]}), len(rows), side, channels)
+    made_of = {"images": images.digest, "query": str(kind), "rows": sha256(json.dumps(rows).encode()).hexdigest()}
+    _check_folder(folder, made_of, settings, len(rows) * side * side * channels + 512 * len(rows))
     (folder / FILES).mkdir(mode=0o700, parents=True, exist_ok=True)
     ids: dict[tuple[int, int], list[int]] = {}
     for number, row in enumerate(rows):
@@ -109,16 +110,27 @@ def _in_random_order(rows: list[tuple[int, int]], seed: int) -> list[tuple[int, 
     return [(rows + twice)[place] for place in drawn.permutation(len(rows) + len(twice))]
 
 
-def _check_folder(folder: Path, plan: str, count: int, side: int, channels: int) -> None:
-    """Raise InputError for a folder with another plan or too little room, and else write the plan."""
-    if (folder / PLAN).exists() and (folder / PLAN).read_text() != plan:
+def _check_folder(folder: Path, made_of: Config, settings: Sequence[str], size: int) -> None:
+    """Write what a plan is made of, and the settings that say so to people.
+
+    Args:
+        folder: where; it is made.
+        made_of: the images and the views of them: other ones are another plan.
+        settings: those of the audit.
+        size: bytes of all views, of which two copies are written.
+
+    Raises:
+        InputError: the folder has another plan, other files or too little room.
+    """
+    before = json.loads((folder / PLAN).read_text()) if (folder / PLAN).exists() else None
+    if before is not None and {name: before.get(name) for name in made_of} != made_of:
         raise InputError(f"DIR must be a folder without another plan, got {folder}, which has one of other settings")
-    if not (folder / PLAN).exists() and folder.is_dir() and any(folder.iterdir()):
+    if before is None and folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"DIR must be a new or empty folder, or one of the same plan, got {folder}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / LIST).unlink(missing_ok=True)  # It says that all is there.
-    needed, free = 2 * count * (side * side * channels + 512), shutil.disk_usage(folder).free
-    if needed > free and not (folder / ARRAY).exists():
-        room = f"{needed / 2**20:.0f} MiB for {count} views, got {free / 2**20:.0f}"
+    free = shutil.disk_usage(folder).free
+    if 2 * size > free and not (folder / ARRAY).exists():
+        room = f"{2 * size / 2**20:.1f} MiB for the views, got {free / 2**20:.1f}"
         raise InputError(f"DIR must lie where there is room of {room}: {folder}")
-    (folder / PLAN).write_text(plan)
+    (folder / PLAN).write_text(json.dumps(made_of | {"settings": [*settings]}, indent=1))
