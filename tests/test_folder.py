@@ -16,6 +16,7 @@ from lpla.auditing.attack_run import AttackRun
 from lpla.auditing.plan import Plan
 from lpla.auditing.queried import joined
 from lpla.contracts.result import InputError
+from lpla.contracts.streams import stream
 from lpla.metrics import folder
 from lpla.metrics.folder import folder_power, folder_test
 from lpla.store.artifacts import Store
@@ -185,3 +186,14 @@ def test_unseen_images_are_no_folder_that_was_used(tiny: Callable[..., Plan], ti
     assert folder_test(of_unseen, fair).p > 0.01 and folder_test(fair, of_unseen).p > 0.01
     # The same images with the scores of members would be found.
     assert folder_test(of_unseen + 2 * score.std(), fair).p < 0.01
+
+
+@pytest.mark.parametrize("images", [2, 101, 40_000])
+def test_resamples_drawn_at_once_are_those_drawn_one_by_one(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "RESAMPLES", 7)
+    score = np.random.default_rng(0).normal(size=images)
+    random = stream("folder power", 0)
+    drawn = [score, *(random.choice(score, images) for _ in range(7))]
+    means, variances = folder._moments(score, stream("folder power", 0))
+    assert means.tolist() == [one.mean() for one in drawn]
+    assert variances.tolist() == [one.var(ddof=1) for one in drawn]

@@ -81,3 +81,13 @@ def test_without_a_gpu_the_small_grid_is_taken_and_said(
     assert _reproduce.choose_grid("table3", ["seed=0"]) == grid
     assert ("the full grid, on a GPU" if gpu else "no CUDA GPU was found, so the small grid") in capsys.readouterr().out
     assert _reproduce.choose_grid("table3", ["experiment=table3"]) == "table3"
+
+
+@pytest.mark.parametrize(("codes", "begun", "code"), [((0, 1, 0), 3, 1), ((0, 143, 0), 2, 143), ((0, 0, 0), 3, 0)])
+def test_a_sweep_that_was_stopped_is_the_last_and_one_with_failed_jobs_is_not(
+    codes: tuple[int, ...], begun: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    monkeypatch.setattr(_reproduce, "_sweep", lambda sweep: told.append(sweep) or codes[len(told) - 1])
+    assert _reproduce._sweep_all([["seed=0"], ["seed=1"], ["seed=2"]], Path("here")) == code
+    assert told == [[f"seed={seed}", "hydra.sweep.dir=here"] for seed in range(begun)]
