@@ -76,7 +76,7 @@ def plan(folder: Path, told: Sequence[str]) -> list[str]:
     work = audit.plan(settings)
     kept = [one for one in told if one not in targets]
     with Bars() as bars:
-        found = write_views(folder, work.images, work.encoders.target.unit.observations, kept, bars)
+        found = write_views(folder, work.images, work.encoders.target.unit.asked(), kept, bars)
     count, images = len(found.digests), len(set(found.images))
     again = " ".join(["lpla target=embeddings", f"target.views={folder}", "target.file=answers.npy", *kept])
     return [
