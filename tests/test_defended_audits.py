@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audit import Silent, source_of
+from tiny_audit import TINY_GIVEN, Silent, source_of
 
 from lpla.auditing import defended
 from lpla.auditing.defended import check_defenses, claim, say_cost
+from lpla.auditing.job import audit
 from lpla.auditing.plan import Plan
+from lpla.auditing.settings import composed
+from lpla.auditing.views import plan as plan_views
 from lpla.contracts.defense import Privacy
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
@@ -138,6 +141,33 @@ def test_what_changes_a_training_is_refused_where_nothing_is_trained() -> None:
     with pytest.raises(InputError, match="defense=crop changes a training, but the target is trained elsewhere"):
         check_defenses(settings, [])
     check_defenses(settings | {"defense": {"_target_": "lpla.encoders.defense.noise.Noise"}}, [])
+
+
+@pytest.mark.parametrize("defense", ["pca", "distill"])
+def test_a_recipe_on_disk_has_the_images_of_the_defence(tiny: Tiny, tmp_path: Path, defense: str) -> None:
+    unit = tiny(f"defense={defense}", "defense.images=40").units[1]
+    unit.save(tmp_path / "recipe.json")
+    assert len(unit.outside) == 40 and Unit.load(tmp_path / "recipe.json") == unit
+
+
+def test_what_a_release_learns_from_is_asked_too(tiny: Tiny) -> None:
+    unit, plain = tiny("defense=quantise", "defense.images=40").units[0], tiny("defense=noise").units[0]
+    assert plain.asked() == plain.observations
+    *observed, more = unit.asked()
+    assert tuple(observed) == unit.observations
+    assert more.index == unit.outside and more.query == replace(unit.observations[0].query, queries=1)
+
+
+def test_a_table_of_embeddings_can_be_released_through_a_defence_that_learns(tmp_path: Path) -> None:
+    told = [*TINY_GIVEN, "dataset=digits", "split=balanced", "members=20", "defense=quantise", "defense.images=30"]
+    plan_views(tmp_path / "views", told)
+    pixels = np.load(tmp_path / "views" / "views.npy").astype(np.float32) / 255
+    weights = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    np.save(tmp_path / "answers.npy", np.maximum(pixels.reshape(len(pixels), -1) @ weights, 0))
+    of_table = [f"target.views={tmp_path / 'views'}", f"target.file={tmp_path / 'answers.npy'}"]
+    rows = audit(composed([*told, f"store={tmp_path / 'store'}", "target=embeddings", *of_table,
+                           "knowledge.kind=labels"]), None)  # fmt: skip
+    assert rows[0].defense == "quantise" and rows[0].auc is not None
 
 
 def test_how_often_a_member_was_shown_is_that_of_the_teacher_or_not_known(tiny: Tiny) -> None:

@@ -64,7 +64,7 @@ def say_cost(ahead: Sequence[Trained]) -> None:
     Nothing is said where no training ahead has a defence.
     """
     source = next((one for one in ahead if _changes_training(one.defense)), None)
-    if source is None:
+    if source is None or not log.isEnabledFor(logging.INFO):
         return
     from lpla.work.rehearsal import peak_memory, seconds_per_epoch
 

@@ -77,7 +77,7 @@ def plan(folder: Path, told: Sequence[str]) -> list[str]:
         settings.config.knowledge.kind = "labels"  # The same views: shadows of the user's own answer them too.
     work, said = audit.plan(settings), [one for one in told if one not in targets]
     with Bars() as bars:
-        found = write_views(folder, work.images, work.encoders.target.unit.observations, said, bars)
+        found = write_views(folder, work.images, work.encoders.target.unit.asked(), said, bars)
     count, images = len(found.digests), len(set(found.images))
     again = shlex.join(["lpla", "target=embeddings", f"target.views={folder}", "target.file=answers.npy", *kept])
     return [

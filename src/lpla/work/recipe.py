@@ -97,6 +97,13 @@ class Unit:
         secret = int(key_of(self.encoder_parts)[:15], 16)
         return Release(plug_in(self.defense), secret, np.asarray(self.outside, dtype=np.int64))
 
+    def asked(self) -> tuple[ExtractionRequest, ...]:
+        """Return all that the encoder is asked: beside what is observed, the images from which its release learns."""
+        if not self.outside or "fit" not in keys.overridden(get_class(self.defense["_target_"])):
+            return self.observations
+        clean = replace(self.observations[0].query, queries=1)
+        return (*self.observations, ExtractionRequest(self.outside, clean, ()))
+
     def save(self, path: Path) -> None:
         """Write the recipe as JSON."""
         data = asdict(replace(self, observations=()))
