@@ -33,7 +33,8 @@ BLOCK = 1_000
 """Images whose statistics are computed; the others repeat them with noise, which takes an attack as long."""
 FORMS = ("bank collective=true", "lpla norms=whitened")
 """Attacks by other settings than their defaults."""
-ALL = (*sorted(file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml")), *FORMS)
+ALL = (*sorted({file.stem for file in (ROOT / "conf" / "attack").glob("*.yaml")} - {"all"}), *FORMS)
+"""Every attack but the option by which a job runs all of them."""
 
 
 def rows(names: Sequence[str] = ALL, images: int = IMAGES, networks: bool = True) -> list[Row]:

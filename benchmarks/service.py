@@ -64,7 +64,7 @@ def served(file: Path, depth: int, width: float) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     told = ["target=checkpoint", f"target.file={file}", "target.arch=ours/cifar_resnet", "target.normalize=none"]
-    told += [f"+target.arguments.depth={depth}", f"+target.arguments.width={width}", f"store={file.parent / 'served'}"]
+    told += [f"+target.arguments.depth={depth}", f"+target.arguments.width={width}"]
     command = [sys.executable, "-m", "lpla", "serve", *told, "--port", str(port)]
     log = (file.parent / "served.log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -54,3 +54,12 @@ def test_turns_are_taken_and_ratios_are_those_within_a_repeat(monkeypatch: pytes
     record = Row("part", "case", "s", ours=found["ours"], limit=found["limit"]).record()
     assert record["ours"] == {"median": 9.0, "repeats": [4.0, 40.0, 9.0]}
     assert record["over_limit"] == 2.0 and record["over_lightly"] is None and record["lightly"] is None
+
+
+def test_every_attack_that_is_measured_is_one_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole bench measures them all, the smallest three."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.attacks import ALL, configured
+
+    assert {"lpla", "bank", "bank collective=true"} <= set(ALL)
+    assert all(isinstance(configured(name).statistics(), tuple) for name in ALL)
