@@ -143,7 +143,7 @@ def typed(config: DictConfig) -> Config:
     check_paths({"data": settings["data"]} | settings)  # which the data set's own refer to
     settings.setdefault("target", None)
     plug_ins = ["arch", "backbone", "dataset", "split", "attack", "defense", "trainer", "executor"]
-    for name in (*plug_ins, *(["target"] if settings["target"] else [])):
+    for name in (*plug_ins, *(one for one in ("target", "logger") if settings.get(one))):
         if not isinstance(settings[name].get("_target_"), str):
             raise SettingError((name,), f"must be settings with a _target_, got {written(settings[name])}")
     check_named(settings)
