@@ -17,8 +17,8 @@ from tenacity.nap import sleep_using_event
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._endings import REMEDIES, EndedError, elsewhere
-from lpla.encoders.target._rate import LONGEST_ASKED, AgainError, Bucket, pause, retry_after
+from lpla.encoders.target._endings import REMEDIES, AgainError, EndedError, elsewhere
+from lpla.encoders.target._rate import LONGEST_ASKED, Bucket, pause, retry_after
 from lpla.encoders.target._secrets import Headers
 
 log = logging.getLogger(__name__)

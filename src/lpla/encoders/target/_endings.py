@@ -1,4 +1,4 @@
-"""What ends a run against a service: refusals with their remedy, and redirects that are not followed."""
+"""How a request to a service fails: what may succeed later, and what ends the run, with its remedy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ KEY = "; set target.key (or target.headers) to a key that the service knows"
 ADDRESS = "; set target.url to the address of its API, and target.model to a model that it has"
 REMEDIES = {401: KEY, 403: KEY, 404: ADDRESS, 405: ADDRESS}
 """What to set where a service refuses a request with such a status."""
+
+
+class AgainError(Exception):
+    """A request that may succeed later; `after` are the seconds that the service asks for."""
+
+    def __init__(self, why: str, after: float | None = None) -> None:
+        super().__init__(why)
+        self.after = after
 
 
 class EndedError(InputError):
