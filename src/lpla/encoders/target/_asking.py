@@ -17,7 +17,7 @@ from tenacity.nap import sleep_using_event
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._endings import REMEDIES, AgainError, EndedError, elsewhere
+from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, elsewhere
 from lpla.encoders.target._rate import LONGEST_ASKED, Bucket, pause, retry_after
 from lpla.encoders.target._secrets import Headers
 
@@ -25,9 +25,6 @@ log = logging.getLogger(__name__)
 
 OPENS_AFTER = 10
 """Failures one after the other, of all requests together, after which nothing more is sent."""
-ATTEMPTS = 20
-"""Attempts at one request, those that are refused for their rate among them."""
-REDIRECTS = 3
 SAID_EVERY = 30.0
 """Seconds between two lines of the log on how far it is."""
 Item = tuple[str, Any]

@@ -6,6 +6,10 @@ import httpx
 
 from lpla.contracts.inputs import InputError
 
+ATTEMPTS = 20
+"""Attempts at one request, those that are refused for their rate among them."""
+REDIRECTS = 3
+"""Redirects of one request that are followed on the service's own host."""
 KEY = "; set target.key (or target.headers) to a key that the service knows"
 ADDRESS = "; set target.url to the address of its API, and target.model to a model that it has"
 REMEDIES = {401: KEY, 403: KEY, 404: ADDRESS, 405: ADDRESS}
@@ -25,7 +29,10 @@ class EndedError(InputError):
 
 
 def elsewhere(reply: httpx.Response, asked: httpx.URL) -> httpx.URL:
-    """Where a redirect leads on the same host; raises InputError for another, which would be sent the key."""
+    """Where a redirect leads on the same host; raises InputError for another.
+
+    Another host would be sent the key.
+    """
     there = asked.join(reply.headers.get("location", ""))
     if (there.scheme, there.host, there.port) == (asked.scheme, asked.host, asked.port):
         if reply.status_code in (307, 308):
