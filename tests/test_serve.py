@@ -233,10 +233,19 @@ def test_a_port_that_is_taken_or_none_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(InputError, match="cannot be taken: Address already in use"):
+        with pytest.raises(InputError, match=r"cannot be taken at --host=127\.0\.0\.1: Address already in use"):
             check_free("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(InputError, match="--port must be a free port from 1024 to 65535, got 80"):
         check_free("127.0.0.1", 80)
+
+
+def test_an_address_of_a_protocol_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(*_: object) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr("lpla.auditing.serve.socket.socket", lacks)
+    with pytest.raises(InputError, match="8000 cannot be taken at --host=::: Address family not supported"):
+        check_free("::", 8000)
 
 
 @pytest.mark.parametrize("told", [["arch.batch_norm=per_view"], ["defense=dp", "defense.group_size=2"]])

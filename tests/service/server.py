@@ -25,6 +25,9 @@ from PIL import Image
 SEEN: Counter[str] = Counter()
 LOCK = threading.Lock()
 REFUSED = {"429-seconds": ("retry-after", "0"), "429-ms": ("retry-after-ms", "20"), "429-long": ("retry-after", "9999")}
+NO_VECTORS: dict[str, Any] = {"html": "<!doctype html><title>Welcome</title>", "text": "embedding: 1 2 3"}
+NO_VECTORS |= {"200-error": {"error": "over quota"}, "scalar": {"model": "net-1", "data": 3}}
+"""Replies of status 200 without vectors."""
 FAILS_FIRST = 2
 """Requests with a status of failure before the first that is answered."""
 CHANGES_AFTER = 3
@@ -115,10 +118,11 @@ class Service(BaseHTTPRequestHandler):
             self.answer({}, 307, ("location", "http://elsewhere.invalid/v1/embeddings"))
         elif fault == "moved":
             self.answer({}, 307, ("location", self.path.replace("moved", "none")))
-        elif fault == "html":
-            self.answer("<!doctype html><title>Welcome</title>", 200)
-        elif fault == "text":
-            self.answer("embedding: 1 2 3", 200)
+        elif fault == "404":
+            time.sleep(0.05 * number)  # so that requests side by side end one after the other
+            self.answer({"error": "no such path"}, 404)
+        elif fault in NO_VECTORS:
+            self.answer(NO_VECTORS[fault], 200)
         else:
             return False
         return True

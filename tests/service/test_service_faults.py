@@ -17,6 +17,7 @@ from lpla.contracts.inputs import InputError
 from lpla.encoders.target import _asking, _rate
 from lpla.encoders.target._png import eight_bits
 from lpla.encoders.target._rate import Bucket, retry_after
+from lpla.encoders.target._service_forms import Kserve
 from lpla.encoders.target.http import Http
 
 IMAGES = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -62,13 +63,15 @@ def test_what_may_succeed_later_is_tried_again_and_loses_nothing(server: Server,
 REFUSED = {
     "html": r"must answer JSON, got a web page: is target\.url the address of its API\? It begins '<!doctype html>",
     "text": r"must answer JSON, got 'embedding: 1 2 3'",
+    "200-error": r"must answer vectors at target\.vectors=data\[\]\.embedding, got none: its reply .*over quota",
+    "404": r"with status 404: '.*no such path.*'; set target\.url to .*; 0 answers to 0 queries are kept",
     "fewer": r"must answer one vector for each image, got 3 for 4",
     "twice": r"must number its vectors from 0 to 3, got \[0, 0, 0, 0\]",
     "wider": r"must answer vectors of one width, got 32 after 16: its model has changed; set target\.version",
     "version": r"must be one model from beginning to end, got net-2 after net-1; set target\.version",
     "429-long": r"asks to wait 9,999 s before it answers again; \d+ answers to \d+ queries are kept; the same command",
     "elsewhere": r"redirects to another host, http://elsewhere\.invalid, which is not followed; set target\.url to it",
-    "401": r"refused a request with status 401: .*the key None is not known.*; 0 answers to 0 queries are kept",
+    "401": r"with status 401: .*the key None is not known.*; set target\.key .*; 0 answers to 0 queries are kept",
     "500-always": r"failed 10 times in a row \(status 500\); 0 answers to \d+ queries are kept; the same command",
 }
 
@@ -83,6 +86,32 @@ def test_what_cannot_be_used_ends_the_run_in_one_sentence_and_what_was_answered_
     counts, requests = kept(made).counts(), server.requests(f"{fault}/")
     assert counts.answers == len(kept(made).digests()) == (12 if fault in ("wider", "version") else 0)
     assert counts.requests == len(requests) == {"500-always": 10, "wider": 4, "version": 4}.get(fault, 1)
+
+
+def test_queries_that_were_refused_side_by_side_are_all_taken_back_before_they_are_counted(
+    server: Server, tmp_path: Path
+) -> None:
+    made = of(server, tmp_path, "404", parallel=4)
+    with pytest.raises(InputError, match="; 0 answers to 0 queries are kept; the same command goes on from there"):
+        asked(made)
+    assert kept(made).counts().queries == 0
+
+
+@pytest.mark.parametrize("path", [{"vectors": "data"}, {"index": "data"}])
+def test_a_path_that_leads_to_no_list_is_said(server: Server, tmp_path: Path, path: dict[str, str]) -> None:
+    said = (
+        r"target\.vectors=data, got none: its reply begins"
+        if "vectors" in path
+        else r"target\.index must lead to a list"
+    )
+    with pytest.raises(InputError, match=said):
+        asked(of(server, tmp_path, "scalar", parallel=1, **path))
+
+
+def test_an_output_of_a_tensor_that_lacks_its_numbers_is_none() -> None:
+    form, sent = Kserve(output="vector"), {"name": "vector", "shape": [2, 3], "parameters": {"binary_data_size": 24}}
+    for reply in ({"outputs": [sent]}, [], {"error": "no"}):
+        assert form.found(reply, {}) == ([], None, None)
 
 
 def test_a_service_that_stands_still_fails_ten_times_and_goes_on_when_it_is_back(

@@ -130,12 +130,12 @@ def check_free(host: str, port: int) -> None:
     must = "--port must be a free port from 1024 to 65535"
     if not 1024 <= port <= 65535:
         raise InputError(f"{must}, got {port}")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind((host, port))
-        except OSError as taken:
-            raise InputError(f"{must}, but {port} cannot be taken: {taken.strerror}") from taken
+    except OSError as taken:
+        raise InputError(f"{must}, but {port} cannot be taken at --host={host}: {taken.strerror}") from taken
 
 
 def _end(*_: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,16 +17,14 @@ from tenacity.nap import sleep_using_event
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._rate import LONGEST_ASKED, AgainError, Bucket, pause, retry_after
+from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, elsewhere
+from lpla.encoders.target._rate import LONGEST_ASKED, Bucket, pause, retry_after
 from lpla.encoders.target._secrets import Headers
 
 log = logging.getLogger(__name__)
 
 OPENS_AFTER = 10
 """Failures one after the other, of all requests together, after which nothing more is sent."""
-ATTEMPTS = 20
-"""Attempts at one request, those that are refused for their rate among them."""
-REDIRECTS = 3
 SAID_EVERY = 30.0
 """Seconds between two lines of the log on how far it is."""
 Item = tuple[str, Any]
@@ -90,7 +89,8 @@ class Asker:
         parts = [items[start : start + size] for start in range(0, len(items), size)]
         self._stop.clear()
         self._failures, done, said = 0, 0, time.monotonic()
-        with self.kept.session(), self._client() as client, ThreadPoolExecutor(self.limits.parallel) as pool:
+        session, threads = self.kept.session(), ThreadPoolExecutor(self.limits.parallel)
+        with self._saying_how_it_stands(), session, self._client() as client, threads as pool:
             waiting = {pool.submit(self._insist, client, part, content, read, purpose): part for part in parts}
             try:
                 for one in as_completed(waiting):
@@ -107,8 +107,16 @@ class Asker:
         """What the service says of the model to which its address belongs; counted as no query."""
         self._stop.clear()
         above = self.url.copy_with(path=self.url.join(".").path.rstrip("/"))
-        with self._client() as client:
+        with self._saying_how_it_stands(), self._client() as client:
             return self._retrying()(lambda: self._json(self._sent(client, client.build_request("GET", above))))
+
+    @contextmanager
+    def _saying_how_it_stands(self) -> Iterator[None]:
+        """Add the counts to what ended a run, once no request is under way whose queries may be taken back yet."""
+        try:
+            yield
+        except EndedError as ended:
+            raise InputError(f"{ended}; {self._stands()}") from None
 
     def _client(self) -> httpx.Client:
         logging.getLogger("httpx").setLevel(logging.WARNING)  # which would write a line for each request
@@ -158,8 +166,9 @@ class Asker:
                 self._not_sent(failed)
             if not reply.is_redirect:
                 return reply
-            there = self._elsewhere(reply)
-            request = client.build_request(request.method, there, content=request.content, headers=_of_content(request))
+            there = elsewhere(reply, self.url)
+            kind = {name: value for name, value in request.headers.items() if name.lower() == "content-type"}
+            request = client.build_request(request.method, there, content=request.content, headers=kind)
         raise InputError(f"the service redirects {REDIRECTS} times on its own host; set target.url to where it leads")
 
     def _sent(self, client: httpx.Client, request: httpx.Request, queries: int = 0) -> httpx.Response:
@@ -172,13 +181,14 @@ class Asker:
             self.kept.refused(queries)
             after = retry_after(reply.headers)
             if after is not None and after > LONGEST_ASKED:
-                raise InputError(f"the service asks to wait {after:,.0f} s before it answers again; {self._stands()}")
+                raise EndedError(f"the service asks to wait {after:,.0f} s before it answers again")
             self._bucket.pause(after or 0.0)
             raise AgainError(status, after)
         if reply.status_code >= 500 or reply.status_code == 408:
             self._failed(status, retry_after(reply.headers))
         self.kept.refused(queries)
-        raise InputError(f"the service refused a request with {status}: {self._excerpt(reply)}; {self._stands()}")
+        remedy = REMEDIES.get(reply.status_code, "")
+        raise EndedError(f"the service refused a request with {status}: {self.excerpt(reply.text)}{remedy}")
 
     def _not_sent(self, failed: httpx.TransportError) -> NoReturn:
         """Raise InputError for what no further attempt can help, else as `_failed`."""
@@ -190,16 +200,6 @@ class Asker:
             raise InputError(f"the certificate of {self.url.host} is not trusted ({said}); {remedy}") from None
         self._failed(f"{type(failed).__name__}: {said}")
 
-    def _elsewhere(self, reply: httpx.Response) -> httpx.URL:
-        """Where a redirect leads on the same host; raises InputError for another, which would be sent the key."""
-        there = self.url.join(reply.headers.get("location", ""))
-        if (there.scheme, there.host, there.port) == (self.url.scheme, self.url.host, self.url.port):
-            if reply.status_code in (307, 308):
-                return there
-            raise InputError(f"the service redirects to the path {there.path}; set target.url to it")
-        host = f"{there.scheme}://{there.host}"
-        raise InputError(f"the service redirects to another host, {host}, which is not followed; set target.url to it")
-
     def _failed(self, why: str, after: float | None = None) -> NoReturn:
         """Count a failure and raise: AgainError, or InputError once the circuit opens."""
         with self._lock:
@@ -207,12 +207,12 @@ class Asker:
             failures = self._failures
         if failures >= OPENS_AFTER:
             self._stop.set()
-            raise InputError(f"the service failed {failures} times in a row ({why}); {self._stands()}")
+            raise EndedError(f"the service failed {failures} times in a row ({why})")
         raise AgainError(why, None if after is None or after > LONGEST_ASKED else after)
 
     def _give_up(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
-        raise InputError(f"the service did not answer in {ATTEMPTS} attempts ({why}); {self._stands()}")
+        raise EndedError(f"the service did not answer in {ATTEMPTS} attempts ({why})")
 
     def _stands(self) -> str:
         counts = self.kept.counts()
@@ -231,17 +231,13 @@ class Asker:
         if "html" in kind or reply.text.lstrip()[:1] == "<":
             raise InputError(
                 "the service must answer JSON, got a web page: is target.url the address of its API? It begins "
-                f"{self._excerpt(reply)}"
+                f"{self.excerpt(reply.text)}"
             )
         try:
             return reply.json()
         except ValueError:
-            raise InputError(f"the service must answer JSON, got {self._excerpt(reply)}") from None
+            raise InputError(f"the service must answer JSON, got {self.excerpt(reply.text)}") from None
 
-    def _excerpt(self, reply: httpx.Response) -> str:
-        text = " ".join(self.headers.hide(reply.text).split())
-        return repr(text[:200])
-
-
-def _of_content(request: httpx.Request) -> dict[str, str]:
-    return {name: value for name, value in request.headers.items() if name.lower() == "content-type"}
+    def excerpt(self, text: str) -> str:
+        """The beginning of what a service said, without secrets."""
+        return repr(" ".join(self.headers.hide(text).split())[:200])

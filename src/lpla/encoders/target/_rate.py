@@ -11,16 +11,10 @@ from contextlib import suppress
 
 from tenacity import RetryCallState, wait_exponential_jitter
 
+from lpla.encoders.target._endings import AgainError
+
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 30.0, 300.0
 """Seconds before a second attempt; at most before a later one; and at most where the service says how long."""
-
-
-class AgainError(Exception):
-    """A request that may succeed later; `after` are the seconds that the service asks for."""
-
-    def __init__(self, why: str, after: float | None = None) -> None:
-        super().__init__(why)
-        self.after = after
 
 
 class Bucket:

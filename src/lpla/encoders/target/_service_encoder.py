@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -119,6 +120,10 @@ class ServiceEncoder(Encoder):
     def _read(self, said: Mapping[str, Any], reply: Any, digests: Sequence[str]) -> dict[str, Vector]:
         """The vectors of a reply by digest; raises InputError where they are not what the service answered before."""
         vectors, index, version = self.form.found(reply, said)
+        if not vectors:
+            said_instead = self.asker.excerpt(json.dumps(reply, ensure_ascii=False))
+            where = f"target.vectors={self.form.vectors}" if self.form.vectors else "outputs"
+            raise InputError(f"the service must answer vectors at {where}, got none: its reply begins {said_instead}")
         found = [as_vector(one, said["answers"]) for one in in_order(vectors, index, len(digests))]
         if said["answers"] == self.said["answers"]:
             if "width" not in self._facts:

@@ -65,7 +65,10 @@ class Form:
         vectors = sought(self.vectors.replace("$answers", str(said["answers"])), reply, "target.vectors")
         index = sought(self.index, reply, "target.index") if self.index else None
         version = sought(self.version, reply, "target.reports") if self.version else None
-        return list(vectors or []), index, None if version is None else str(version)
+        vectors = vectors if isinstance(vectors, list) else []
+        if index is not None and not isinstance(index, list):
+            raise InputError(f"target.index must lead to a list of places, got {type(index).__name__}")
+        return vectors, index, None if version is None else str(version)
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ class Kserve(Form):
 
     def found(self, reply: Any, said: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None, str | None]:
         """As of every form; a map is flattened, image by image."""
-        wanted = [one for one in reply.get("outputs") or [] if one.get("name") == self.output]
-        if not wanted:
+        outputs = (reply.get("outputs") if isinstance(reply, dict) else None) or []
+        wanted = [one for one in outputs if one.get("name") == self.output]
+        if not wanted or not {"shape", "data"} <= set(wanted[0]):  # which also lack where the output is sent as bytes
             return [], None, None
         shape, data = wanted[0]["shape"], wanted[0]["data"]
         flat = np.asarray(data, dtype=object).ravel()
