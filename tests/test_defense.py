@@ -212,6 +212,18 @@ class Whitening(Defense):
         return embedding - asked.fitted["mean"]
 
 
+class Choosy(Defense):
+    """Changes answers alone, and refuses this audit."""
+
+    def release(self, embedding: Tensor, asked: Asked) -> Tensor:
+        """As of the contract."""
+        return 2 * embedding
+
+    def check(self, arch: Arch, training: Training) -> None:
+        """As of the contract."""
+        raise InputError(f"defense=choosy refuses batches of {training.batch_size}")
+
+
 def test_the_images_of_nobody_are_in_the_key_of_what_they_change(tiny: Callable[..., Plan]) -> None:
     unit = tiny().units[0]
 
@@ -276,6 +288,11 @@ def test_too_few_images_of_nobody_are_refused(monkeypatch: pytest.MonkeyPatch, t
 def test_a_defence_refuses_before_anything_is_trained(tiny: Callable[..., Plan]) -> None:
     with pytest.raises(InputError, match="defense=prepared refuses batches of 10"):
         tiny("defense._target_=test_defense.Prepared")
+
+
+def test_a_defence_of_the_release_alone_refuses_too(tiny: Callable[..., Plan]) -> None:
+    with pytest.raises(InputError, match="defense=choosy refuses batches of 10"):
+        tiny("defense._target_=test_defense.Choosy")
 
 
 @pytest.mark.parametrize("kind", ["OwnGradients", "OwnBatches", "Distilling"])

@@ -165,7 +165,7 @@ def test_principal_components_are_those_of_a_slow_oracle() -> None:
         np.testing.assert_allclose(found[:, column], sign * expected[:, column], atol=1e-4)
     narrow = released(PCA(components=32), ROWS, learnt)
     torch.testing.assert_close(narrow.norm(dim=1), (ROWS - learnt.mean(dim=0)).norm(dim=1))
-    with pytest.raises(InputError, match=r"images must be more than components, which is 32, got 32"):
+    with pytest.raises(InputError, match=r"^defense.images must be more than defense.components, which is 32, got 32"):
         PCA(components=32, images=32)
 
 

@@ -87,7 +87,7 @@ def test_one_shadow_is_the_first_of_many(tiny: Tiny) -> None:
 MISTAKES = {
     "knowledge.kind=all": "knowledge.kind must be one of shadows, one_shadow, known_nonmembers, .* got 'all'",
     "knowledge.images=0": "knowledge.images must be an integer >= 1, got 0",
-    "knowledge.arch=simclrr": "knowledge.arch must be one of same, barlowtwins, byol, .* got simclrr",
+    "knowledge.arch=simclrr": "knowledge.arch must be one of same, barlowtwins, .* got simclrr; did you mean simclr",
     "knowledge.dataset=mnist": "knowledge.dataset must be one of same, cifar10, .* got mnist",
     "knowledge.views=none": "knowledge.views must be one of same, crops, simclr, got none",
     "prior=1.5": "prior must be a number between 0 and 1, got 1.5",

@@ -33,7 +33,7 @@ def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
         raise InputError(f"defense={name} changes a training, but the target is trained elsewhere and has no shadows")
     if settings["observe"]["every"] is not None and (kind.distils or "stops" in keys.overridden(kind)):
         raise InputError(f"observe.every must be null with defense={name}, which decides when training ends")
-    for config in {str(one.defense): one for one in changed}.values():
+    for config in {str(one.defense): one for one in trained(units) if _has_a_say(one.defense)}.values():
         if config.precision == "16-mixed" and "gradients" in keys.overridden(get_class(config.defense["_target_"])):
             scaled = "as half precision scales the loss, and not gradients of its own"
             raise InputError(f"trainer.precision must be 32 or bf16 with defense={name}, {scaled}, got 16-mixed")
@@ -80,6 +80,10 @@ def say_cost(ahead: Sequence[Trained]) -> None:
     said = f"an epoch takes {seconds[0]:.3g} s and {bytes_[0] / 2**20:.0f} MiB{after}; without a defence"
     log.info("defense=%s: %s %.3g s and %.0f MiB (%.1f and %.1f times as much)", name, said, seconds[1],
              bytes_[1] / 2**20, times, memory)  # fmt: skip
+
+
+def _has_a_say(defense: Config) -> bool:
+    return _changes_training(defense) or "check" in keys.overridden(get_class(defense["_target_"]))
 
 
 def _changes_training(defense: Config) -> bool:

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lpla.auditing.command_line import check_choices, explain
 from lpla.auditing.resolved import without_secrets
-from lpla.contracts.result import InputError
+from lpla.contracts.result import InputError, nearest
 from lpla.report.rows import as_given
 
 
@@ -52,8 +52,9 @@ class Settings:
         try:
             config = self.loader.load_configuration("config", [*carried, choice], RunMode.RUN, from_shell=False)
         except (ConfigCompositionException, MissingConfigException) as unknown:
-            options = ", ".join(("same", *self.loader.get_group_options(group)))
-            raise InputError(f"knowledge.{group} must be one of {options}, got {option}") from unknown
+            options = ("same", *self.loader.get_group_options(group))
+            hint = nearest(option, options)
+            raise InputError(f"knowledge.{group} must be one of {', '.join(options)}, got {option}{hint}") from unknown
         return OmegaConf.to_container(_without_hydra(config), resolve=True)
 
     def defaults(self) -> DictConfig:

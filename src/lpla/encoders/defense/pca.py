@@ -21,7 +21,8 @@ class PCA(Defense):
 
     def __init__(self, *, components: Dimension = 32, images: Count = 400) -> None:
         if images <= components:
-            raise SettingError(("images",), f"must be more than components, which is {components}, got {images}")
+            least = f"more than defense.components, which is {components}"
+            raise SettingError(("defense", "images"), f"must be {least}, got {images}")
         self.components, self.outside = components, images
 
     def fit(self, embeddings: Float[Tensor, "N D"]) -> dict[str, Tensor]:
