@@ -15,7 +15,7 @@ from lpla.auditing.drawn import fresh_images, known_nonmembers, reserve, utility
 from lpla.auditing.given import GivenTarget
 from lpla.auditing.knowledge import Knowledge
 from lpla.auditing.queried import QueriedEncoder
-from lpla.auditing.sources import outside_images, trained_source
+from lpla.auditing.sources import outside_images, trained_sources
 from lpla.contracts.evidence import Attack, Query, Statistic
 from lpla.contracts.inputs import Images, Membership, UndefinedError
 from lpla.extraction.query import check_positions
@@ -90,7 +90,7 @@ def line_up(
     of_fresh = _requests(off_axes, full_query, settings, fresh, images) if len(fresh) else ()
     outside = _outside(settings, full_query, membership.unseen, images)
     final = (*pool, *of_known, *((outside,) if outside else ()))
-    source = given.source if given else trained_source(settings, 0, membership)
+    source = given.source if given else trained_sources(settings, [0], membership)[0]
     unit = _unit(settings, source, "target", final, epochs, outside_images(settings, membership))
     unit = replace(unit, observations=(*unit.observations, *of_fresh))
     target = QueriedEncoder(unit, membership.index, membership.inside[0], pool)
@@ -145,9 +145,9 @@ def _shadows(
         membership = reserve(membership, theirs)
     pool = asked(theirs, membership.index, images)
     rows = range(1, 2 if knowledge.kind == "one_shadow" else len(membership.inside))
-    outside = outside_images(theirs, membership)
+    sources, outside = trained_sources(theirs, rows, membership), outside_images(theirs, membership)
     units = [
-        _unit(theirs, trained_source(theirs, row, membership), f"shadow {row}", pool, epochs, outside) for row in rows
+        _unit(theirs, source, f"shadow {row}", pool, epochs, outside) for row, source in zip(rows, sources, strict=True)
     ]
     return tuple(
         QueriedEncoder(unit, membership.index, membership.inside[row], pool, foreign)

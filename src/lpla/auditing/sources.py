@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -11,30 +12,30 @@ from lpla.work.plug_in import Config, plug_in
 from lpla.work.trained import Trained
 
 
-def trained_source(settings: Config, row: int, membership: Membership) -> Trained:
-    """Return the source of the encoder of a row of the membership.
+def trained_sources(settings: Config, rows: Iterable[int], membership: Membership) -> list[Trained]:
+    """Return the sources of the encoders of some rows of the membership.
 
     Args:
         settings: of the target, or of its shadows.
-        row: 0 is the target's.
+        rows: 0 is the target's.
         membership: who is trained on what.
-
-    Returns:
-        The source, whose parts are its key.
     """
-    size, seed = settings["train"]["batch_size"], _seed(settings["seed"], row)
-    return Trained(
-        arch=settings["arch"],
-        backbone=settings["backbone"],
-        dataset=settings["dataset"],
-        defense=settings["defense"],
-        members=_ints(membership.members(row)),
-        outside=outside_images(settings, membership),
-        regime=TrainConfig(settings["epochs"], size, _train_views(settings), seed),
-        trainer=settings["trainer"],
-        compile_on_cuda=settings["train"]["compile"] == "auto",
-        checkpoint_every=settings["checkpoint"]["every"],
-    )
+    size, views, outside = settings["train"]["batch_size"], _train_views(settings), outside_images(settings, membership)
+    return [
+        Trained(
+            arch=settings["arch"],
+            backbone=settings["backbone"],
+            dataset=settings["dataset"],
+            defense=settings["defense"],
+            members=_ints(membership.members(row)),
+            outside=outside,
+            regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
+            trainer=settings["trainer"],
+            compile_on_cuda=settings["train"]["compile"] == "auto",
+            checkpoint_every=settings["checkpoint"]["every"],
+        )
+        for row in rows
+    ]
 
 
 def outside_images(settings: Config, membership: Membership) -> tuple[int, ...]:
