@@ -128,6 +128,7 @@ def test_a_training_under_a_defence_says_its_cost_beside_a_plain_one(
 
 def test_memory_is_that_of_what_is_alive_at_once() -> None:
     with rehearsal._Allocated() as found:
+        kept = None
         for _ in range(3):
             kept = torch.zeros(1000) + 1  # 4,000 bytes twice, of which one lives on
         del kept

@@ -98,7 +98,11 @@ class OwnBatches(Defense):
     def loss(self, arch: Arch, views: Sequence[Tensor], step: Step) -> Tensor:
         """Nothing of an empty batch."""
         self.seen.append(len(views[0]))
-        return arch.loss(views, step.progress) if len(views[0]) else 0 * sum(one.sum() for one in trainable(arch))
+        return (
+            arch.loss(views, step.progress)
+            if len(views[0])
+            else 0 * torch.stack([one.sum() for one in trainable(arch)]).sum()
+        )
 
 
 def test_batches_of_its_own_may_have_any_size(source: Trained) -> None:
@@ -122,7 +126,8 @@ class Watching(Defense):
 
     def stops(self, done: int, epochs: int, scores: Sequence[float | None]) -> bool:
         """As of the contract."""
-        return len(scores) > 1 and scores[-1] < scores[-2]
+        taken = [one for one in scores if one is not None]
+        return len(taken) > 1 and taken[-1] < taken[-2]
 
 
 def test_a_score_on_images_of_nobody_ends_the_training(source: Trained) -> None:

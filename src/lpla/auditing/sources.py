@@ -19,6 +19,9 @@ def trained_sources(settings: Config, rows: Iterable[int], membership: Membershi
         settings: of the target, or of its shadows.
         rows: 0 is the target's.
         membership: who is trained on what.
+
+    Returns:
+        A source for each row, in their order.
     """
     size, views, outside = settings["train"]["batch_size"], _train_views(settings), outside_images(settings, membership)
     return [
