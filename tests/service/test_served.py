@@ -28,7 +28,7 @@ def served(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "lpla", "serve", *ITSELF, f"store={tmp_path / 'served'}", "--port", str(port)]
+    command = [sys.executable, "-m", "lpla", "serve", *ITSELF, "--port", str(port)]
     with (tmp_path / "served.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         end = time.monotonic() + STARTS
         while time.monotonic() < end and process.poll() is None:
