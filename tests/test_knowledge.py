@@ -139,6 +139,8 @@ def test_every_kind_of_knowledge_audits(cli: Callable[..., Ran], tiny_store: str
     assert np.isnan(scores["posterior"]).all() if "known_nonmembers" in knowledge[0] else calibrated
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_shadows_on_other_data_audit(cli: Callable[..., Ran], cifar100_root: Path) -> None:
     ran = cli(*TINY, "knowledge.dataset=cifar100", f"data.root={cifar100_root}")
     assert ran.code == 0, ran.out

@@ -82,6 +82,8 @@ def test_functions_with_masks_or_places_teach_each_images_level(audit: Callable[
     assert (same.auc, same.auc_low) == (both.auc, both.auc_low)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_places_count_over_members_nonmembers_and_unseen(audit: Callable[..., Any]) -> None:
     """Unseen images that shadows held are none that nobody has seen: too few are left for the null of fresh images."""
     unseen = np.random.default_rng(2).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
@@ -106,6 +108,8 @@ def test_shadows_on_other_images_than_is_said_teach_nothing(audit: Callable[...,
     assert true.auc > 0.95 and wrong.auc < 0.75
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("attack", ["encodermi_v", "encodermi_s", "bank"])
 def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., Any]) -> None:
     """By labels and shadows: a network's row is that of the labels alone, and says so."""
@@ -125,6 +129,8 @@ def test_a_row_says_where_levels_are_not_used(attack: str, audit: Callable[..., 
 LEVELS = "knowledge.reference_levels=true"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_reference_tells_each_images_level_where_it_is_asked_to(audit: Callable[..., Any]) -> None:
     """Beside labels it shows what the images' own levels hide; as a null it is attacked without that."""
     reference = Turned(0)
@@ -214,6 +220,8 @@ def write(files: Sequence[Path]) -> None:
         Image.fromarray(image.transpose(1, 2, 0)).save(file)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_folders_and_lists_are_found_by_content(audit: Callable[..., Any], tmp_path: Path) -> None:
     """A shadow's folder holds copies under other names, a list names the files themselves: the same as masks."""
     files = [tmp_path / ("in" if number < 40 else "out") / f"{number}.png" for number in range(80)]

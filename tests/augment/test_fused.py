@@ -22,6 +22,8 @@ def forget() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 # Inductor takes half a minute for everything; aot_eager captures the same graphs, and makes them functional.
 @pytest.mark.parametrize(
     ("spec", "backend", "device"),

@@ -71,6 +71,8 @@ def test_the_same_content_and_keys(photographs: Path, tiny_settings: Settings) -
             assert key_of(a.statistic_parts(x, x.statistics[0])) == key_of(b.statistic_parts(y, y.statistics[0]))
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
 def test_the_same_scores_from_separate_stores(photographs: Path, tmp_path: Path, tiny_settings: Settings) -> None:
     rows, scores = [], []

@@ -33,6 +33,8 @@ def test_the_command_line_replaces_an_experiments_axes() -> None:
     assert {(one["seed"], one["dataset"], one["experiment/contender"]) for one in swept} == {("3", "digits", "bank")}
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_the_jobs_are_those_that_hydra_runs(cli: Callable[..., Ran]) -> None:
     overrides = [
         "experiment=tradeoff_small",

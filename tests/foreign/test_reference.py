@@ -59,6 +59,8 @@ LOADERS: dict[str, tuple[list[str], str, str]] = {
 """A target, what its reference is, and what reads that."""
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_reference_is_attacked_as_the_target_is(
     name: str, photos: list[str], cli: Callable[..., Ran], tmp_path: Path

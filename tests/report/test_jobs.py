@@ -16,6 +16,8 @@ from lpla.store.artifacts import Store
 Cli = Callable[..., Ran]
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_jobs_leave_norms_and_pages_and_thumbnails_on_request_alone(cli: Cli, tmp_path: Path) -> None:
     job = cli(*TINY, "report.images=true")
     assert job.code == 0 and f"report: {job.folder / 'report.html'}" in job.out.replace("\n", "")
