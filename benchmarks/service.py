@@ -27,8 +27,6 @@ from lpla.work.target import target_of
 
 SIDE_BY_SIDE = (1, 4, 16)
 """Requests under way at once."""
-BATCH = 8
-"""Images in a request."""
 STARTS = 180
 """Seconds, at most, until the service answers."""
 
@@ -44,13 +42,13 @@ def rows(sizes: Sizes, repeats: int) -> list[Row]:
         with served(file, depth, width) as url:
             numbers = itertools.count()
             works = {
-                str(many): partial(_asked, url, many, sizes.images, Path(temporary), numbers) for many in SIDE_BY_SIDE
+                str(many): partial(_asked, url, many, sizes.forward, Path(temporary), numbers) for many in SIDE_BY_SIDE
             }
             works["bare"] = partial(_bare, network, sizes)
             for work in works.values():
                 work()
             found = interleaved(works, repeats)
-    case = f"resnet{depth} x {width:g}, {{}} side by side of {BATCH}"
+    case = f"resnet{depth} x {width:g}, {{}} side by side of {sizes.forward}"
     return [
         Row("service", case.format(many), "answers/s", found[str(many)], None, found["bare"], "0.8 x limit")
         for many in SIDE_BY_SIDE
@@ -89,9 +87,10 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     raise RuntimeError(f"the service did not start: {log.read_text()[-500:]}")
 
 
-def _asked(url: str, many: int, images: int, folder: Path, numbers: Iterator[int]) -> float:
-    number = next(numbers)
-    settings = {"url": url, "model": "backbone", "answers": "base64", "parallel": many, "batch": BATCH}
+def _asked(url: str, many: int, batch: int, folder: Path, numbers: Iterator[int]) -> float:
+    """Requests of as many images as the bare forward pass has, as many in all as are ever side by side."""
+    number, images = next(numbers), batch * SIDE_BY_SIDE[-1]
+    settings = {"url": url, "model": "backbone", "answers": "base64", "parallel": many, "batch": batch}
     config = {"_target_": f"{Http.__module__}.{Http.__qualname__}", "store": str(folder / str(number)), **settings}
     encoder = target_of(config).build()
     views = _views(images, number)
