@@ -15,7 +15,7 @@ from tiny_audit import TINY_GIVEN, Silent, source_of
 from lpla.auditing import defended
 from lpla.auditing.defended import check_defenses, claim, say_cost
 from lpla.auditing.job import audit
-from lpla.auditing.plan import Plan
+from lpla.auditing.plan import Plan, plan
 from lpla.auditing.settings import composed
 from lpla.auditing.views import plan as plan_views
 from lpla.contracts.defense import Privacy
@@ -25,6 +25,7 @@ from lpla.work import rehearsal
 from lpla.work.recipe import Unit
 from lpla.work.unit import load_observed, make, to_train, views_to_observe
 
+FILES = Path(__file__).parent / "foreign" / "files"
 Tiny = Callable[..., Plan]
 
 
@@ -69,6 +70,44 @@ def test_a_naive_attackers_shadows_answer_as_they_are(tiny: Tiny) -> None:
         tiny("knowledge.defense=nothing")
     with pytest.raises(InputError, match=r"knowledge.defense needs shadows, but knowledge.kind is labels"):
         tiny("knowledge.kind=labels", "knowledge.defense=none")
+
+
+GIVEN = ["dataset=digits", "split=balanced", "members=20", "knowledge.kind=labels", "target=exported",
+         f"target.file={FILES / 'script.pt'}", "target.run_code=true", "target.normalize=half",
+         f"target.reference={{target: exported, file: {FILES / 'dynamic.pt2'}, normalize: none}}"]  # fmt: skip
+"""A target that was trained elsewhere, with a reference beside it."""
+
+
+def test_target_shadows_nulls_and_reference_answer_through_the_same_release(tiny: Tiny) -> None:
+    learning = ["defense=quantise", "defense.images=40"]
+    known = tiny(*learning, "knowledge.kind=known_nonmembers").encoders
+    beside = plan(composed([*TINY_GIVEN, *GIVEN, *learning])).encoders
+    several = tiny(*learning).encoders
+    all_of_them = [[one.target, *one.shadows, one.untrained, one.reference, one.known, one.fresh]
+                   for one in (several, known, beside)]  # fmt: skip
+    assert [sum(one is not None for one in some) for some in all_of_them] == [7, 4, 4]
+    for some in all_of_them:
+        released = {(str(one.unit.defense), one.unit.outside) for one in some if one}
+        ((defense, outside),) = released
+        assert "quantise" in defense and len(outside) == 40
+
+
+def test_target_and_shadows_have_as_many_images_of_nobody_as_each_defence_asks_for(tiny: Tiny) -> None:
+    told = ["defense=pca", "defense.components=8", "defense.images=500", "knowledge.defense=pca"]
+    target, *shadows = tiny(*told).units
+    assert len(target.outside) == 500 and {len(one.outside) for one in shadows} == {400}
+
+
+def test_shadows_under_a_defence_of_their_own_are_not_looked_at_along_a_training_that_it_ends(tiny: Tiny) -> None:
+    for name, why in (("early_stop", "which decides when"), ("distill", "whose student learns from a whole training")):
+        for whose in ("defense", "knowledge.defense"):
+            with pytest.raises(InputError, match=f"observe.every must be null with defense={name}, {why}"):
+                tiny("epochs=4", "observe.every=1", f"{whose}={name}")
+
+
+def test_the_target_is_checked_where_its_shadows_have_its_defence_and_another_framework(tiny: Tiny) -> None:
+    with pytest.raises(InputError, match=r"defense\.group_size must be at least 2 under arch=simclr"):
+        tiny("defense=dp", "defense.group_size=1", "knowledge.arch=byol")
 
 
 def test_no_two_encoders_have_the_same_secret(tiny: Tiny) -> None:

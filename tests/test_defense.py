@@ -308,6 +308,8 @@ def test_a_defence_that_needs_whole_batches_is_refused_on_ranks(tiny: Callable[.
 
 def test_an_encoder_is_not_looked_at_along_a_training_that_a_defence_ends(tiny: Callable[..., Plan]) -> None:
     with pytest.raises(InputError, match=r"observe.every must be null with defense=.*, which decides when"):
+        tiny("defense._target_=test_defense.Watching", "observe.every=1", "+defense.scores=[]")
+    with pytest.raises(InputError, match=r"observe.every must be null with defense=.*, whose student learns from a"):
         tiny("defense._target_=test_defense.Distilling", "observe.every=1")
 
 

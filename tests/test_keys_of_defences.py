@@ -69,9 +69,7 @@ class Both(Scaled, Stronger):
         self.scale, self.flip = scale, flip
 
 
-def keys_of(
-    unit: Unit, kind: str, monkeypatch: pytest.MonkeyPatch | None = None, **arguments: float
-) -> tuple[str, str]:
+def keys_of(unit: Unit, kind: str, **arguments: float) -> tuple[str, str]:
     target = kind if "." in kind else f"{__name__}.{kind}"
     defended = changed(unit, defense={"_target_": target, **arguments})
     return encoder_key(defended), statistic_key(defended)
@@ -110,6 +108,21 @@ def test_a_defences_version_is_where_its_effect_is(unit: Unit, kind: str, monkey
     monkeypatch.setattr(globals()[kind], "version", 2)
     after = keys_of(unit, kind)
     assert (before[0] == after[0]) == (kind == "Scaled") and before[1] != after[1]
+
+
+HOOKS = {"train_views", "prepare", "batches", "loss", "gradients", "score", "stops"}
+"""Hooks of training; with `fit` and `release`, and with `check` and `privacy`, which change nothing, these are all."""
+
+
+def test_every_hook_is_in_the_key_of_what_it_changes_and_in_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = {"fit", "release", "check", "privacy"}
+    assert {name for name, one in vars(Defense).items() if callable(one)} == HOOKS | rest
+    for hook in HOOKS | rest:
+        kind = type("Alone", (Defense,), {hook: lambda *_: None, "__module__": __name__})
+        monkeypatch.setitem(globals(), "Alone", kind)
+        config = {"_target_": f"{__name__}.Alone"}
+        assert (keys.trained_defense(config) is not None) == (hook in HOOKS), hook
+        assert (keys.released_defense(config) is not None) == (hook in ("fit", "release")), hook
 
 
 def test_plug_ins_that_share_a_module_do_not_share_a_name() -> None:

@@ -26,19 +26,30 @@ def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
         settings: The audit's.
         units: The target and its shadows.
     """
-    changed = [one for one in trained(units) if _changes_training(one.defense)]
-    kind = get_class(settings["defense"]["_target_"])
+    some = [one for one in trained(units) if _has_a_say(one.defense)]
+    configs = {str((one.defense, one.arch, one.backbone)): one for one in some}.values()
+    used = settings["target"] is None or any(_changes_training(one.defense) for one in configs)
+    if _changes_training(settings["defense"]) and not used:
+        name = keys.name_of(get_class(settings["defense"]["_target_"]))
+        where = "the target is trained elsewhere, and no shadow is trained here under that defence"
+        raise InputError(f"defense={name} changes a training, but {where}")
+    for source in configs:
+        _check(source, settings["observe"]["every"])
+
+
+def _check(source: Trained, every: int | None) -> None:
+    """Raise InputError where an encoder cannot be trained under its defence, or not be observed along the way."""
+    kind = get_class(source.defense["_target_"])
     name = keys.name_of(kind)
-    if keys.changes_training(kind) and not changed and settings["target"] is not None:
-        raise InputError(f"defense={name} changes a training, but the target is trained elsewhere and has no shadows")
-    if settings["observe"]["every"] is not None and (kind.distils or "stops" in keys.overridden(kind)):
+    if every is not None and defended.ends_training(source.defense):
         raise InputError(f"observe.every must be null with defense={name}, which decides when training ends")
-    for config in {str(one.defense): one for one in trained(units) if _has_a_say(one.defense)}.values():
-        if config.precision == "16-mixed" and "gradients" in keys.overridden(get_class(config.defense["_target_"])):
-            scaled = "as half precision scales the loss, and not gradients of its own"
-            raise InputError(f"trainer.precision must be 32 or bf16 with defense={name}, {scaled}, got 16-mixed")
-        training = config.regime.training(len(config.members))
-        defended.check(config.defense, config.build(), training, config.distributed)
+    if every is not None and kind.distils:
+        raise InputError(f"observe.every must be null with defense={name}, whose student learns from a whole training")
+    if source.precision == "16-mixed" and "gradients" in keys.overridden(kind):
+        scaled = "as half precision scales the loss, and not gradients of its own"
+        raise InputError(f"trainer.precision must be 32 or bf16 with defense={name}, {scaled}, got 16-mixed")
+    training = source.regime.training(len(source.members))
+    defended.check(source.defense, source.build(), training, source.distributed)
 
 
 def claim(unit: Unit) -> tuple[float | None, tuple[str, ...]]:

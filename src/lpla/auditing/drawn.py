@@ -17,6 +17,7 @@ from lpla.auditing.own_shadows import OwnShadows
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError, Membership
 from lpla.contracts.streams import stream
+from lpla.work.keys import name_of
 from lpla.work.plug_in import Config, plug_in
 
 CHOSEN = 1e-4
@@ -80,9 +81,8 @@ def reserve(membership: Membership, *settings: Config) -> Membership:
         InputError: if there are too few.
     """
     defenses = [one["defense"] for one in settings]
-    needed = {str(one["_target_"]).split(".")[-2]: plug_in(one).outside for one in defenses}
-    name = max(needed, key=lambda one: needed[one])
-    count, there = needed[name], len(membership.unseen)
+    count, name = max((plug_in(one).outside, name_of(get_class(one["_target_"]))) for one in defenses)
+    there = len(membership.unseen)
     if not count:
         return membership
     if count > there:
