@@ -92,6 +92,25 @@ def test_target_shadows_nulls_and_reference_answer_through_the_same_release(tiny
         assert "quantise" in defense and len(outside) == 40
 
 
+@pytest.mark.parametrize(
+    ("told", "most", "widths"),
+    [(["defense=top_k"], 64, "backbone 64, projector 8"), (["defense=pca", "layer=projector"], 8, "projector 8")],
+)
+def test_a_release_that_would_leave_nothing_out_is_refused(tiny: Tiny, told: list[str], most: int, widths: str) -> None:
+    knob = {"top_k": "k", "pca": "components"}[told[0].partition("=")[2]]
+    why = rf"defense\.{knob} must be less than {most}, or it leaves nothing out \({widths}\), got {most}"
+    with pytest.raises(InputError, match=why):
+        tiny(*told, f"defense.{knob}={most}")
+    tiny(*told, f"defense.{knob}={most - 1}")
+
+
+def test_a_given_targets_widths_count_too() -> None:
+    with pytest.raises(
+        InputError, match=r"defense\.k must be less than \d+, or it leaves nothing out \(backbone \d+\)"
+    ):
+        plan(composed([*TINY_GIVEN, *GIVEN, "defense=top_k", "defense.k=4096"]))
+
+
 def test_target_and_shadows_have_as_many_images_of_nobody_as_each_defence_asks_for(tiny: Tiny) -> None:
     told = ["defense=pca", "defense.components=8", "defense.images=500", "knowledge.defense=pca"]
     target, *shadows = tiny(*told).units

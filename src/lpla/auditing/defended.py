@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hydra.utils import get_class
 
 from lpla.contracts.defense import Privacy
 from lpla.contracts.inputs import InputError
+from lpla.contracts.result import JOINT
 from lpla.work import defended, keys
-from lpla.work.plug_in import Config
+from lpla.work.footprint import count
+from lpla.work.given import Given
+from lpla.work.plug_in import Config, plug_in
 from lpla.work.recipe import Unit
+from lpla.work.source import Source
 from lpla.work.trained import Trained
 from lpla.work.unit import trained
 
@@ -26,15 +30,25 @@ def check_defenses(settings: Config, units: Sequence[Unit]) -> None:
         settings: The audit's.
         units: The target and its shadows.
     """
+    own = settings["defense"]
+    kind = get_class(own["_target_"])
     some = [one for one in trained(units) if _has_a_say(one.defense)]
     configs = {str((one.defense, one.arch, one.backbone)): one for one in some}.values()
     used = settings["target"] is None or any(_changes_training(one.defense) for one in configs)
-    if _changes_training(settings["defense"]) and not used:
-        name = keys.name_of(get_class(settings["defense"]["_target_"]))
+    if keys.changes_training(kind) and not used:
         where = "the target is trained elsewhere, and no shadow is trained here under that defence"
-        raise InputError(f"defense={name} changes a training, but {where}")
+        raise InputError(f"defense={keys.name_of(kind)} changes a training, but {where}")
     for source in configs:
         _check(source, settings["observe"]["every"])
+    if "check_widths" in keys.overridden(kind):
+        layer, widths = settings["layer"], _widths(units[0].source)
+        plug_in(own).check_widths({name: widths[name] for name in widths if layer in (name, "both", JOINT)})
+
+
+def _widths(source: Source) -> Mapping[str, int]:
+    """The dimensions of an encoder's embeddings, by layer."""
+    assert isinstance(source, Given | Trained)
+    return source.widths if isinstance(source, Given) else count(source).widths
 
 
 def _check(source: Trained, every: int | None) -> None:

@@ -194,6 +194,9 @@ class Defense:
     def check(self, arch: Arch, training: Training) -> None:
         """Raise InputError where the defence cannot be used so, before anything is trained; `arch` is prepared."""
 
+    def check_widths(self, widths: Mapping[str, int]) -> None:
+        """Raise InputError where `release` would leave out nothing of embeddings of these widths, by layer."""
+
     def privacy(self, arch: Arch, training: Training) -> Privacy | None:
         """Return what the training guarantees; None: nothing. `arch` is prepared."""
         return None

@@ -25,7 +25,7 @@ SUFFIX = "_VERSION"
 """End of the name of a module's constant that is raised when a change of the module changes weights or statistics."""
 RELEASE = frozenset({"fit", "release"})
 """The hooks of a defence that training does not meet."""
-SAYS = frozenset({"check", "privacy"})
+SAYS = frozenset({"check", "check_widths", "privacy"})
 """The hooks that change nothing; whatever else a defence overrides changes what is trained."""
 
 

@@ -1,5 +1,6 @@
 """Release the first principal components of embeddings, found on images that are nobody's members."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from lpla.contracts.defense import Asked, Defense
 from lpla.contracts.settings import Count, Dimension, SettingError, checked
+from lpla.encoders.defense.top_k import check_kept
 
 
 @checked
@@ -39,3 +41,7 @@ class PCA(Defense):
         centred = embedding - mean
         # One by one, as a product of matrices sums in an order that depends on the number of rows.
         return torch.stack([(centred * direction).sum(dim=1) for direction in directions], dim=1)
+
+    def check_widths(self, widths: Mapping[str, int]) -> None:
+        """Raise InputError where every layer is narrower."""
+        check_kept("components", self.components, widths)
