@@ -216,6 +216,7 @@ def test_a_share_of_the_epochs_is_the_beginning_of_the_whole_training(tiny: Tiny
         guard = Defended(defense)
         seen.append(train(source.build(), *images, source.regime, source.trainer_factory(), [], defended=guard))
     assert seen[1] == seen[0][:3] and seen[2] == seen[0]
+    assert EarlyStop(share=0.07).stops(7, 100, [])  # 0.07 x 100 is 7.000000000000001
 
 
 def test_patience_ends_a_training_whose_accuracy_rises_no_more() -> None:
