@@ -17,6 +17,7 @@ from tiny_audit import ROOT, wait_for
 
 from lpla.auditing import job
 from lpla.auditing.own_shadows import content_of
+from lpla.auditing.plan import plan as planned
 from lpla.auditing.settings import composed
 from lpla.auditing.shadow_training import train
 from lpla.auditing.shadows import plan, show
@@ -262,6 +263,16 @@ def test_an_encoder_that_remembers_nobody_does_not_leak_with_shadows(trained: Ca
     for more in ([], ["knowledge.kind=shadows"]):
         (row,) = trained("target.shadows=shadows", *more, call="remember:nobody")
         assert row.verdict.startswith("no leak found")
+
+
+@pytest.mark.usefixtures("trained")
+def test_shadows_of_the_users_own_answer_through_the_defence_that_the_attacker_knows() -> None:
+    given = ["target=python", "target.call=remember:target", "target.shadows=shadows", *QUICK, *settings()]
+    for knows, answers in (("same", "noise.Noise"), ("none", "none.Identity")):
+        told = ["knowledge.kind=shadows", "defense=noise", f"knowledge.defense={knows}"]
+        target, *shadows = planned(composed([*given, *told])).units
+        assert target.defense["_target_"].endswith("noise.Noise") and len(shadows) == 4
+        assert all(one.defense["_target_"].endswith(answers) for one in shadows)
 
 
 def test_shadows_that_do_not_fit_are_refused(photos: Path, trained: Callable[..., list]) -> None:
