@@ -65,4 +65,4 @@ class OfNetwork(Row):
     device: str = ""
     """cpu or cuda."""
     operations: float = 0.0
-    """Of the network's forward pass for one of the units."""
+    """Operations of the network's forward pass for one of the units."""

@@ -13,7 +13,7 @@ from lpla.contracts.result import columns as known
 from lpla.metrics.rotation import Recipe, Rotation, recipe
 from lpla.metrics.targets import error_of, over_targets
 from lpla.report.outputs import overrides
-from lpla.report.rows import OF_ATTACKER, Row, cell, choices, interval, number, target_choices
+from lpla.report.rows import OF_ATTACKER, Row, cell, choices, interval, number, target_choices, word
 
 LABELS = ("attack", "knowledge", "layer")
 CONTENDER = "experiment/contender"
@@ -189,4 +189,4 @@ def figures(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Figures of one cell, and a star where a null test failed."""
     found = (over_seeds(rows, name) for name in names)
     text = " / ".join(number(value) if low is None else interval(value, low, high) for value, low, high in found)
-    return text + (f" {INVALID}" if any(str(row.get("verdict")).startswith("invalid") for row in rows) else "")
+    return text + (f" {INVALID}" if any(word(row) == "invalid" for row in rows) else "")

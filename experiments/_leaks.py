@@ -13,21 +13,22 @@ from experiments._power_law import Cell, PowerLaw, power_law
 from lpla.contracts.result import InputError
 from lpla.metrics.roc import auc
 from lpla.metrics.rotation import Rotation, recipe
-from lpla.report.rows import Row
+from lpla.report.rows import Row, word
 
 FPR = 0.01
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What of a leak is fitted: its name, and the value at which there is no leak."""
+    """A measure of a leak to which a law is fitted."""
 
     name: str
     of: Callable[[Rotation], float | None]
-    """Of the targets of one audit, less the value without a leak; None where these are too few."""
+    """Its value over the targets of one audit, less `chance`; None where the targets are too few."""
     chance: float = 0.0
+    """Value where there is no leak."""
     most: float = np.inf
-    """Beyond which it cannot be."""
+    """Value that it cannot exceed."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Line:
     cells: Mapping[str, Sequence[Cell]]
     targets: int
     invalid: bool
-    rows: Sequence[Row] = ()
-    """Of the sweep that it is made of."""
+    rows: Sequence[Row]
+    """Rows of the sweep, of which it is made."""
 
     def laws(self) -> dict[str, PowerLaw | str]:
         """The fit of every figure, or the sentence that says why there is none."""
@@ -106,6 +107,6 @@ def lines_of(rows: Sequence[Row], folder: Path, figures: Mapping[str, Figure]) -
                 for figure, one in figures.items():
                     if (value := one.of(rotation)) is not None:
                         found[figure].append(Cell(row["seed"], row["members"], row["epochs"], value))
-        invalid = any(str(row.get("verdict")).startswith("invalid") for row in some)
+        invalid = any(word(row) == "invalid" for row in some)
         lines.append(Line(name, found, targets, invalid, some))
     return lines

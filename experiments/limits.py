@@ -18,7 +18,7 @@ from lpla.metrics.roc import Estimate
 from lpla.metrics.rotation import Recipe
 from lpla.report import formats
 from lpla.report.outputs import overrides
-from lpla.report.rows import Row, interval, read_rows, write_csv
+from lpla.report.rows import Row, interval, read_rows, word, write_csv
 
 FIGURES = {"tpr_at_5pct": "TPR at 5 % FPR", "tpr_at_1pct": "TPR at 1 % FPR", "auc": "AUC"}
 """What is found, a table each."""
@@ -40,7 +40,7 @@ class Cell:
         found: Estimate | None = getattr(self.recipe, figure, None)
         if found is None:
             return f"- {notes.refer(cells.undefined(self.rows))}".strip()
-        invalid = any(str(row.get("verdict")).startswith("invalid") for row in self.rows)
+        invalid = any(word(row) == "invalid" for row in self.rows)
         return interval(found.value, found.low, found.high) + (f" {cells.INVALID}" if invalid else "")
 
     def record(self) -> Row:

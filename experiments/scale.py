@@ -19,7 +19,7 @@ from experiments._origin import origin
 from experiments._power_law import PowerLaw
 from experiments._size_picture import draw_sizes
 from lpla.report import formats
-from lpla.report.rows import Row, interval, number, read_rows, write_csv
+from lpla.report.rows import Row, interval, number, read_rows, word, write_csv
 
 FIGURES = {"auc": AUC, "rate": RATE}
 PAIRS = {
@@ -149,6 +149,7 @@ def _slopes(lines: Sequence[Line], laws: Mapping[str, Laws]) -> str:
 
 def _caption(rows: Sequence[Row]) -> str:
     first, seeds = rows[0], sorted({row["seed"] for row in rows})
+    invalid = sum(word(row) == "invalid" for row in rows)
     return (
         f"{first['dataset']}, {first['arch']}, {first['backbone']}, seeds {', '.join(map(str, seeds))}, "
         f"{len({row['job'] for row in rows})} audits. Every encoder of an audit is the target in turn, judged by the "
@@ -157,12 +158,8 @@ def _caption(rows: Sequence[Row]) -> str:
         "together. A slope of -1 against members halves the figure where they are doubled. Slopes are fitted for each "
         "seed by Poisson's likelihood, with Student's 95 % interval over the seeds; a prediction's is that of one "
         "further seed. An AUC cannot pass 1, so that its slopes flatten where it comes near. A null test of an audited "
-        f"encoder failed in {_invalid(rows)} of {len(rows)} rows (table.csv says which)."
+        f"encoder failed in {invalid} of {len(rows)} rows (table.csv says which)."
     )
-
-
-def _invalid(rows: Sequence[Row]) -> int:
-    return sum(str(row.get("verdict")).startswith("invalid") for row in rows)
 
 
 main = partial(command, "scale", render, legs=legs)

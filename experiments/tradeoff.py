@@ -21,7 +21,7 @@ from experiments._reproduce import reproduce
 from experiments._scatter import draw_curves, draw_scatter
 from experiments._spearman import FEWEST, Correlation, spearman
 from lpla.report import formats
-from lpla.report.rows import interval, read_rows, write_csv
+from lpla.report.rows import interval, read_rows, word, write_csv
 
 UTILITIES = {"knn_accuracy": "kNN accuracy", "linear_accuracy": "linear accuracy"}
 LEAKS = {"auc": "AUC", "tpr_at_1pct": "TPR at 1 % FPR", "tpr_at_5pct": "TPR at 5 % FPR"}
@@ -68,7 +68,7 @@ def render(folder: Path) -> list[Path]:
     ]
     write_csv([e.record(kind) for kind, some in (("final", final), ("checkpoint", along)) for e in some],
               folder / "tradeoff.csv")  # fmt: skip
-    invalid = sum(str(row.get("verdict")).startswith("invalid") for row in rows)
+    invalid = sum(word(row) == "invalid" for row in rows)
     header = (
         "attack",
         "layer",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_audit import TINY, Silent, once, tiny_settings
+from tiny_audit import TINY, TINY_GIVEN, Silent, once, tiny_settings
 
 from lpla.auditing import ahead as counting
 from lpla.auditing.ahead import Ahead, ahead
@@ -14,6 +14,7 @@ from lpla.auditing.machines import read_machines
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
+from lpla.work import footprint
 from lpla.work.footprint import count
 from lpla.work.unit import make, to_train, views_to_observe
 
@@ -150,6 +151,27 @@ def test_another_machine_takes_its_time_by_operations(tiny: Callable[..., Plan],
     show([*TINY, f"store={tmp_path / 'store'}", "--untimed", "--bench", str(tmp_path / "box.json")])
     said = capsys.readouterr().out
     assert "time here  not timed" in said and "on box (Some CPU, 2 threads), by operations of the network" in said
+
+
+def test_the_time_of_a_given_encoder_is_not_known_and_is_not_said_to_be_none(tmp_path: Path, capsys: Say) -> None:
+    """The 460 views of a file read "about 0.0 s one encoder after the other ()", here and on the other machine."""
+    script = Path(__file__).parent / "foreign" / "files" / "script.pt"
+    target = ["target=exported", f"target.file={script}", "target.run_code=true", "target.normalize=half"]
+    lists = ["dataset=digits", "split=balanced", "knowledge.kind=labels", f"store={tmp_path / 'store'}"]
+    show([*TINY_GIVEN, *target, *lists, "--bench", str(bench(tmp_path / "box.json", training=50.0, extraction=200.0))])
+    said = capsys.readouterr().out
+    assert "0 to train" in said and "views      0 " not in said
+    assert "time here  not known: views of a given encoder are not timed\n" in said
+    assert "not known on box (Some CPU, 2 threads), by operations of the network: views of a given encoder" in said
+    assert "about" not in said
+
+
+def test_the_network_of_many_encoders_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was built once for each encoder of the first job: for 128 shadows that took half a minute."""
+    times, real = [], footprint.counted
+    monkeypatch.setattr(footprint, "counted", lambda *given: times.append(1) or real(*given))
+    found = before([f"store={tmp_path / 'store'}", "shadows=8"])
+    assert found.to_train == 9 and len(times) == len(found.networks) == 1
 
 
 def test_a_file_without_the_parts_is_no_benchmark(tmp_path: Path) -> None:

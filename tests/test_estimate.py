@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tiny_audit import TINY, Ran, Silent, source_of
 
+from lpla.auditing.dearest import duration
 from lpla.auditing.plan import Plan
-from lpla.auditing.price import duration
 from lpla.store.artifacts import Store
 from lpla.work import rehearsal
 from lpla.work.executor.serial import Serial

@@ -125,7 +125,7 @@ def test_null_lifts_the_limits(tiny_settings: Any, tiny: Callable[..., Plan]) ->
     said: list[str] = []
     for hours, memory in (("null", "null"), ("0.001", "auto"), ("1", "0.001")):
         settings = tiny_settings(f"limits.hours={hours}", f"limits.memory_gb={memory}")
-        one = price.Price(views=0, training=2**40, activations=0, extraction=0, judging=0, disk=0)
+        one = price.Price(views=0, training=2**40, activations=0, extraction=0, judging=0, disk=0, networks={})
 
         def refuse(part: str, *_: str) -> None:
             said.append(part)

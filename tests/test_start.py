@@ -45,6 +45,12 @@ def test_help_and_typing_errors_wait_for_no_library(arguments: list[str], code: 
     assert "hydra" in found and not found & HEAVY
 
 
+@pytest.mark.parametrize("command", ["check", "card", "plan", "serve"])
+def test_help_of_a_command_waits_for_no_library(command: str) -> None:
+    found = imported("-m", "lpla", command, "--help", said=f"usage: lpla {command}")
+    assert not found & (HEAVY | {"hydra", "omegaconf", "httpx", "litserve"})
+
+
 COLLECTOR = """
 import gc, runpy, sys
 sys.argv = sys.argv[1:]

@@ -1,7 +1,8 @@
 """A tiny audit that every engine test can afford: digits, a narrow network, two epochs."""
 
+import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def scores_of(folder: Path) -> dict[str, np.ndarray]:
         return dict(held)
 
 
+def csv_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, as strings by the names of its columns."""
+    with file.open() as lines:
+        return list(csv.DictReader(lines))
+
+
 @dataclass(frozen=True)
 class _Changed(Defense):
     change: Callable[[Tensor], Tensor]
@@ -72,6 +79,10 @@ class _Changed(Defense):
 def releasing(change: Callable[[Tensor], Tensor] | None = None) -> Release:
     """The release of an encoder whose owner changes embeddings so; None: of one who does not."""
     return Release(_Changed(change)) if change else Release()
+
+
+Finished = Callable[[Callable[[Sequence[str]], int], Sequence[str], int], Path]
+"""An experiment's command, its arguments and the encoders that it trains -> the folder that it left."""
 
 
 class Silent:

@@ -1,13 +1,13 @@
 """Limits: cells from what jobs left, seeds pooled under one threshold, and the command on a tiny grid."""
 
-import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import left_behind
 import numpy as np
 import pytest
-from tiny_audit import TINY, once, scores_of
+from tiny_audit import TINY, Finished, csv_rows, once, scores_of
 
 from experiments import _cells as cells
 from experiments._reproduce import reproduce
@@ -58,8 +58,7 @@ def test_the_seeds_of_a_cell_are_pooled_and_judged_with_one_threshold(tmp_path: 
         assert undefined == ["bank_of_pairs", "projector", "10", "-", "- (1)"]
     text = (tmp_path / "limits.md").read_text()
     assert "(1) needs a pair of views" in text and "seeds 0, 1, 2" in text and "(15 targets)" in text
-    with (tmp_path / "limits.csv").open() as found:
-        tidy = list(csv.DictReader(found))
+    tidy = csv_rows(tmp_path / "limits.csv")
     assert [(each["contender"], each["jury"], each["seeds"], each["targets"]) for each in tidy] == [
         ("bank", "1", "0 1 2", "15"), ("bank", "4", "0 1 2", "15"), ("bank_of_pairs", "4", "0", ""),
     ]  # fmt: skip
@@ -99,17 +98,10 @@ def test_failed_jobs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 @pytest.mark.slow
 @pytest.mark.parallel
-def test_the_command_runs_to_its_end_and_trains_every_encoder_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_command_runs_to_its_end_and_trains_every_encoder_once(finished: Finished) -> None:
     grid = once(*TINY, "shadows=4", "seed=0,1", "jury=1,4", "queries=1,3", "experiment=limits_small")
     grid += ["experiment/contender=lpla_published,encodermi_t,bank_collective"]
-    assert reproduce("limits", render, grid) == 0
-    assert "10 of 10 encoders to train" in capfd.readouterr().out
-    (folder,) = (tmp_path / "outputs").iterdir()
-    with (folder / "limits.csv").open() as found:
-        tidy = list(csv.DictReader(found))
+    tidy = csv_rows(finished(partial(reproduce, "limits", render), grid, 10) / "limits.csv")
     assert len(tidy) == 3 * 2 * 2
     for one in tidy:
         undefined = one["contender"] == "encodermi_t" and one["queries"] == "1"

@@ -1,13 +1,12 @@
 """Leaks at size: the pairs of members and epochs, what a folder renders to, and the command on a tiny grid."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from test_size import leave, sweep
-from tiny_audit import CONF, ROOT, TINY, once
+from tiny_audit import CONF, ROOT, TINY, Finished, csv_rows, once
 
 from experiments import scale
 from experiments._grid import jobs
@@ -67,8 +66,7 @@ def test_a_folder_becomes_figures_slopes_and_a_prediction(tmp_path: Path) -> Non
     assert f"lpla, projector: Predicted at 400 members and 80 epochs: AUC {auc} for the mean" in text
     assert "TPR at 1 % FPR [95 %]" in text and "twice the members" in text and (tmp_path / "scale.png").exists()
     assert "| 100 | 80 | lpla, projector |" in text and "| 15 |" in text
-    with (tmp_path / "scale.csv").open() as lines:
-        assert {row["figure"] for row in csv.DictReader(lines)} == {"auc", "rate"}
+    assert {row["figure"] for row in csv_rows(tmp_path / "scale.csv")} == {"auc", "rate"}
 
 
 def test_the_rate_is_that_of_all_targets_by_one_threshold() -> None:
@@ -93,16 +91,14 @@ def test_a_prediction_too_far_from_all_sweeps_is_refused(capsys: pytest.CaptureF
 @pytest.mark.slow
 @pytest.mark.parallel
 def test_the_commands_of_both_sizes_run_to_their_end_on_a_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(scale.PAIRS, "scale_small", [["members=20", "epochs=1"], ["members=40", "epochs=1"]])
     axes = ["executor=serial", "dataset=digits", "seed=0", "backbone=resnet9", "store=store", "layer=projector"]
     small = [one for one in TINY if not one.startswith(("members=", "epochs=", "permut"))]
-    assert main([*small, *axes, "experiment=scale_small"]) == 0
-    assert "10 of 10 encoders to train" in capfd.readouterr().out
+    both = finished(main, [*small, *axes, "experiment=scale_small"], 10)
     assert main(once(*TINY, *axes, "epochs=1", "experiment=scale")) == 0
-    both, one = sorted((tmp_path / "outputs").iterdir(), reverse=True)
+    (one,) = (folder for folder in both.parent.iterdir() if folder != both)
     assert {file.parent.name for file in both.glob("*/result.json")} == {"seed0_20x1_0", "seed0_40x1_0"}
     for folder in (both, one):
         assert "bank collective=true, projector" in (folder / "scale.md").read_text()

@@ -1,6 +1,5 @@
 """Leak against size: figures by loops, what a sweep's folder renders to, and the command on a tiny grid."""
 
-import csv
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_audit import TINY, once
+from tiny_audit import TINY, Finished, csv_rows, once
 
 from experiments._leaks import gap, mean_area, mean_gap, rate_above_chance
 from experiments._power_law import Cell, power_law
@@ -88,8 +87,7 @@ def test_a_sweep_becomes_slopes_a_grid_and_a_prediction(tmp_path: Path) -> None:
     with Image.open(tmp_path / "size.png") as picture:
         assert len(picture.convert("RGB").getcolors(2**24) or []) > 20
     assert "gap of the scores" in text and "| members | 20 epochs | 80 epochs |" in text
-    with (tmp_path / "size.csv").open() as lines:
-        tidy = [row for row in csv.DictReader(lines) if row["figure"] == "auc"]
+    tidy = [row for row in csv_rows(tmp_path / "size.csv") if row["figure"] == "auc"]
     assert [float(row["value"]) for row in tidy] == pytest.approx([one.value for one in cells])
     assert float(tidy[0]["fitted"]) == pytest.approx(law.at(50, 20))
 
@@ -127,14 +125,7 @@ def test_a_sweep_without_two_sizes_says_why_it_has_no_slopes(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parallel
-def test_the_command_runs_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_command_runs_to_its_end(finished: Finished) -> None:
     grid = once(*TINY, "experiment=size_small", "seed=0", "members=20,40", "epochs=1,2", "layer=projector")
-    assert main([*grid, "--members", "60", "--epochs", "4"]) == 0
-    assert "20 of 20 encoders to train" in capfd.readouterr().out
-    (folder,) = (tmp_path / "outputs").iterdir()
-    with (folder / "size.csv").open() as found:
-        tidy = list(csv.DictReader(found))
+    tidy = csv_rows(finished(main, [*grid, "--members", "60", "--epochs", "4"], 20) / "size.csv")
     assert len(tidy) == 2 * 2 * 2 and {row["members"] for row in tidy} == {"20", "40"}

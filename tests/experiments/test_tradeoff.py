@@ -1,9 +1,9 @@
 """The trade-off: the sentence in all its outcomes, what may not vary, and a grid that runs here to its end."""
 
-import csv
 import json
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_audit import ROOT, TINY, once
+from tiny_audit import ROOT, TINY, Finished, csv_rows, once
 
 from experiments._encoders import Encoder, encoders
 from experiments._grid import jobs
@@ -145,17 +145,11 @@ def test_make_takes_the_size() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parallel
-def test_the_command_runs_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_command_runs_to_its_end(finished: Finished) -> None:
     grid = once(*TINY, "shadows=2", "arch=simclr,byol", "backbone=resnet9", "epochs=2,4", "observe.every=1", "seed=0",
                 "experiment/contender=bank_collective,lpla_published")  # fmt: skip
-    assert reproduce("tradeoff", render, ["experiment=tradeoff_small", *grid]) == 0
-    assert "12 of 12 encoders to train" in capfd.readouterr().out
-    (folder,) = (tmp_path / "outputs").iterdir()
-    with (folder / "tradeoff.csv").open() as lines:
-        points = list(csv.DictReader(lines))
+    folder = finished(partial(reproduce, "tradeoff", render), ["experiment=tradeoff_small", *grid], 12)
+    points = csv_rows(folder / "tradeoff.csv")
     assert {(row["arch"], row["epochs"], row["epoch"]) for row in points if row["kind"] == "final"} == {
         (arch, length, length) for arch in ("simclr", "byol") for length in "24"
     }

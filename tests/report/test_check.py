@@ -36,8 +36,8 @@ UNDECIDED = {"leak_p": None, "verdict": "undecided: no test is possible"}
 
 @pytest.mark.parametrize(("rows", "code", "said"), [
     ([QUIET, QUIET], NO_LEAK, "no leak of the encoder found at this sample size, in any of 2 rows; no leak found is"),
-    ([QUIET, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows say so (l1); lpla l1: leaks: the rank test decides"),
-    ([INVALID, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows say so (l1)"),
+    ([QUIET, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows says so (l1); lpla l1: leaks: the rank test decides"),
+    ([INVALID, LEAKS], LEAK, "the encoder leaks: 1 of 2 rows says so (l1)"),
     ([QUIET, INVALID], NO_ANSWER, "1 of 2 rows is invalid (l1); no leak was found in the others; lpla l1: invalid"),
     ([QUIET, UNDECIDED], NO_ANSWER, "lpla l1: undecided: no test is possible"),
     ([{"verdict": ""}], NO_ANSWER, "it has no verdict"),

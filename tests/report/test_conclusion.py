@@ -118,3 +118,11 @@ def test_the_page_of_a_leak_speaks_of_a_row_that_leaks(tmp_path: Path) -> None:
     left = outputs.read(planted(tmp_path / "job", [[FALSE, A_LEAK, QUIET]]))
     spoken = people.spoken_of(left)
     assert spoken is not None and spoken["layer"] == "l1"
+
+
+def test_below_no_answer_the_page_does_not_say_that_there_is_no_leak(tmp_path: Path) -> None:
+    """Under "no answer" the rows of an encoder of which another job had failed read "no leak of the encoder found"."""
+    folder = planted(tmp_path / "left", [[QUIET, QUIET], [FAILED]])
+    page = sections.said(outputs.read(folder))
+    assert page["headline"].startswith("No answer: 1 of the jobs failed") and "0 of 2 rows leak" in page["tally"]
+    assert "no leak" not in page["tally"].lower()

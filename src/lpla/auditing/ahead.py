@@ -15,14 +15,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lpla.auditing.plan import Plan, plan
-from lpla.auditing.price import Price, check_price, kind_of, priced
+from lpla.auditing.price import Price, check_price, kind_of
 from lpla.auditing.refits import seconds_of_judging
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import RECIPE, Store, key_of
 from lpla.store.integrity import DamagedError, verify
 from lpla.work.dispatch import quieten_lightning, trains_here
-from lpla.work.footprint import Network, count
+from lpla.work.footprint import Network
 from lpla.work.plug_in import Config
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
@@ -106,23 +106,16 @@ def ahead(jobs: Sequence[Settings]) -> Ahead:
 
 
 def _add(found: Ahead, work: Plan, store: Foreseen, settings: Settings, encoders: dict[tuple[str, str], bool]) -> None:
+    """Add one job; raises InputError for one that would be refused, of which nothing is added."""
     units = (*work.units, *(one.unit for one in work.encoders.nulls))
     missing = [unit for unit in units if not is_made(unit, store)]
     executor: Config = OmegaConf.to_container(settings.config.executor, resolve=True)  # pyright: ignore[reportAssignmentType]
     here, sources = trains_here(executor), [one.source for one in missing]
-    try:
-        check_price(work, missing, store, settings, here, timed=False)
-    except InputError as refusal:
-        found.refused = (*dict.fromkeys((*found.refused, str(refusal))),)
-        return
-    found.networks |= {
-        kind: count(one) for one in sources if isinstance(one, Trained) and (kind := kind_of(one)) not in found.networks
-    }
+    if price := check_price(work, missing, store, settings, here, timed=False):
+        _add_price(found, price)
     anew = to_train(missing, store)
     for source in trained(units):
         encoders.setdefault((str(store.root), key_of(source.parts())), source in anew)
-    if missing:
-        _add_price(found, priced(work, missing, anew, store, found.networks))
     found.fits += seconds_of_judging(work)
     for unit in missing:
         kind = kind_of(unit.source) if isinstance(unit.source, Trained) else ""
@@ -137,6 +130,7 @@ def _add(found: Ahead, work: Plan, store: Foreseen, settings: Settings, encoders
 
 def _add_price(found: Ahead, price: Price) -> None:
     found.disk += price.disk
+    found.networks |= price.networks
     for part in ("training", "extraction", "judging"):
         setattr(found, part, max(getattr(found, part), getattr(price, part)))
 

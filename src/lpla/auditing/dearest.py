@@ -68,6 +68,13 @@ def gib(size: int) -> str:
     return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / MIB:,.1f} MiB"
 
 
+def duration(seconds: float) -> str:
+    """A time in the units that people use for one so long."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 def free_of(folder: Path) -> int:
     """Free bytes of the disk on which a folder stands, or will stand."""
     return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free

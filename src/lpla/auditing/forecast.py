@@ -52,8 +52,8 @@ def show(arguments: Sequence[str], prog: str = "lpla plan") -> None:
         if found.samples.total() + found.views.total():
             print(_line("time here", "not timed" if given.untimed else _here(found)))
             for one in machines:
-                training, views = one.seconds(found)
-                print(_line("time", f"{_seconds(training, views, 0)} on {one.name}, by operations of the network"))
+                where = f" on {one.name}, by operations of the network"
+                print(_line("time", _seconds(found, *one.seconds(found), where=where)))
     for sentence in found.refused:
         print(f"would not begin: {sentence}", file=sys.stderr)
     if found.refused:
@@ -96,16 +96,20 @@ def _here(found: Ahead) -> str:
 
     samples, views = rates(found, lambda said: print(said, file=sys.stderr, flush=True))
     training = sum(found.samples[kind] / rate for kind, rate in samples.items())
-    given = " (views of a given encoder are not timed)" if found.views[""] else ""
-    return _seconds(training, sum(found.views[kind] / rate for kind, rate in views.items()), found.fits) + given
+    return _seconds(found, training, sum(found.views[kind] / rate for kind, rate in views.items()), found.fits)
 
 
-def _seconds(training: float, views: float, fits: float) -> str:
-    from lpla.auditing.price import duration
+def _seconds(found: Ahead, training: float, views: float, fits: float = 0.0, *, where: str = "") -> str:
+    """Say how long what can be timed takes, by its parts, and that a given encoder cannot be."""
+    from lpla.auditing.dearest import duration
 
     parts = {"training": training, "views": views, "judging": fits}
     told = ", ".join(f"{part} {duration(seconds)}" for part, seconds in parts.items() if seconds)
-    return f"about {duration(training + views + fits)} one encoder after the other ({told})"
+    untimed = "views of a given encoder are not timed"
+    if not told:
+        return f"not known{where}: {untimed}"
+    given = f" ({untimed})" if found.views[""] else ""
+    return f"about {duration(training + views + fits)} one encoder after the other ({told}){where}{given}"
 
 
 def _line(name: str, text: str) -> str:

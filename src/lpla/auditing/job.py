@@ -19,13 +19,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lpla.auditing.dearest import duration
 from lpla.auditing.judge import Judgement, judge, judge_epoch
 from lpla.auditing.loggers import loggers
 from lpla.auditing.loggers.record import Job, recorded
 from lpla.auditing.notes import left_over
 from lpla.auditing.nulls import nulls_of_data
 from lpla.auditing.plan import Plan, plan
-from lpla.auditing.price import check_price, duration
+from lpla.auditing.price import check_price
 from lpla.auditing.settings import Settings, of_job
 from lpla.auditing.strongest import strongest_first
 from lpla.contracts.result import InputError
@@ -243,8 +244,7 @@ def _make_all(work: Plan, store: Store, settings: Settings) -> None:
 
 
 def _describe(made: UnitReport) -> str:
-    if made.trained:
-        return f"trained and observed ({made.forwards} views) in {duration(made.seconds)}"
-    if made.observed:
-        return f"found, observed ({made.forwards} views) in {duration(made.seconds)}"
-    return "found"
+    if not (made.trained or made.observed):
+        return "found"
+    how = "trained and observed" if made.trained else "found, observed"
+    return f"{how} ({made.forwards} views) in {duration(made.seconds)}"

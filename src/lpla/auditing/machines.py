@@ -24,9 +24,9 @@ class Machine:
 
     def seconds(self, found: Ahead) -> tuple[float, float]:
         """Seconds of training and of views, in proportion to the operations of the networks."""
-        pairs = [(found.networks[kind], kind) for kind in found.networks]
-        training = sum(found.samples[kind] * network.operations for network, kind in pairs) / self.training
-        return training, sum(found.views[kind] * network.answering for network, kind in pairs) / self.answering
+        networks = found.networks.items()
+        training = sum(found.samples[kind] * network.operations for kind, network in networks) / self.training
+        return training, sum(found.views[kind] * network.answering for kind, network in networks) / self.answering
 
 
 def read_machines(file: Path) -> list[Machine]:

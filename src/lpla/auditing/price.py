@@ -17,7 +17,7 @@ from functools import partial
 
 import psutil
 
-from lpla.auditing.dearest import GIB, free_of, gib, refuse
+from lpla.auditing.dearest import GIB, duration, free_of, gib, refuse
 from lpla.auditing.defended import say_cost
 from lpla.auditing.plan import Plan
 from lpla.auditing.refits import paid_for_choice, refits, seconds_of_judging
@@ -63,11 +63,13 @@ class Price:
     extraction: int
     judging: int
     disk: int
+    networks: Mapping[str, Network]
+    """Networks of the encoders that are trained, by `kind_of`."""
 
 
 def check_price(
     work: Plan, missing: Sequence[Unit], store: Store, settings: Settings, here: bool, timed: bool = True
-) -> None:
+) -> Price | None:
     """Refuse a job that costs more than `limits.*`, this machine or its disk allow; say what other jobs cost.
 
     Args:
@@ -79,20 +81,23 @@ def check_price(
             memory of training and extraction.
         timed: Whether a few steps and views are timed, where this machine trains.
 
+    Returns:
+        The price of what is missing; None where nothing is.
+
     Raises:
         InputError: One sentence: the setting, the price, the limit and how it is raised; or the network that cannot be
             built from its settings.
     """
     if not missing:
         _check_judging(work, settings)
-        return
+        return None
     kinds = {kind_of(source): source for unit in missing if isinstance(source := unit.source, Trained)}
     networks, ahead = {kind: count(source) for kind, source in kinds.items()}, to_train(missing, store)
     hours = sum(_seconds(one, networks[kind_of(one)], here) for one in ahead) / 3600
     # Before the views are counted, which takes a while for thousands of encoders.
     _check_hours(partial(refuse, settings, f"{len(ahead)} trainings"), settings, hours, "at the least")
     hours += (judging := _check_judging(work, settings)) / 3600
-    price = priced(work, missing, ahead, store, networks)
+    price = _price(work, missing, ahead, store, networks)
     too_dear = partial(refuse, settings, f"{len(ahead)} trainings, {price.views:,} views")
     _check_hours(too_dear, settings, hours + price.views / VIEWS_PER_SECOND / 3600, "at the least")
     _check_memory(too_dear, settings, price, work, here)
@@ -101,6 +106,7 @@ def check_price(
     weights = networks[kind_of(ahead[0])].weights if ahead else 0
     if timed and ahead and (seconds := _timed(ahead, weights, price.views, missing, len(work.units), store, here)):
         _check_hours(too_dear, settings, (judging + seconds) / 3600, "by a few timed steps")
+    return price
 
 
 def _check_judging(work: Plan, settings: Settings) -> float:
@@ -157,10 +163,9 @@ def _seconds(source: Trained, network: Network, here: bool) -> float:
     return SECONDS_PER_ENCODER + max(source.steps() * max(SECONDS_PER_STEP, moved), operations / at_once)
 
 
-def priced(
+def _price(
     work: Plan, missing: Sequence[Unit], ahead: Sequence[Trained], store: Store, networks: Mapping[str, Network]
 ) -> Price:
-    """Price the `missing` units; arguments as of `check_price`, the trainings `ahead`, their networks by `kind_of`."""
     trained = [networks[kind_of(source)] for source in ahead]
     extraction = 0
     disk = sum(one.weights for one in trained)
@@ -175,6 +180,7 @@ def priced(
         extraction=extraction,
         judging=_read(work, _widths(missing[0].source, networks)),
         disk=disk,
+        networks=networks,
     )
 
 
@@ -240,10 +246,3 @@ def kind_of(source: Source) -> str:
     """What networks have in common that cost the same."""
     assert isinstance(source, Trained)
     return str((source.arch, source.backbone, source.dataset, source.regime.batch_size))
-
-
-def duration(seconds: float) -> str:
-    """A time in the units that people use for one so long."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 from lpla.report.conclusion import INVALID, LEAKS, UNDECIDED, UNMEASURED
 from lpla.report.outputs import Left, dates
-from lpla.report.rows import Row, cell, is_evidence, short_label, target_choices, telling
+from lpla.report.rows import Row, cell, is_evidence, short_label, target_choices, telling, word
 
 UNTESTED = (
     "Attacks that are not in the table, and attackers with more views, more shadows or other knowledge than these rows",
@@ -44,7 +44,7 @@ def _of_leak(rows: Sequence[Row]) -> list[Advice]:
             "docs/decide.md",
         )
     ]
-    leaking = {str(row.get("layer")) for row in rows if str(row.get("verdict")).startswith("leaks")}
+    leaking = {str(row.get("layer")) for row in rows if word(row) == LEAKS}
     others = {str(row.get("layer")) for row in rows if is_evidence(row)} - leaking
     if leaking and others:
         which = f"{' and '.join(sorted(others))} alone"

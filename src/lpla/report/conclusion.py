@@ -77,17 +77,21 @@ def _measured(rows: Sequence[Row]) -> list[Row]:
 def _leak(leaks: Sequence[Row], said: Sequence[Row], rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return str(leaks[0]["verdict"])
-    of = f"{len(said)} of {len(rows)} rows say so ({_listed(said, rows)})"
     fewer = f", {len(leaks)} of them after Holm's correction for {len(rows)} rows"
-    return f"{_subject(rows)}: {of}" + (fewer if len(leaks) < len(said) and _chosen(rows) is None else "")
+    return f"{_subject(leaks, rows)}: {_say_so(said, rows)}" + (
+        fewer if len(leaks) < len(said) and _chosen(rows) is None else ""
+    )
 
 
 def _chance(said: Sequence[Row], rows: Sequence[Row]) -> str:
     chosen = _chosen(rows)
     p = "" if chosen is None else f" (p = {chosen['choice_p']:.2g} for the strongest, which allows for its choice)"
-    of = f"{len(said)} of {len(rows)} rows {'says' if len(said) == 1 else 'say'} so ({_listed(said, rows)})"
     which = "the encoder" if len(by_encoder(rows)) == 1 else "any encoder"
-    return f"it is undecided whether {which} leaks: {of}, as so many rows may by chance{p}"
+    return f"it is undecided whether {which} leaks: {_say_so(said, rows)}, as so many rows may by chance{p}"
+
+
+def _say_so(said: Sequence[Row], rows: Sequence[Row]) -> str:
+    return f"{len(said)} of {len(rows)} rows {'says' if len(said) == 1 else 'say'} so ({_listed(said, rows)})"
 
 
 def _failed(failed: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -115,9 +119,9 @@ def _nothing(rows: Sequence[Row]) -> str:
     return f"no leak {of}found at this sample size, in any of {len(rows)} rows"
 
 
-def _subject(rows: Sequence[Row]) -> str:
-    """Who leaks: the encoder, or of several as many as have a row that leaks although there are so many."""
-    encoders, leaks = by_encoder(rows), certain(rows)
+def _subject(leaks: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Who leaks: the encoder, or of several as many as have one of the rows that leak although there are so many."""
+    encoders = by_encoder(rows)
     if len(encoders) == 1:
         return "the encoder leaks"
     held = sum(any(one is row for one in leaks for row in group) for group in encoders)

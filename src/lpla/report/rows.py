@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from lpla.contracts.result import columns
 from lpla.contracts.rows_json import from_json
 
@@ -60,6 +58,8 @@ def _load(file: Path) -> list[dict[str, Any]]:
 
 def as_given(overrides: Any) -> list[str]:
     """Overrides as they were given: a reference among them (seed=${shadows}) is one to the job's settings."""
+    from omegaconf import OmegaConf  # which help of `lpla check` and `lpla card` does not wait for
+
     plain: Any = OmegaConf.to_container(OmegaConf.create(overrides), resolve=False)
     return list(map(str, plain))
 
@@ -68,6 +68,8 @@ def _settings(job: Path) -> list[str]:
     file = job / ".hydra" / "overrides.yaml"
     if not file.exists():
         return []
+    from omegaconf import OmegaConf
+
     overrides, known = as_given(OmegaConf.load(file)), choices()
     return sorted(one for one in overrides if one.partition("=")[0].lstrip("+~") not in known)
 

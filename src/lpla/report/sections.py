@@ -37,7 +37,7 @@ def said(left: Left) -> dict[str, Any]:
         "spoken": sentence(own) if several and len(rows) > 1 else "",
         "kind": concluded.kind,
         "recipe": sentence(people.recipe_sentence(spoken, left)) if spoken else "",
-        "tally": " ".join(sentence(one) for one in tally(rows) if one != concluded.sentence),
+        "tally": " ".join(map(sentence, tally(rows))),
         "verdicts": verdicts(rows),
         "actions": advice.actions(concluded.kind, rows),
         "about": advice.about(left),

@@ -68,7 +68,6 @@ def _tables(rows: Sequence[Row], folder: Path, alone: bool) -> None:
     from rich import get_console
 
     from lpla.report import exposure, pairs, seeds
-    from lpla.report.conclusion import conclude
     from lpla.report.tally import tally
     from lpla.report.terminal import print_whole, show, width
 
@@ -85,8 +84,7 @@ def _tables(rows: Sequence[Row], folder: Path, alone: bool) -> None:
     if stable := exposure.over_seeds(rows, folder):
         written.append(exposure.write(stable, folder))
     measured = [row for row in rows if not row.get("error")]
-    # What was said of the one encoder below its rows is not said again.
-    for sentence in [] if alone else (one for one in tally(measured) if one != conclude(measured).sentence):
+    for sentence in [] if alone else tally(measured):
         console.print(sentence, soft_wrap=True, highlight=False)
     console.print(f"tables: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lpla.contracts.column import Column
 from lpla.contracts.result import columns
-from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, number, short_label, telling
+from lpla.report.rows import SETTINGS, Row, cell, choices, chosen_columns, interval, number, short_label, telling, word
 
 WHICH_WAY = "Higher is worse; a guess has an AUC of .500 and names 5 % of the members. Brackets: 95 % intervals."
 """Under the six columns, whose headings alone do not say which way is bad."""
@@ -59,16 +59,20 @@ def six(rows: Sequence[Row]) -> Strings:
     kept = [heading for heading in figures if heading == "AUC [95 %]" or any(one != "-" for one in cells[heading])]
     header = ("attack", "layer", *kept, "verdict")
     body = [
-        (short_label(row, ["attack", *names]), cell(row.get("layer")), *(cells[one][place] for one in kept), word(row))
+        (
+            short_label(row, ["attack", *names]),
+            cell(row.get("layer")),
+            *(cells[one][place] for one in kept),
+            _short_word(row),
+        )
         for place, row in enumerate(rows)
     ]
     return Strings(shared_choices(rows), 2, header, tuple(body), f"{WHICH_WAY} {counts(rows)}.")
 
 
-def word(row: Row) -> str:
-    """The verdict without its numbers."""
-    said = str(row.get("verdict") or "-").partition(":")[0]
-    return SHORT.get(said, said)
+def _short_word(row: Row) -> str:
+    """The verdict without its numbers, as a column has room for it."""
+    return SHORT.get(word(row), word(row)) or "-"
 
 
 def farthest_null(row: Row) -> str:

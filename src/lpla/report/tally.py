@@ -9,7 +9,6 @@ from typing import Any
 
 from lpla.contracts.settings import listed
 from lpla.metrics.verdict import INVALID_BY_CHANCE
-from lpla.report.conclusion import conclude
 from lpla.report.family import FAMILY_LEVEL, by_encoder, leaking, tested
 from lpla.report.rows import Row, distinct, short_label, telling, word
 
@@ -17,12 +16,12 @@ from lpla.report.rows import Row, distinct, short_label, telling, word
 def tally(rows: Sequence[Row]) -> list[str]:
     """Sentences on the rows of a sweep (failed jobs aside): their verdicts, the leaks among them, the invalid ones.
 
-    An undecided row is counted as such, never among those in which no leak was found. Rows that repeat another one are
-    counted once.
+    What several rows of one encoder say together, the conclusion says (`lpla.report.conclusion`). An undecided row is
+    counted as such, never among those in which no leak was found. Rows that repeat another one are counted once.
     """
     given, rows = len(rows), distinct(rows)
     verdicts = Counter(_word(row) for row in rows)
-    found = [_by_encoders(rows)] if len(rows) == 1 or len(by_encoder(rows)) > 1 else [conclude(rows).sentence]
+    found = [_by_encoders(rows)] if len(rows) == 1 or len(by_encoder(rows)) > 1 else []
     among, columns = tested(rows), telling(rows)
     if among:
         leaks = [short_label(row, columns) for row in leaking(rows) if row.get("leak_p") is not None]

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lpla.report.conclusion import adds_to_verdicts, conclude
+from lpla.report.conclusion import INVALID, adds_to_verdicts, conclude
 from lpla.report.notes import grouped
-from lpla.report.rows import Row, short_label, telling
+from lpla.report.rows import Row, short_label, telling, word
 from lpla.report.table import Strings, six, verdicts
 
 STYLES = {"leaks": "bold red", "recipe leaks": "bold red", "invalid": "yellow", "recipe invalid": "yellow"}
@@ -63,7 +63,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def _is_told(row: Row, rows: Sequence[Row]) -> bool:
-    return _leads(row, rows) or str(row.get("verdict")).startswith("invalid")
+    return _leads(row, rows) or word(row) == INVALID
 
 
 def _leads(row: Row, rows: Sequence[Row]) -> bool:

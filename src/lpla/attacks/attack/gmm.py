@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 
 from lpla.attacks.attack._log_norms import set_aside
+from lpla.attacks.attack._threads import each, one_thread
 from lpla.attacks.attack._whitening import Whitening, rotation_onto
 from lpla.attacks.likelihood.calibrated import NEITHER_SIDE
 from lpla.attacks.likelihood.leave_one_out import balanced_cut, held_by_some, judges
@@ -30,10 +29,6 @@ from lpla.extraction.statistic.clean import Clean
 
 MOST = 10_000
 """Vectors a mixture is fitted on; more are drawn from at random, by a fixed seed."""
-CONCURRENT = 2
-"""Shadows aligned at once."""
-one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
-"""For matrix products: of the sizes here, threads of theirs mostly wait for each other."""
 
 
 @checked
@@ -66,17 +61,17 @@ class GMM(Attack):
                 f"2), got {fewest}"
             )
 
-    @one_thread
+    @one_thread()
     def fit(self, shadows: Sequence[Labelled]) -> Self:
         """Align the shadows to the first, fit the mixtures, and learn the threshold on shadows left out in turn."""
         if not shadows:
             raise InputError("attack=gmm needs at least 1 shadow, got 0")
         self._index, self._foreign, self.reference_ = shadows[0].index, shadows[0].foreign, None
-        with ThreadPoolExecutor(CONCURRENT) as pool:
-            largest = np.stack(list(pool.map(lambda shadow: _largest(self._vectors(shadow)), shadows)))
-            usable = _usable(largest)
-            # The first is what the others are aligned to.
-            aligned = [self._align(shadows[0], usable[0]), *pool.map(self._align, shadows[1:], usable[1:])]
+        largest = np.stack(each(lambda shadow: _largest(self._vectors(shadow)), shadows))
+        usable = _usable(largest)
+        # The first is what the others are aligned to.
+        first = self._align(shadows[0], usable[0])
+        aligned = [first, *each(lambda k: self._align(shadows[k], usable[k]), range(1, len(shadows)))]
         zero, nonfinite = int((largest == 0).sum()), int((~np.isfinite(largest)).sum())
         self._set_aside = set_aside(zero, nonfinite, "embeddings among the shadows' images")
         z = np.stack([one for one, _ in aligned])
@@ -88,7 +83,7 @@ class GMM(Attack):
         self._learn_threshold(z, inside, usable)
         return self
 
-    @one_thread
+    @one_thread()
     def score(self, target: Seen) -> Float[np.ndarray, " N"]:
         """log p(vector | in) - log p(vector | out); 0 for a zero or non-finite vector."""
         usable = _usable(_largest(self._vectors(target)))
