@@ -17,7 +17,7 @@ from tenacity.nap import sleep_using_event
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, elsewhere
+from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, RefusedError, elsewhere
 from lpla.encoders.target._rate import LONGEST_ASKED, Bucket, pause, retry_after
 from lpla.encoders.target._secrets import Headers
 
@@ -116,7 +116,9 @@ class Asker:
         try:
             yield
         except EndedError as ended:
-            raise InputError(f"{ended}; {self._stands()}") from None
+            counts = self.kept.counts()
+            got = f"{counts.answers:,} answers to {counts.queries:,} queries are kept"
+            raise InputError(f"{ended}; {got}{ended.later}") from None
 
     def _client(self) -> httpx.Client:
         logging.getLogger("httpx").setLevel(logging.WARNING)  # which would write a line for each request
@@ -188,7 +190,7 @@ class Asker:
             self._failed(status, retry_after(reply.headers))
         self.kept.refused(queries)
         remedy = REMEDIES.get(reply.status_code, "")
-        raise EndedError(f"the service refused a request with {status}: {self.excerpt(reply.text)}{remedy}")
+        raise RefusedError(f"the service refused a request with {status}: {self.excerpt(reply.text)}{remedy}")
 
     def _not_sent(self, failed: httpx.TransportError) -> NoReturn:
         """Raise InputError for what no further attempt can help, else as `_failed`."""
@@ -213,11 +215,6 @@ class Asker:
     def _give_up(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
         raise EndedError(f"the service did not answer in {ATTEMPTS} attempts ({why})")
-
-    def _stands(self) -> str:
-        counts = self.kept.counts()
-        got = f"{counts.answers:,} answers to {counts.queries:,} queries are kept"
-        return f"{got}; the same command goes on from there"
 
     def _spent(self) -> str:
         counts, most = self.kept.counts(), self.limits.max_queries
