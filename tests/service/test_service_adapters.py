@@ -13,7 +13,7 @@ from server_process import Server, target
 
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._png import eight_bits, png
-from lpla.encoders.target._service_answers import convention_of, unpacked
+from lpla.encoders.target._service_answers import as_vector, convention_of, unpacked
 from lpla.encoders.target.http import Http
 
 IMAGES = torch.rand(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -95,6 +95,13 @@ def test_packed_answers_without_the_signs_of_floats_are_refused() -> None:
         convention_of(packed[::-1], floats, "ubinary")
     with pytest.raises(InputError, match="must be eight signs in a number, got 7 numbers for 64 floats"):
         convention_of(packed[:, :7], floats, "ubinary")
+
+
+def test_a_vector_of_one_number_or_none_is_refused_before_it_is_kept() -> None:
+    assert as_vector([1], "ubinary").tolist() == [1], "eight signs"
+    for answer, kind in (([1.0], "float"), ("AAAAAA==", "base64"), ("", "base64"), ("", "binary")):
+        with pytest.raises(InputError, match=r"must answer vectors of two or more numbers, got one of [01]$"):
+            as_vector(answer, kind)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
