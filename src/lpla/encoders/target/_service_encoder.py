@@ -70,9 +70,7 @@ class ServiceEncoder(Encoder):
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """The answers to images in [0, 1]; those that are not kept are asked for."""
-        digests = [digest for digest, _ in self._known(x)]
-        found = self._unpacked(np.stack([*map(self.asker.kept.find(digests).__getitem__, digests)]))
-        return {BACKBONE: torch.from_numpy(found)}
+        return {BACKBONE: torch.from_numpy(self._unpacked(self._kept(self._known(x))))}
 
     def expect(self, x: Float[Tensor, "B C H W"]) -> None:
         """Ask for all that is not kept."""
