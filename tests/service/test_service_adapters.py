@@ -12,6 +12,7 @@ from PIL import Image
 from server_process import Server, target
 
 from lpla.contracts.inputs import InputError
+from lpla.encoders.target import _service_encoder
 from lpla.encoders.target._png import eight_bits, png
 from lpla.encoders.target._service_answers import as_vector, convention_of, unpacked
 from lpla.encoders.target.http import Http
@@ -48,6 +49,19 @@ def test_every_form_gives_the_vectors_of_the_images_and_asks_for_each_once(
     assert made.kept is not None and made.kept.counts().queries == made.kept.counts().answers == len(IMAGES)
     assert len(server.queries(path)) == len(IMAGES)
     assert made.kept.counts().requests == len(server.requests(path))
+
+
+def test_what_is_sent_is_made_once_of_images_that_were_expected(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[np.ndarray] = []
+    monkeypatch.setattr(_service_encoder, "png", lambda pixels: png(written.append(pixels) or pixels))
+    encoder = asked(server, tmp_path, "openai", "expected").build()
+    encoder.expect(IMAGES)
+    for part in IMAGES.split(4):
+        assert encoder.digests(part).shape == (len(part),)
+        encoder.encode(part)
+    assert len(written) == len(IMAGES)
 
 
 def test_kserve_is_asked_by_the_model_s_own_description_and_with_floats(server: Server, tmp_path: Path) -> None:
