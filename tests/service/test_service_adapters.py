@@ -1,6 +1,7 @@
 """Each form in which services are asked, against a server: the images' vectors, in their order, asked for once."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,20 @@ def test_kserve_is_asked_by_the_model_s_own_description_and_with_floats(server: 
         target(tmp_path, service="kserve", url=server.url("none"))
 
 
+def test_a_header_is_part_of_what_a_service_is_known_by_and_a_secret_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known_by(**settings: Any) -> str:
+        made = target(tmp_path, url="http://localhost:1", **settings)
+        made.build()
+        return json.dumps(made.asks())
+
+    monkeypatch.setenv("LPLA_TEST_KEY", "a secret")
+    plain = known_by()
+    assert known_by(key="LPLA_TEST_KEY") == known_by(headers={"A": "Token $LPLA_TEST_KEY"}) == plain
+    assert plain != known_by(headers={"X-Model": "1"}) != known_by(headers={"X-Model": "2"})
+
+
 def test_vectors_come_in_the_order_of_their_index(server: Server, tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors(asked(server, tmp_path, "openai", "shuffled")), encode(PIXELS))
 
@@ -136,6 +151,12 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_is_sent(tm
         r"target\.normalize must be none where images are sent as files, got clip": {"normalize": "clip"},
         r"target\.ca_file must be a file of certificates \(PEM\), got nowhere\.pem": {"ca_file": "nowhere.pem"},
         r"target\.url must be the address of the service, as https": {"url": "localhost:8000"},
+        r"headers must be settings by name, of which each is a text, got \{'X': 5\}": {"headers": {"X": 5}},
+        r"target\.index must be a JMESPath \(jmespath\.org\), got data\[: ": {"index": "data["},
+        r"target\.vectors must be a JMESPath \(jmespath\.org\), got a\.float\.: ": {"vectors": "a.$answers."},
+        r"target\.body must hold \$images, the list of images, or \$image, .* got \{'pictures': 'images'\}": {
+            "body": {"pictures": "images"}
+        },
     }
     for sentence, settings in refused.items():
         with pytest.raises(InputError, match=sentence):

@@ -118,7 +118,7 @@ def test_a_service_that_stands_still_fails_ten_times_and_goes_on_when_it_is_back
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = of(server, tmp_path, "none", url="http://127.0.0.1:9/v1/embeddings")
-    with pytest.raises(InputError, match=r"failed 1\d times in a row \(ConnectError: .*; 0 answers to"):
+    with pytest.raises(InputError, match=r"failed 1\d times in a row \(ConnectError: .*; 0 answers to 0 queries"):
         asked(made)
     assert kept(made).counts().requests <= _asking.OPENS_AFTER + made.parallel
 
