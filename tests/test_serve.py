@@ -2,14 +2,9 @@
 
 import base64
 import io
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +17,8 @@ import torch
 from fastapi import HTTPException
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_audit import ROOT, source_of, tiny_settings, wait_for
+from serve_process import Server
+from tiny_audit import source_of, tiny_settings
 from torch import nn
 
 from lpla.auditing.plan import plan
@@ -47,42 +43,6 @@ def sent(images: torch.Tensor) -> list[str]:
 def own_answer(*settings: str) -> torch.Tensor:
     with torch.inference_mode():
         return what_is_served([*FILE, *settings], None).encoder().encode(IMAGES)["backbone"]
-
-
-class Server:
-    """A process of `lpla serve` on a free port of loopback."""
-
-    def __init__(self, *settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "lpla", "serve", *settings, "--port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_for(self.is_ready, 240)
-        self.others = psutil.Process(self.process.pid).children(recursive=True)
-
-    def is_ready(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()[0]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def ask(self, **body: Any) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/v1/embeddings",
-            json.dumps({"model": "backbone"} | body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-
-    def end(self, by: int) -> str:
-        os.kill(self.process.pid, by)
-        said = self.process.communicate(timeout=60)[0]
-        wait_for(lambda: not any(one.is_running() for one in self.others), 20)
-        return said
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -190,7 +191,12 @@ def ids_of(*ids: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("held", "said"), [
     (ids_of(0, 1, 3), "must have one row for each of the 4 planned views, but misses the ids 2"),
     (ids_of(0, 1, 2, 3, 3), "but has several rows for the ids 3"),
+    (ids_of(0, 1, 3, 3), "but misses the ids 2, and has several rows for the ids 3"),
     (ids_of(0, 1, 2, 3, 4), "but has rows for ids that were not planned, 4"),
+    ({"id": np.array([0, 1, 2, np.nan]), "embedding": np.ones((4, 3))}, "a planned id, or its file's name, got nan"),
+    ({"id": np.array([0, 1, 2.5, 3]), "embedding": np.ones((4, 3))}, "a planned id, or its file's name, got 2.5"),
+    ({"id": np.array(["9" * 30] * 4), "embedding": np.ones((4, 3))}, "a planned id, or its file's name, got 9999"),
+    ({"id": np.array(3), "embedding": np.ones((4, 3))}, "must have an id for each row, got 1 for 4 rows"),
     ({"embedding": np.ones((3, 3))}, "in the order of the ids, got 3 rows"),
     ({"id": np.arange(3), "embedding": np.ones((4, 3))}, "must have an id for each row, got 3 for 4 rows"),
     ({"id": np.array(["x"] * 4), "embedding": np.ones((4, 3))}, "must have in its column id a planned id, or its"),
@@ -223,6 +229,13 @@ def test_a_file_that_is_no_table_is_refused_in_a_sentence(content: bytes, said: 
     with pytest.raises(InputError) as refused:
         read_answers(tmp_path / "answers")
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "answers.zip", "w") as archive:
+        archive.writestr("answers.csv", "id,a,b")
+    with pytest.raises(InputError, match="must be an archive of arrays, as numpy writes it"):
+        read_answers(tmp_path / "answers.zip")
 
 
 def test_an_array_of_objects_is_refused_and_nothing_of_it_is_run(tmp_path: Path) -> None:
@@ -295,6 +308,8 @@ def test_a_plan_is_made_once_and_another_is_not_written_over_it(planned: Path, t
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="must be a new or empty folder, or one of the same plan"):
         plan_views(tmp_path, SETTINGS)
+    with pytest.raises(InputError, match="must be a new or empty folder, or one of the same plan"):
+        plan_views(tmp_path / "mine.txt", SETTINGS)
     with pytest.raises(InputError, match=r"planned for target=embeddings, got target=timm, which answers by itself"):
         plan_views(tmp_path / "new", [*SETTINGS, "target=timm"])
 
@@ -309,6 +324,14 @@ def test_what_is_missing_is_said_before_any_work(told: Sequence[str], said: str,
     with pytest.raises(InputError) as refused:
         plan(composed([*SETTINGS, *dict((one.partition("=")[0], one) for one in given).values()]))
     assert said in str(refused.value)
+
+
+def test_a_plan_that_was_cut_off_is_not_written_over_and_says_no_settings(planned: Path, tmp_path: Path) -> None:
+    for content in ('{"images"', "[]"):
+        (tmp_path / "plan.json").write_text(content)
+        with pytest.raises(InputError, match="must be a new or empty folder, or one of the same plan"):
+            plan_views(tmp_path, SETTINGS)
+    assert replace(PlannedViews.load(planned), folder=tmp_path).remedy.endswith("(planned: not known)")
 
 
 def test_a_list_that_was_changed_is_refused(planned: Path, tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ def test_a_function_of_the_users_is_called_and_its_answer_identifies_it(
         "    return x",
         "def several(x):",
         "    return x.flatten(1), x.flatten(1)",
+        "def narrow(x):",
+        "    return x.flatten(1)[:, :1]",
         "def named(x):",
         "    return {'pooled': x.flatten(1)}",
         "def complex(x):",
@@ -187,7 +189,8 @@ def test_a_function_of_the_users_is_called_and_its_answer_identifies_it(
     with pytest.raises(InputError, match=r"must answer \[B, D\]"):
         Python(call="mine_of_test:wrong").build().encode(IMAGES)
     for name, said in {
-        "several": r"must answer \[B, D\], a vector of real numbers for each image, got tuple",
+        "several": r"must answer \[B, D\], a vector of two or more real numbers for each image, got tuple",
+        "narrow": r"got torch.float32 \[5, 1\] for 5 images",
         "named": "got dict",
         "complex": r"got torch.complex64 \[5, 192\]",
         "busy": r"target.call=mine_of_test:busy failed on images \[5, 3, 8, 8\]: ValueError: my service said 503",

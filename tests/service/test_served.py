@@ -1,15 +1,12 @@
 """`lpla serve` audited by target=http, two processes on loopback: the audit of the file itself."""
 
-import socket
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
+from serve_process import Server
 from test_service_audit import audit
 from tiny_audit import scores_of
 
@@ -20,26 +17,13 @@ ITSELF = ["target=exported", f"target.file={SCRIPT}", "target.run_code=true", "t
 FLIPS = ["crop_scale=[1.0,1.0]", "crop_ratio=[1.0,1.0]", "jitter=0.0", "flip=0.5"]
 FLIPS = [f"dataset.query_views.{one}" for one in FLIPS]
 """Views that have 8 bits as they are, so that nothing is rounded where they are sent."""
-STARTS = 300
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "lpla", "serve", *ITSELF, "--port", str(port)]
-    with (tmp_path / "served.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        end = time.monotonic() + STARTS
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.2)
-        assert process.poll() is None, (tmp_path / "served.log").read_text()
-        yield f"http://127.0.0.1:{port}/v1/embeddings"
-        process.terminate()
+def served() -> Iterator[str]:
+    made = Server(*ITSELF)
+    yield made.url
+    made.end(signal.SIGTERM)
 
 
 def test_a_served_file_has_the_audit_of_the_file(served: str, tmp_path: Path) -> None:

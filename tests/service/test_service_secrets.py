@@ -1,6 +1,7 @@
 """Secrets stand in the environment and in headers alone: every file, every log and every error text is searched."""
 
 import json
+import re
 import ssl
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from tiny_audit import TINY_GIVEN, Ran
 
 from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._secrets import HIDDEN
+from lpla.encoders.target._secrets import HIDDEN, Headers
 from lpla.work.recipe import Unit
 
 KEY, OTHER = "sk-4f1e9b7a2c", "tok-77aa88bb99cc"
@@ -95,6 +96,21 @@ def test_a_secret_in_the_settings_is_refused_and_not_repeated(
     with pytest.raises(InputError, match=sentence) as refused:
         target(tmp_path, **{"url": "https://host/v1", **settings}).build()
     assert KEY not in str(refused.value)
+
+
+def test_a_secret_that_a_service_repeats_is_hidden_however_it_writes_it() -> None:
+    secret, longer = 'a"b\\c/d==', 'a"b\\c/d==and more'
+    headers = Headers({}, (secret, longer))
+    for said in (secret, json.dumps(secret), json.dumps(json.dumps(secret)), secret.replace("/", "\\/"), longer):
+        assert not re.search(r"[abcd=]|and more", headers.hide(said.replace("=", "\\u003D")).replace(HIDDEN, ""))
+        assert not re.search(r"[abcd=]|and more", headers.hide(said).replace(HIDDEN, ""))
+    assert Headers({}, ("abc",)).hide("an abc") == "an abc"
+
+
+def test_a_short_secret_is_not_sent_unencrypted_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPLA_TEST_KEY", "abc")
+    with pytest.raises(InputError, match=r"target\.url must begin with https://, as a secret is sent along"):
+        target(tmp_path, url="http://host/v1", key="LPLA_TEST_KEY").build()
 
 
 @pytest.mark.parametrize("setting", ["target.key", "+target.body.token", "target.version"])

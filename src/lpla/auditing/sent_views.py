@@ -68,7 +68,7 @@ def _as_asked(unit: Unit, request: ExtractionRequest, store: Store) -> Bool[np.n
     return same
 
 
-def _digests(unit: Unit, request: ExtractionRequest) -> Int64[np.ndarray, "N Q"] | None:
-    """Digests of the bytes that stand for each view of a request, where they are sent to a service."""
+def _digests(unit: Unit, request: ExtractionRequest) -> Int64[np.ndarray, "N Q"]:
+    """Digests of the bytes that stand for each view of a request."""
     assert isinstance(unit.source, Given)
     return digests_of_views(unit.source.target, unit.images, request.index, request.query)

@@ -87,8 +87,8 @@ def _to_ask(target: Any, settings: Config, knowledge: Knowledge, images: Images,
         return len(many) * query.queries + len(once) + again
     needed: set[int] = set()
     for index, one in ((tuple(many), query), (tuple(once), replace(query, queries=1))):
-        if index and (digests := digests_of_views(settings["target"], images, index, one)) is not None:
-            needed |= set(digests.ravel().tolist())
+        if index:
+            needed |= set(digests_of_views(settings["target"], images, index, one).ravel().tolist())
     return len(needed - answered) + again
 
 

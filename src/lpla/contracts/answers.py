@@ -23,7 +23,7 @@ class Counts:
     queries: int = 0
     """Images in requests that were sent, but for requests that the service refused before it answered."""
     requests: int = 0
-    """Requests that were sent, refused ones among them."""
+    """Requests that were begun, refused ones and those without a connection among them."""
     answers: int = 0
     """Embeddings that arrived and are kept."""
 
@@ -57,7 +57,7 @@ class KeptAnswers(Protocol):
         ...
 
     def refused(self, queries: int) -> None:
-        """Take the images of a request back that the service refused before it answered."""
+        """Take the images of a request back that the service refused before it answered, or that never reached it."""
         ...
 
     def keep(self, answers: Mapping[str, Vector], purpose: str = "") -> None:

@@ -174,7 +174,8 @@ def expected(annotation: Any) -> str:
         words = [shown(one) if isinstance(one, bool) else str(one) for one in inner]
         return " or ".join(words) if len(words) <= 2 else f"one of {', '.join(words)}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return "settings by name"
+        each = [expected(one) for one in inner[1:] if one is not Any]
+        return "settings by name" + "".join(f", of which each is {one}" for one in each)
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"a list of which each is {expected(inner[0])}"
     plain = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false", NoneType: "null"}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,33 +124,27 @@ def expected(images: Images, index: tuple[int, ...], query: Query) -> Float64[np
     Returns:
         A projection of each view; it is kept for other layers, encoders and jobs of this process.
     """
-    found = []
-    for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):
-        views = torch.cat([projected(one) for one in made(images.pixels[part], part, query)])
-        found.append(views.unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
-    return np.concatenate(found)
+    return of_each_view(images, index, query, projected)
 
 
-def expected_digests(
-    images: Images, index: tuple[int, ...], query: Query, digests: Digests
-) -> Int64[np.ndarray, "N Q"] | None:
-    """Make the views of some images once more, and digest the bytes that are sent in their place.
+def of_each_view(
+    images: Images, index: tuple[int, ...], query: Query, found_of: Callable[[Float[Tensor, "B C H W"]], Any]
+) -> np.ndarray:
+    """Make the views of some images once more, and return what is found of each of them.
 
     Args:
         images: The data set.
         index: Indices of the images.
         query: What was asked for.
-        digests: The encoder's own.
+        found_of: From views to a number of each.
 
     Returns:
-        A digest of each view; None for an encoder that is sent no bytes.
+        The numbers [N, Q].
     """
     found = []
     for part in torch.tensor(index).split(max(1, CHUNK // query.queries)):
-        of_part = [one for views in made(images.pixels[part], part, query) if (one := digests(views)) is not None]
-        if not of_part:
-            return None
-        found.append(torch.cat(of_part).unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
+        views = torch.cat([found_of(one) for one in made(images.pixels[part], part, query)])
+        found.append(views.unflatten(0, (-1, len(part))).transpose(0, 1).numpy())
     return np.concatenate(found)
 
 

@@ -15,7 +15,7 @@ import torch
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images, InputError
 from lpla.contracts.streams import stream
-from lpla.encoders.target._planned import ARRAY, FILES, LIST, PLAN, PlannedViews, file_of
+from lpla.encoders.target._planned import ARRAY, FILES, LIST, PLAN, PlannedViews, file_of, read_plan
 from lpla.encoders.target._png import eight_bits, png
 from lpla.encoders.target.embeddings import TableEncoder
 from lpla.extraction.query import made
@@ -122,10 +122,10 @@ def _check_folder(folder: Path, made_of: Config, settings: Sequence[str], size: 
     Raises:
         InputError: the folder has another plan, other files or too little room.
     """
-    before = json.loads((folder / PLAN).read_text()) if (folder / PLAN).exists() else None
-    if before is not None and {name: before.get(name) for name in made_of} != made_of:
+    before = read_plan(folder)
+    if before and {name: before.get(name) for name in made_of} != made_of:
         raise InputError(f"DIR must be a folder without another plan, got {folder}, which has one of other settings")
-    if before is None and folder.is_dir() and any(folder.iterdir()):
+    if not before and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"DIR must be a new or empty folder, or one of the same plan, got {folder}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / LIST).unlink(missing_ok=True)  # It says that all is there.

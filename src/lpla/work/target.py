@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lpla.contracts.encoder import Encoder, Target
 from lpla.contracts.evidence import Query
 from lpla.contracts.inputs import Images
-from lpla.extraction.sent import expected_digests
+from lpla.extraction.sent import of_each_view
 from lpla.store.answers import Answers
 from lpla.work.plug_in import Config, plug_in
 
@@ -30,29 +30,25 @@ def target_of(config: Config) -> Target:
     return made if asked is None else made.keeping(Answers(config["store"], asked))
 
 
-def digests_of_views(
-    target: Config, images: Images, index: tuple[int, ...], query: Query
-) -> Int64[np.ndarray, "N Q"] | None:
-    """Digest the bytes that a service is to be sent in place of some views, which are made for it.
+def digests_of_views(target: Config, images: Images, index: tuple[int, ...], query: Query) -> Int64[np.ndarray, "N Q"]:
+    """Digest the bytes that a target is sent in place of some views, which are made for it.
 
     Args:
-        target: The target's settings.
+        target: The target's settings; it must be one that is sent bytes.
         images: The data set.
         index: Indices of the images.
         query: What is asked for.
 
     Returns:
-        A digest of each view, kept for other jobs of this process; None for a target that is sent no bytes.
+        A digest of each view; it is kept for other jobs of this process.
     """
     return _digests_of_views(json.dumps(target, sort_keys=True), images, index, query)
 
 
 @lru_cache(maxsize=16)
-def _digests_of_views(
-    target: str, images: Images, index: tuple[int, ...], query: Query
-) -> Int64[np.ndarray, "N Q"] | None:
+def _digests_of_views(target: str, images: Images, index: tuple[int, ...], query: Query) -> Int64[np.ndarray, "N Q"]:
     encoder = target_of(json.loads(target)).build()
-    return expected_digests(images, index, query, encoder.digests)
+    return of_each_view(images, index, query, encoder.digests)
 
 
 class StandIn(Encoder):

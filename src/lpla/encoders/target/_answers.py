@@ -18,7 +18,7 @@ from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import listed
 
 ID, EMBEDDING = "id", "embedding"
-NUMBERED = re.compile(r"(?:.*[/\\])?0*(\d+)(?:\.\w+)?")
+NUMBERED = re.compile(r"(?:.*[/\\])?0*(\d{1,18})(?:\.0+|\.[A-Za-z]\w*)?")
 """An id, or the name of the file that it names."""
 NAMED = 5
 """Ids that a message names."""
@@ -67,13 +67,13 @@ def in_order_of_ids(found: Answers, planned: Sequence[int], file: str) -> Float3
             raise InputError(f"{must}, in the order of the ids, got {len(found.values)} rows")
         return found.values
     known, counts = np.unique(found.ids, return_counts=True)
-    for what, ids in {
+    wrong = {
         "misses the ids": np.setdiff1d(np.arange(len(planned)), known),
         "has several rows for the ids": known[counts > 1],
-        "has rows for ids that were not planned,": known[(known < 0) | (known >= len(planned))],
-    }.items():
-        if len(ids):
-            raise InputError(f"{must}, but {what} {listed([str(one) for one in ids], NAMED)}")
+        "has rows for ids that were not planned,": known[known >= len(planned)],
+    }
+    if said := [f"{what} {listed([str(one) for one in ids], NAMED)}" for what, ids in wrong.items() if len(ids)]:
+        raise InputError(f"{must}, but {', and '.join(said)}")
     return found.values[np.argsort(found.ids)]
 
 
@@ -95,7 +95,9 @@ def _loaded(file: Path) -> Any:
         raise InputError(f"target.file={file} cannot be read as an array: {damaged}") from damaged
 
 
-def _matrix(array: np.ndarray, file: Path) -> Float32[np.ndarray, "R D"]:
+def _matrix(array: Any, file: Path) -> Float32[np.ndarray, "R D"]:
+    if not isinstance(array, np.ndarray):  # numpy reads any file of an archive, as bytes if it is none of its own
+        raise InputError(f"target.file={file} must be an archive of arrays, as numpy writes it")
     if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < 2 or not len(array):
         got = f"{array.dtype} {list(array.shape)}"
         raise InputError(f"target.file={file} must be an array [views, width of 2 or more] of real numbers, got {got}")
@@ -104,7 +106,7 @@ def _matrix(array: np.ndarray, file: Path) -> Float32[np.ndarray, "R D"]:
 
 def _numbers(ids: Sequence[Any], file: Path) -> Int64[np.ndarray, " R"]:
     """Ids as numbers, of what a program made of them: numbers, texts, names of files."""
-    found = [NUMBERED.fullmatch(str(int(one) if isinstance(one, float) and one == int(one) else one)) for one in ids]
+    found = [NUMBERED.fullmatch(str(one)) for one in ids]
     if None in found:
         wrong = str(ids[found.index(None)])
         raise InputError(
@@ -120,7 +122,7 @@ def _of_archive(file: Path) -> Answers:
     if not name or (len(arrays) > 1 and name != EMBEDDING):
         got = listed(sorted(arrays), NAMED) or "none"
         raise InputError(f"target.file={file} must hold the arrays {ID} and {EMBEDDING}, got beside {ID} {got}")
-    return _with_ids(None if ids is None else ids.tolist(), _matrix(arrays[name], file), file)
+    return _with_ids(None if ids is None else np.atleast_1d(ids).tolist(), _matrix(arrays[name], file), file)
 
 
 def _of_csv(file: Path) -> Answers:

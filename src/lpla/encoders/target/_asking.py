@@ -17,7 +17,7 @@ from tenacity.nap import sleep_using_event
 
 from lpla.contracts.answers import KeptAnswers
 from lpla.contracts.inputs import InputError
-from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, elsewhere
+from lpla.encoders.target._endings import ATTEMPTS, REDIRECTS, REMEDIES, AgainError, EndedError, RefusedError, elsewhere
 from lpla.encoders.target._rate import LONGEST_ASKED, Bucket, pause, retry_after
 from lpla.encoders.target._secrets import Headers
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 OPENS_AFTER = 10
 """Failures one after the other, of all requests together, after which nothing more is sent."""
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError)
+"""How a request fails before any of it is sent, so that its images are no queries."""
 SAID_EVERY = 30.0
 """Seconds between two lines of the log on how far it is."""
 Item = tuple[str, Any]
@@ -116,7 +118,9 @@ class Asker:
         try:
             yield
         except EndedError as ended:
-            raise InputError(f"{ended}; {self._stands()}") from None
+            counts = self.kept.counts()
+            got = f"{counts.answers:,} answers to {counts.queries:,} queries are kept"
+            raise InputError(f"{ended}; {got}{ended.later}") from None
 
     def _client(self) -> httpx.Client:
         logging.getLogger("httpx").setLevel(logging.WARNING)  # which would write a line for each request
@@ -160,10 +164,7 @@ class Asker:
     def _reply(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
         """The reply to a request, which redirects on the same host lead to."""
         for _ in range(REDIRECTS):
-            try:
-                reply = client.send(request)
-            except httpx.TransportError as failed:
-                self._not_sent(failed)
+            reply = client.send(request)
             if not reply.is_redirect:
                 return reply
             there = elsewhere(reply, self.url)
@@ -173,7 +174,12 @@ class Asker:
 
     def _sent(self, client: httpx.Client, request: httpx.Request, queries: int = 0) -> httpx.Response:
         """The reply with status 200; raises AgainError or InputError for any other."""
-        reply = self._reply(client, request)
+        try:
+            reply = self._reply(client, request)
+        except httpx.TransportError as failed:
+            if isinstance(failed, NOT_SENT):
+                self.kept.refused(queries)
+            self._no_reply(failed)
         if reply.status_code == 200:
             return reply
         status = f"status {reply.status_code}"
@@ -188,9 +194,9 @@ class Asker:
             self._failed(status, retry_after(reply.headers))
         self.kept.refused(queries)
         remedy = REMEDIES.get(reply.status_code, "")
-        raise EndedError(f"the service refused a request with {status}: {self.excerpt(reply.text)}{remedy}")
+        raise RefusedError(f"the service refused a request with {status}: {self.excerpt(reply.text)}{remedy}")
 
-    def _not_sent(self, failed: httpx.TransportError) -> NoReturn:
+    def _no_reply(self, failed: httpx.TransportError) -> NoReturn:
         """Raise InputError for what no further attempt can help, else as `_failed`."""
         if isinstance(failed, httpx.LocalProtocolError):
             raise InputError("target.headers hold a header that cannot be sent") from None
@@ -213,11 +219,6 @@ class Asker:
     def _give_up(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
         raise EndedError(f"the service did not answer in {ATTEMPTS} attempts ({why})")
-
-    def _stands(self) -> str:
-        counts = self.kept.counts()
-        got = f"{counts.answers:,} answers to {counts.queries:,} queries are kept"
-        return f"{got}; the same command goes on from there"
 
     def _spent(self) -> str:
         counts, most = self.kept.counts(), self.limits.max_queries

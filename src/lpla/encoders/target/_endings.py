@@ -27,6 +27,15 @@ class AgainError(Exception):
 class EndedError(InputError):
     """What ended a run; counts are added once no request is under way, whose queries may be taken back yet."""
 
+    later = "; the same command goes on from there"
+    """What to do after the counts."""
+
+
+class RefusedError(EndedError):
+    """A request that the service refused, as it would the same one later."""
+
+    later = ""
+
 
 def elsewhere(reply: httpx.Response, asked: httpx.URL) -> httpx.URL:
     """Where a redirect leads on the same host; raises InputError for another.

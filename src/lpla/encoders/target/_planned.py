@@ -15,6 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lpla.contracts.inputs import InputError
 from lpla.encoders.target._reading import digest
@@ -26,6 +27,15 @@ COLUMNS = ("id", "image", "view", "sha256")
 def file_of(number: int) -> str:
     """Return the name of the PNG file of an id, within `FILES`: by name they are in the order of the ids."""
     return f"{number:07d}.png"
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Read by which settings a folder's views were made; nothing where it does not say so, or no longer."""
+    try:
+        found = json.loads((folder / PLAN).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,5 @@ class PlannedViews:
     @property
     def remedy(self) -> str:
         """What to do where an audit asks for other views."""
-        plan = self.folder / PLAN
-        said = " ".join(json.loads(plan.read_text())["settings"]) if plan.is_file() else "not known"
+        said = " ".join(read_plan(self.folder).get("settings", ["not known"]))
         return f"plan and audit with the same settings of images and views, on one kind of CPU (planned: {said})"

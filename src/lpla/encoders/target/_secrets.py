@@ -30,10 +30,17 @@ class Headers:
     secrets: tuple[str, ...] = field(repr=False)
 
     def hide(self, text: str) -> str:
-        """The text without any of the secrets, which a service may repeat in what it says."""
-        for secret in self.secrets:
-            text = text.replace(secret, HIDDEN)
+        """The text without any of the secrets, which a service may repeat in what it says, also as JSON escapes it."""
+        # The longest first, as one may be the beginning of another.
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            if len(secret) >= SHORTEST:
+                text = re.sub("".join(map(_escaped, secret)), HIDDEN, text)
         return text
+
+
+def _escaped(character: str) -> str:
+    """A pattern of a character as it is, and as JSON may write it: behind backslashes, or by its number."""
+    return rf"(?:\\{{0,9}}{re.escape(character)}|\\{{1,9}}u(?i:{ord(character):04x}))"
 
 
 def headers_of(own: Mapping[str, str], key: str | None, of_key: tuple[str, str]) -> Headers:
@@ -62,7 +69,7 @@ def headers_of(own: Mapping[str, str], key: str | None, of_key: tuple[str, str])
         found = {one: _value(one, f"target.headers.{name}") for one in PLACE.findall(text)}
         secrets += found.values()
         values[name] = PLACE.sub(lambda place, found=found: found[place[1]], text)
-    return Headers(values, tuple(one for one in secrets if len(one) >= SHORTEST))
+    return Headers(values, tuple(secrets))
 
 
 def check_address(url: str | None, secrets: bool) -> httpx.URL:

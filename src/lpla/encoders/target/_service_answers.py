@@ -49,16 +49,9 @@ def in_order(vectors: Sequence[Any], index: Sequence[Any] | None, asked: int) ->
 
 def as_vector(answer: Any, kind: str) -> Vector:
     """One answer as single-precision numbers, packed ones still packed; raises InputError for one that is no vector."""
-    if isinstance(answer, str):
-        try:
-            data = base64.b64decode(answer, validate=True)
-            return np.frombuffer(data, dtype=TYPES[kind]).astype(np.float32)
-        except (binascii.Error, ValueError):
-            raise InputError(f"the service must answer vectors as lists or in base64 of {kind}, got a text") from None
-    if not isinstance(answer, list) or not answer or not all(isinstance(one, (int, float)) for one in answer):
-        raise InputError(f"the service must answer vectors of numbers, got {_shape(answer)}")
-    with np.errstate(over="ignore"):
-        found = np.asarray(answer, dtype=np.float64).astype(np.float32)
+    found = _of_text(answer, kind) if isinstance(answer, str) else _of_list(answer)
+    if len(found) < (1 if kind in PACKED else 2):
+        raise InputError(f"the service must answer vectors of two or more numbers, got one of {len(found)}")
     if kind not in ("float", "base64"):
         low, high = (0, 255) if TYPES[kind] == "u1" else (-128, 127)
         if not (
@@ -67,6 +60,21 @@ def as_vector(answer: Any, kind: str) -> Vector:
             got = f"values from {found.min():g} to {found.max():g}"
             raise InputError(f"target.answers={kind} must be whole numbers from {low} to {high}, got {got}")
     return found
+
+
+def _of_text(answer: str, kind: str) -> Vector:
+    try:
+        data = base64.b64decode(answer, validate=True)
+        return np.frombuffer(data, dtype=TYPES[kind]).astype(np.float32)
+    except (binascii.Error, ValueError):
+        raise InputError(f"the service must answer vectors as lists or in base64 of {kind}, got a text") from None
+
+
+def _of_list(answer: Any) -> Vector:
+    if not isinstance(answer, list) or not answer or not all(isinstance(one, (int, float)) for one in answer):
+        raise InputError(f"the service must answer vectors of numbers, got {_shape(answer)}")
+    with np.errstate(over="ignore"):
+        return np.asarray(answer, dtype=np.float64).astype(np.float32)
 
 
 def unpacked(packed: Float32[np.ndarray, "N P"], kind: str, convention: str) -> Float32[np.ndarray, "N 8*P"]:

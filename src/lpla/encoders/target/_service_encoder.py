@@ -70,9 +70,7 @@ class ServiceEncoder(Encoder):
 
     def encode(self, x: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
         """The answers to images in [0, 1]; those that are not kept are asked for."""
-        digests = [digest for digest, _ in self._known(x)]
-        found = self._unpacked(np.stack([*map(self.asker.kept.find(digests).__getitem__, digests)]))
-        return {BACKBONE: torch.from_numpy(found)}
+        return {BACKBONE: torch.from_numpy(self._unpacked(self._kept(self._known(x))))}
 
     def expect(self, x: Float[Tensor, "B C H W"]) -> None:
         """Ask for all that is not kept."""
@@ -133,12 +131,13 @@ class ServiceEncoder(Encoder):
         return dict(zip(digests, found, strict=True))
 
     def _items(self, x: Tensor) -> list[Item]:
-        """The digest and the content of what is sent for each image; those of the last images are remembered."""
+        """The digest and the content of what is sent for each image; those of the images expected are remembered."""
         fed = self.fed(x.detach().float().cpu())
         arrays = list(fed.contiguous().numpy() if self.form.image == "tensor" else eight_bits(fed))
         raw = [one.tobytes() for one in arrays]
         earlier = self._packed
-        self._packed = {key: earlier.get(key) or self._item(one) for key, one in zip(raw, arrays, strict=True)}
+        if not earlier.keys() >= set(raw):
+            self._packed = {key: earlier.get(key) or self._item(one) for key, one in zip(raw, arrays, strict=True)}
         return [self._packed[key] for key in raw]
 
     def _item(self, image: np.ndarray) -> Item:

@@ -6,8 +6,10 @@ The forms are those of the services' own documentation; `custom` has none, and i
 from __future__ import annotations
 
 import base64
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,9 +18,12 @@ import numpy as np
 from jmespath.exceptions import JMESPathError
 
 from lpla.contracts.inputs import InputError
+from lpla.contracts.settings import shown
 
 Image = Literal["base64", "data_uri", "bytes", "tensor"]
 Answers = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
+PATHS = frozenset(("vectors", "index", "reports"))
+"""Settings that are JMESPaths into a reply."""
 BEARER = ("Authorization", "Bearer $key")
 PNG_TYPE = "image/png"
 
@@ -158,8 +163,31 @@ def filled(template: Any, names: Mapping[str, Any]) -> Any:
 
 def sought(path: str, reply: Any, setting: str) -> Any:
     """What a JMESPath leads to; raises InputError for a path that is none."""
-    try:
+    with _naming(path, setting):
         return jmespath.search(path, reply)
+
+
+def check_told(told: Mapping[str, Any], answers: str) -> None:
+    """Raise InputError for a body without images, or a path that is none, before anything is sent.
+
+    Args:
+        told: The parts that settings name: body, vectors, index, reports.
+        answers: The kind of answers, for which $answers stands in a path.
+    """
+    if "body" in told and "$image" not in json.dumps(told["body"]):
+        got = shown(told["body"])
+        raise InputError(f"target.body must hold $images, the list of images, or $image, the only one, got {got}")
+    for name in PATHS & told.keys():
+        path = str(told[name]).replace("$answers", answers)
+        with _naming(path, f"target.{name}"):
+            jmespath.compile(path)
+
+
+@contextmanager
+def _naming(path: str, setting: str) -> Iterator[None]:
+    """Name the setting where a JMESPath is none."""
+    try:
+        yield
     except JMESPathError as wrong:
         said = " ".join(str(wrong).split())
         raise InputError(f"{setting} must be a JMESPath (jmespath.org), got {path}: {said}") from None

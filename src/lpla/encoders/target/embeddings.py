@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from lpla.contracts.answers import short
 from lpla.contracts.encoder import Encoder, Target
 from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import checked
@@ -107,7 +108,7 @@ class TableEncoder(Encoder):
 
     def digests(self, x: Float[Tensor, "B C H W"]) -> Int64[Tensor, " B"]:
         """The first 63 bits of the SHA-256 of the PNG file of each view."""
-        return torch.tensor([int(one[:16], 16) >> 1 for one in _digests(x)])
+        return torch.tensor([short(one) for one in _digests(x)])
 
 
 def _digests(x: Float[Tensor, "B C H W"]) -> list[str]:

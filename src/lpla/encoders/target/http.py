@@ -20,18 +20,18 @@ from lpla.contracts.inputs import InputError
 from lpla.contracts.settings import Count, Dimension, NonNegative, Positive, Whole, checked
 from lpla.encoders.target._asking import Asker, Limits
 from lpla.encoders.target._input import InputRule, Interpolation, as_data, normalization
-from lpla.encoders.target._secrets import check_address, headers_of
+from lpla.encoders.target._secrets import PLACE, check_address, headers_of
 from lpla.encoders.target._service_encoder import REPEATED, ServiceEncoder, to_examine
-from lpla.encoders.target._service_forms import FORMS, Answers, Form, Image, Kserve
+from lpla.encoders.target._service_forms import FORMS, Answers, Form, Image, Kserve, check_told
 
 HTTP_VERSION = 1
 """Raise it when a change here changes what is sent."""
 RULE = ("side", "interpolation", "normalize", "channels")
 NO_PART = ("key", "headers", "batch", "parallel", "per_second", "timeout", "max_queries", "price_per_1000")
 NO_PART += ("ask_above", "confirm", "ca_file", "store")
-"""Settings on which no answer depends."""
+"""Settings on which no answer depends, but for headers without a secret."""
 OF_FORM = ("image", "item", "body", "vectors", "index", "reports")
-"""Settings that change the form of a service; `custom` needs the last but two."""
+"""Settings that change the form of a service; `custom` needs `body` and `vectors`."""
 
 
 @checked
@@ -76,8 +76,10 @@ class Http(Target):
     kept: KeptAnswers | None = field(default=None, init=False, repr=False, compare=False)
 
     def asks(self) -> dict[str, Any]:
-        """As of every target: all settings on which an answer depends beside the image."""
-        found = {"service": self.service, "url": self._url, "answers": self.answers}
+        """As of every target: all settings on which an answer depends beside the image, and no secret."""
+        found: dict[str, Any] = {"service": self.service, "url": self._url, "answers": self.answers}
+        if public := {name: text for name, text in self.headers.items() if not PLACE.search(text)}:
+            found["headers"] = public
         for one in fields(self):
             default = one.default if one.default_factory is MISSING else one.default_factory()
             if one.init and one.name not in (*NO_PART, *RULE, *found) and (value := getattr(self, one.name)) != default:
@@ -140,6 +142,7 @@ class Http(Target):
         batch = self.batch or form.batch
         if told.get("image", form.image) == "bytes" and batch != 1:
             raise InputError(f"target.batch must be 1 where an image's bytes are sent, got {batch}")
+        check_told(told, self.answers)
         version = {"version": told.pop("reports")} if "reports" in told else {}
         return replace(form, **told, **version, batch=batch)
 

@@ -101,11 +101,11 @@ class _Function(nn.Module):
         except Exception as failed:
             what = f"target.call={self.name} failed on images {list(x.shape)}"
             raise InputError(f"{what}: {type(failed).__name__}: {failed}") from failed
-        must = f"target.call={self.name} must answer [B, D], a vector of real numbers for each image"
+        must = f"target.call={self.name} must answer [B, D], a vector of two or more real numbers for each image"
         try:
             found = found if isinstance(found, Tensor) else torch.as_tensor(found)
         except (TypeError, ValueError, RuntimeError) as unusable:
             raise InputError(f"{must}, got {type(found).__name__}") from unusable
-        if found.ndim != 2 or len(found) != len(x) or found.is_complex():
+        if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2 or found.is_complex():
             raise InputError(f"{must}, got {found.dtype} {list(found.shape)} for {len(x)} images")
         return {"pooled": found.to(x.device)}
