@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from hydra.utils import get_class
 
 from lpla.auditing.plan import plan
 from lpla.auditing.settings import Settings, composed, jobs
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
-from lpla.work.keys import changes_training
-from lpla.work.rehearsal import seconds_per_epoch
+from lpla.work.rehearsal import seconds_to_train
 from lpla.work.trained import Trained
 from lpla.work.unit import trained
 
@@ -50,12 +46,7 @@ def look_ahead_of(some: Iterable[Sequence[str]], say: Callable[[str], None]) -> 
         except InputError as mistake:
             impossible[str(mistake)] = None
     missing = [one for one, store in sources.values() if not one.is_made(store)]
-    rates: dict[str, float] = {}
-    for one in missing:
-        if (kind := _kind(one)) not in rates:
-            rates[kind] = seconds_per_epoch(one)
-            say(f"{_name(one)}: {rates[kind]:.3f} s per epoch")
-    seconds = sum(rates[_kind(one)] * one.regime.epochs for one in missing)
+    seconds = seconds_to_train(missing, lambda one, epoch: say(f"{_name(one)}: {epoch:.3f} s per epoch"))
     return Ahead(len(sources), len(missing), seconds, tuple(impossible))
 
 
@@ -66,13 +57,6 @@ def _settings(some: Iterable[Sequence[str]]) -> Iterator[Settings]:
         kept = tuple(one for one in job if one.partition("=")[0] not in SAME_ENCODERS)
         distinct.setdefault(kept, job)
     return (composed([*job, "hydra.mode=RUN"]) for job in distinct.values())
-
-
-def _kind(source: Trained) -> str:
-    """What the time of an epoch depends on."""
-    trained = source.defense if changes_training(get_class(source.defense["_target_"])) else None
-    shown = len(source.shown)
-    return json.dumps([source.arch, source.backbone, source.dataset, shown, source.regime.batch_size, trained])
 
 
 def _name(source: Trained) -> str:

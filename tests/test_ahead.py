@@ -1,10 +1,12 @@
 """What lies ahead of a command: counted as the job then finds it, shared by a sweep, and nothing is written for it."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hydra.utils import get_class
 from tiny_audit import TINY, TINY_GIVEN, Silent, once, tiny_settings
 
 from lpla.auditing import ahead as counting
@@ -14,8 +16,9 @@ from lpla.auditing.machines import read_machines
 from lpla.auditing.plan import Plan
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
-from lpla.work import footprint
+from lpla.work import footprint, rehearsal
 from lpla.work.footprint import count
+from lpla.work.keys import name_of
 from lpla.work.unit import make, to_train, views_to_observe
 
 Say = pytest.CaptureFixture[str]
@@ -109,6 +112,30 @@ def test_the_command_times_a_throwaway_encoder_once_for_a_sweep(
     said = capsys.readouterr()
     assert "5 to train, 0 found in the store of 2 jobs" in said.out and "time here  about " in said.out
     assert said.err.count("timing") == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_guarantee_of_a_private_training_is_said_before_it(capsys: Say) -> None:
+    show(["--untimed", *TINY, "defense=dp", "defense.group_size=2"])
+    said = capsys.readouterr().out
+    assert re.search(r"^privacy    defense=dp guarantees epsilon \d+\.\d\d at delta .* \(replace one\)$", said, re.M)
+    show(["--untimed", *TINY])
+    assert "privacy" not in capsys.readouterr().out
+
+
+def test_each_defence_of_a_training_is_timed_and_a_student_by_the_images_that_it_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seconds = f"store={tmp_path / 'store'}", {"none": 1.0, "weight_decay": 2.0, "distill": 4.0}
+    monkeypatch.setattr(
+        rehearsal, "seconds_per_epoch", lambda one: seconds[name_of(get_class(one.defense["_target_"]))]
+    )
+    monkeypatch.setattr(rehearsal, "views_per_second", lambda *_: 1.0)
+    student = ["defense=distill", "defense.images=40"]
+    found = before([store], [store, "defense=weight_decay"], [store, *student], [store, "defense=noise"])
+    rates, _ = counting.rates(found, lambda _: None)
+    # Two epochs of five encoders each; noise and a student's teacher are trained as without a defence.
+    trained = {kind: found.samples[kind] / rate for kind, rate in rates.items()}
+    assert sorted(trained.values()) == [10 * 1.0, 10 * 2.0, 10 * 4.0]
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lpla.auditing.defended import claim
 from lpla.auditing.plan import Plan, plan
-from lpla.auditing.price import Price, check_price, kind_of
+from lpla.auditing.price import Price, check_price
 from lpla.auditing.refits import seconds_of_judging
 from lpla.auditing.settings import Settings
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import RECIPE, Store, key_of
 from lpla.store.integrity import DamagedError, verify
 from lpla.work.dispatch import quieten_lightning, trains_here
-from lpla.work.footprint import Network
+from lpla.work.footprint import Network, kind_of
 from lpla.work.plug_in import Config
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
@@ -85,6 +86,8 @@ class Ahead:
     networks: dict[str, Network] = field(default_factory=dict)
     sources: dict[str, tuple[Trained, Unit]] = field(default_factory=dict)
     """A source of the encoders that are trained, and its unit, by kind."""
+    guarantees: tuple[str, ...] = ()
+    """Sentences on what defences will guarantee to members."""
     untimed: str = ""
     """Why nothing can be timed here."""
     refused: tuple[str, ...] = ()
@@ -116,6 +119,7 @@ def _add(found: Ahead, work: Plan, store: Foreseen, settings: Settings, encoders
     anew = to_train(missing, store)
     for source in trained(units):
         encoders.setdefault((str(store.root), key_of(source.parts())), source in anew)
+    found.guarantees = (*dict.fromkeys((*found.guarantees, *claim(work.encoders.target.unit)[1])),)
     found.fits += seconds_of_judging(work)
     for unit in missing:
         kind = kind_of(unit.source) if isinstance(unit.source, Trained) else ""
@@ -153,7 +157,7 @@ def rates(found: Ahead, say: Callable[[str], None]) -> tuple[dict[str, float], d
     for kind, (source, unit) in found.sources.items():
         if found.samples[kind]:
             say(f"timing a few steps of {source.arch['_target_'].rpartition('.')[2]}, which are thrown away")
-            shown = len(source.members) // source.regime.batch_size * source.regime.batch_size
+            shown = len(source.shown) // source.regime.batch_size * source.regime.batch_size
             samples[kind] = shown / seconds_per_epoch(source)
         if found.views[kind] and unit.observations:
             with TemporaryDirectory() as folder:

@@ -85,6 +85,7 @@ def _counts(found: Ahead) -> list[str]:
         _line("views", f"{found.views.total():,} to ask of encoders"),
         _line("disk", f"{gib(found.disk)} at most, in the store"),
         _line("memory", needed),
+        *(_line("privacy", one) for one in found.guarantees),
     ]
 
 

@@ -23,7 +23,7 @@ from lpla.auditing.plan import Plan
 from lpla.auditing.refits import paid_for_choice, refits, seconds_of_judging
 from lpla.auditing.settings import Settings
 from lpla.store.artifacts import Store
-from lpla.work.footprint import Network, count, values_of
+from lpla.work.footprint import Network, count, kind_of, values_of
 from lpla.work.given import Given
 from lpla.work.machine import accelerator
 from lpla.work.plug_in import plug_in
@@ -222,12 +222,12 @@ def _timed(
         # Steps are timed in this process, which is none of those that will train.
         log.info("%s, %d views to observe", said, views)
         return None
-    from lpla.work.rehearsal import seconds_per_epoch, views_per_second
+    from lpla.work.rehearsal import seconds_to_train, views_per_second
 
     if weights > LARGE:
         log.info("a few steps of a network of %s are timed", gib(weights))
     try:
-        seconds = sum(one.regime.epochs for one in ahead) * seconds_per_epoch(ahead[0])
+        seconds = seconds_to_train(ahead)
         if views:
             seconds += views / views_per_second(next(unit for unit in missing if unit.observations), store)
     except Exception as failure:  # noqa: BLE001  # an estimate costs no result; what ails will be met again, and raised
@@ -239,10 +239,5 @@ def _timed(
 
 
 def _widths(source: Source, networks: Mapping[str, Network]) -> Mapping[str, int]:
+    assert isinstance(source, Given | Trained)
     return source.widths if isinstance(source, Given) else networks[kind_of(source)].widths
-
-
-def kind_of(source: Source) -> str:
-    """What networks have in common that cost the same."""
-    assert isinstance(source, Trained)
-    return str((source.arch, source.backbone, source.dataset, source.regime.batch_size))

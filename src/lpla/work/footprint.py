@@ -9,6 +9,7 @@ from functools import lru_cache
 from inspect import signature
 
 import torch
+from hydra.utils import get_class
 from torch import Tensor
 
 from lpla.contracts.encoder import Arch
@@ -16,6 +17,7 @@ from lpla.contracts.evidence import Query, Statistic
 from lpla.contracts.inputs import InputError, UndefinedError
 from lpla.contracts.settings import SettingError
 from lpla.training.config import TrainConfig
+from lpla.work.keys import changes_training
 from lpla.work.trained import Trained
 
 MOST_VIEWS = 64
@@ -62,6 +64,12 @@ def count(source: Trained) -> Network:
     averages = 2 if "betas" in signature(arch.optimization.optimizer).parameters else 1
     widths = {layer: embedding.shape[-1] for layer, embedding in answers.items()}
     return Network(weights, averages, kept, operations, answering, widths)
+
+
+def kind_of(source: Trained) -> str:
+    """Name what encoders have in common that take the same memory, and as long for an image."""
+    defense = source.defense if changes_training(get_class(source.defense["_target_"])) else None
+    return str((source.arch, source.backbone, source.dataset, source.regime.batch_size, defense))
 
 
 def counted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from lpla.store.artifacts import Store
 from lpla.training.callbacks import Clock
 from lpla.training.config import TrainConfig
 from lpla.training.pretraining import train
+from lpla.work.footprint import kind_of
 from lpla.work.progress import Unseen
 from lpla.work.recipe import Unit
 from lpla.work.trained import Trained
@@ -104,6 +105,26 @@ def seconds_per_epoch(source: Trained) -> float:
     _train_throwaway(source, source.regime, PROBE_STEPS, clock)
     steps = np.diff(clock.ticks)
     return float(np.median(steps[len(steps) // 2 :])) * (len(source.shown) // source.regime.batch_size)
+
+
+def seconds_to_train(sources: Sequence[Trained], say: Callable[[Trained, float], None] = lambda *_: None) -> float:
+    """Measure how long encoders take to train one after the other, by a few steps of each kind.
+
+    Args:
+        sources: What is to be trained.
+        say: Is told of a source of each kind, and how many seconds its epoch takes.
+
+    Returns:
+        Seconds.
+    """
+    rates: dict[tuple[str, int], float] = {}
+    seconds = 0.0
+    for one in sources:
+        if (kind := (kind_of(one), len(one.shown))) not in rates:
+            rates[kind] = seconds_per_epoch(one)
+            say(one, rates[kind])
+        seconds += rates[kind] * one.regime.epochs
+    return seconds
 
 
 class _Allocated(TorchDispatchMode):
