@@ -172,7 +172,7 @@ def test_arrays_come_back_by_id_or_in_the_order_of_the_ids(tmp_path: Path) -> No
 
 
 def test_a_parquet_file_comes_back_by_id(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'lpla[parquet]'")
     from pyarrow import parquet  # pyright: ignore[reportMissingImports]
 
     file = tmp_path / "answers.parquet"

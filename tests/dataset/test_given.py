@@ -124,8 +124,7 @@ def test_an_accent_in_two_ways(load: Callable[..., Images]) -> None:
 
 
 def test_parquet(load: Callable[..., Images], tmp_path: Path) -> None:
-    reason = "pyarrow is not installed (the extra `parquet` is no part of `dev`: it takes 170 MB)"
-    pyarrow = pytest.importorskip("pyarrow", reason=reason)
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'lpla[parquet]'")
     from pyarrow import parquet  # pyright: ignore[reportMissingImports]
 
     table = pyarrow.table({"label": list(range(IN)), "note": ["x"] * IN, "path": MEMBERS})
