@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store, key_of
 from lpla.store.integrity import seal
+from lpla.training import checkpoint
 from lpla.training.checkpoint import KIND, STATE
 from lpla.training.pretraining import Pretraining
 from lpla.work.recipe import Unit
@@ -207,12 +209,38 @@ def test_a_state_that_slurm_left_in_this_folder_is_not_taken_up(
     assert files(unit, slurm) == files(unit, whole)
 
 
-def test_how_often_is_an_integer_and_part_of_no_key(tiny: Tiny) -> None:
-    often, seldom = tiny("checkpoint.every=1").units[0], tiny("checkpoint.every=50").units[0]
-    assert (source_of(often).checkpoint_every, source_of(seldom).checkpoint_every) == (1, 50)
+def test_no_checkpoint_is_kept_before_its_seconds_have_passed(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    unit = longer(tiny, "checkpoint.every=1", "checkpoint.seconds=10")
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    usual, kept = Pretraining.on_train_epoch_end, []
+
+    def after_six_seconds(self: Pretraining) -> None:
+        kept.append(set(checkpoints(cut)))
+        now[0] += 6
+        usual(self)
+
+    make(unit, whole, Silent())
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "on_train_epoch_end", after_six_seconds)
+        pull(unit, cut, last=4 * STEPS + 1)
+    # 6, 12, 18 and 24 seconds after the start: the second is due, and then 12 seconds later the fourth.
+    assert kept == [set(), set(), {2}, {2}] and set(checkpoints(cut)) == {4}
+    make(unit, cut, Silent())
+    assert files(unit, cut) == files(unit, whole)
+
+
+def test_how_often_is_part_of_no_key_and_checked(tiny: Tiny) -> None:
+    often, seldom = (tiny(f"checkpoint.every={n}", f"checkpoint.seconds={n}").units[0] for n in (1, 50))
+    assert (source_of(often).checkpoint_every, source_of(seldom).checkpoint_every) == ((1, 1), (50, 50))
     assert often.encoder_parts == seldom.encoder_parts
     with pytest.raises(InputError, match=r"^checkpoint\.every must be an integer >= 1, got 0$"):
         tiny("checkpoint.every=0")
+    with pytest.raises(InputError, match=r"^checkpoint\.seconds must be a number >= 0, got -1$"):
+        tiny("checkpoint.seconds=-1")
 
 
 def test_a_resumed_audit_reads_the_statistics_of_the_last_epoch(tiny: Tiny, tmp_path: Path) -> None:

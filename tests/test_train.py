@@ -106,6 +106,26 @@ def test_weights_that_the_last_step_of_all_makes_infinite_are_no_encoder(
         trained(unit)
 
 
+def test_large_weights_whose_sum_overflows_are_finite(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, usual = [], Pretraining.on_train_epoch_end
+
+    def looked_at(self: Pretraining) -> None:
+        usual(self)
+        weight = next(self.arch.parameters())
+        for value in (3e38, math.inf, -math.inf, math.nan):
+            with torch.no_grad():
+                kept = weight.clone()
+                weight.fill_(3e38).view(-1)[-1] = value
+                found.append(self._is_finite())
+                weight.copy_(kept)
+
+    monkeypatch.setattr(Pretraining, "on_train_epoch_end", looked_at)
+    trained(tiny("epochs=1").units[0])
+    assert found == [True, False, False, False]
+
+
 def test_a_batch_larger_than_the_member_set(tiny: Callable[..., Plan]) -> None:
     unit = tiny().units[0]
     with pytest.raises(InputError, match="batch_size must be at most members, 20, got 21"):

@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 TINY = ["members=20", "epochs=2", "train.batch_size=10", "backbone.width=0.125", "arch.hidden_dim=16"]
 TINY += ["arch.output_dim=8", "queries=3", "observe.queries=4", "utility.images=60", "permutations=3"]
+TINY += ["checkpoint.seconds=0"]
 
-OF_TRAINING = ("epochs=", "train.", "backbone.", "arch.")
+OF_TRAINING = ("epochs=", "train.", "backbone.", "arch.", "checkpoint.")
 TINY_GIVEN = [one for one in TINY if not one.startswith(OF_TRAINING)]
 """Those that are read where the target was trained elsewhere."""
 

@@ -15,6 +15,7 @@ from lpla.contracts.inputs import Images, InputError, Views
 from lpla.contracts.keywords import check_names
 from lpla.contracts.settings import (
     Count,
+    NonNegative,
     Order,
     Part,
     Seed,
@@ -42,6 +43,7 @@ class _Train(Settings):
 
 class _Checkpoint(Settings):
     every: Count
+    seconds: NonNegative
 
 
 class _Observe(Settings):

@@ -35,7 +35,7 @@ def trained_sources(settings: Config, rows: Iterable[int], membership: Membershi
             regime=TrainConfig(settings["epochs"], size, views, _seed(settings["seed"], row)),
             trainer=settings["trainer"],
             compile_on_cuda=settings["train"]["compile"] == "auto",
-            checkpoint_every=settings["checkpoint"]["every"],
+            checkpoint_every=(settings["checkpoint"]["every"], settings["checkpoint"]["seconds"]),
         )
         for row in rows
     ]

@@ -8,6 +8,7 @@ is therefore of the end of an epoch, and a training that is stopped within one d
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -35,9 +36,18 @@ class Checkpoints(Checkpoint):
     A subclass of Lightning's Checkpoint so that it comes last at the end of an epoch, when all else is done.
     """
 
-    def __init__(self, store: Store, encoder: Mapping[str, Any], epochs: int, every: int) -> None:
-        """`encoder` are the parts of the encoder's key, whose lock the caller holds; it trains for `epochs`."""
-        self.store, self.encoder, self.epochs, self.every = store, encoder, epochs, every
+    def __init__(self, store: Store, encoder: Mapping[str, Any], epochs: int, every: int, seconds: float = 0.0) -> None:
+        """Keep checkpoints of one encoder, whose lock the caller holds.
+
+        Args:
+            store: Where they are kept.
+            encoder: The parts of the encoder's key.
+            epochs: For how many it trains.
+            every: Epochs from one checkpoint to the next.
+            seconds: From one checkpoint to the next, or from the start to the first one, at the least.
+        """
+        self.store, self.encoder, self.epochs, self.every, self.seconds = store, encoder, epochs, every, seconds
+        self._last = time.monotonic()
 
     def newest(self, before: int | None = None) -> Path | None:
         """The newest whole state of the end of an epoch below `before` (None: of any); damaged ones are set aside.
@@ -63,13 +73,19 @@ class Checkpoints(Checkpoint):
             signals.check()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the state if its turn has come, or if a signal asks for the end; the last epoch leaves an encoder."""
+        """Keep the state if it is due, or if a signal asks for the end; the last epoch leaves an encoder."""
         epoch = trainer.current_epoch + 1
-        if epoch < self.epochs and (epoch % self.every == 0 or signals.asked()):
+        if epoch < self.epochs and (signals.asked() or (epoch % self.every == 0 and self._is_due(trainer))):
             self._keep(trainer, epoch)
         signals.check()
 
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        """Whether it is long enough since the last one, by the clock of rank 0: all ranks keep the state together."""
+        return bool(trainer.strategy.broadcast(time.monotonic() - self._last >= self.seconds))
+
     def _keep(self, trainer: pl.Trainer, epoch: int) -> None:
+        self._last = time.monotonic()
+
         def write(folder: Path) -> None:
             trainer.save_checkpoint(folder / STATE, weights_only=False)
 

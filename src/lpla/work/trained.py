@@ -51,15 +51,15 @@ class Trained(Source):
     regime: TrainConfig
     outside: tuple[int, ...] = ()
     """Images that are nobody's members, which the defence needs; in the key only if its training uses them."""
-    checkpoint_every: int = 10
-    """Epochs from one checkpoint to the next; changes no result."""
+    checkpoint_every: tuple[int, float] = (10, 0.0)
+    """Epochs, and seconds at the least, from one checkpoint to the next; they change no result."""
 
     @classmethod
     def of(cls, data: Config) -> Trained:
         """Return the source that `dataclasses.asdict` made `data` of, perhaps by way of JSON."""
         regime = TrainConfig(**data["regime"] | {"views": Views(**data["regime"]["views"])})
-        more = {"members": tuple(data["members"]), "outside": tuple(data.get("outside", ()))}
-        return cls(**data | {"regime": regime, **more})
+        lists = {name: tuple(data[name]) for name in ("members", "outside", "checkpoint_every") if name in data}
+        return cls(**data | {"regime": regime, **lists})
 
     @property
     def images(self) -> Images:
@@ -192,7 +192,7 @@ class Trained(Source):
         from lpla.training.checkpoint import Checkpoints
         from lpla.training.pretraining import train
 
-        checkpoints = Checkpoints(store, self.parts(), self.regime.epochs, self.checkpoint_every)
+        checkpoints = Checkpoints(store, self.parts(), self.regime.epochs, *self.checkpoint_every)
         pixels, index = self.images.pixels, np.asarray(self.shown)
         guard = self._defended(name, store, progress)
         epochs = Epochs(progress.begin(f"{name}: training on {len(index)} images", self.regime.epochs))
