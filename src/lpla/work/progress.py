@@ -33,14 +33,18 @@ class Bars:
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._progress = RichProgress(*columns, *clocks, console=get_console(), transient=True)
+        console = get_console()
+        self._progress = RichProgress(*columns, *clocks, console=console, transient=True)
+        self._drawn = console.is_interactive or console.is_jupyter
 
     def __enter__(self) -> Bars:
-        self._progress.start()
+        if self._drawn:
+            self._progress.start()
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._progress.stop()
+        if self._drawn:  # Rich prints an empty line elsewhere.
+            self._progress.stop()
 
     def begin(self, task: str, total: int) -> Callable[[int], None]:
         """Show a task of `total` steps from its first step on; returns the function that advances it."""
