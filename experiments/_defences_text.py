@@ -16,7 +16,7 @@ from experiments._frontier import At, area, over_seeds, verdict
 from lpla.contracts.result import InputError
 from lpla.metrics.roc import Estimate
 from lpla.report import formats
-from lpla.report.rows import number, write_csv
+from lpla.report.rows import interval, number, write_csv
 
 LEAKS = {"auc": "AUC", "tpr_at_5pct": "TPR at 5 % FPR"}
 UTILITIES = {"knn_accuracy": "kNN accuracy", "linear_accuracy": "linear accuracy"}
@@ -30,8 +30,8 @@ CAPTION = (
 AREAS = (
     "How much less a defence leaks at the same utility than the best training of some length (0.25, 0.5, 0.75 or all "
     "of the epochs, or none), on average over its knob's range in utility; 95 % intervals of Student over seeds within "
-    "data sets and frameworks. Rows are not corrected for their number; the verdict is on AUC and kNN, chosen "
-    "beforehand"
+    "data sets and frameworks. `none` is the whole training itself, from which defences of the release start. Rows are "
+    "not corrected for their number; the verdict is on AUC and kNN, chosen beforehand"
 )
 Cell = tuple[str, str, int]
 """Data set, framework, seed."""
@@ -128,7 +128,7 @@ def render(folder: Path) -> tuple[list[Path], list[str]]:
     """
     audits, refused = read(folder)
     known = [one for one in audits if not one.naive]
-    families = [one for one in dict.fromkeys(audit.family for audit in known) if one not in (PLAIN, UNTRAINED, FREE)]
+    families = [one for one in dict.fromkeys(audit.family for audit in known) if one not in (UNTRAINED, FREE)]
     found = {family: _estimates(known, family) for family in families}
     contradicted = _contradicted(audits)
     text = [
@@ -144,7 +144,7 @@ def render(folder: Path) -> tuple[list[Path], list[str]]:
     write_csv([_record(one) for one in audits], folder / "defences.csv")
     lines = {cell: free_line([one for one in known if one.cell == cell], *PRIMARY) for cell in {o.cell for o in known}}
     points = {family: [(one.cell, point) for one in known if one.family == family and (point := at(one, *PRIMARY))]
-              for family in [PLAIN, *families]}  # fmt: skip
+              for family in families}  # fmt: skip
     pictures = draw(points, {cell: line for cell, line in lines.items() if line}, folder / "defences")
     return [folder / "defences.md", folder / "defences.csv", *pictures], contradicted
 
@@ -158,10 +158,11 @@ def sentence(family: str, found: Estimate | None) -> str:
     """Say what a defence is worth beside training less."""
     if found is None:
         return f"{family}: {verdict(found)}: too few seeds."
-    side = "less" if found.value >= 0 else "more"
+    less = found.value >= 0
+    value, low, high = (found.value, found.low, found.high) if less else (-found.value, -found.high, -found.low)
     return (
-        f"{family}: {verdict(found)}: at the same kNN accuracy its worst attack's AUC is {abs(found.value):.3f} {side} "
-        f"than that of training less (less by {_interval(found)})."
+        f"{family}: {verdict(found)}: at the same kNN accuracy its worst attack's AUC is "
+        f"{interval(value, low, high)} {'below' if less else 'above'} that of training less."
     )
 
 

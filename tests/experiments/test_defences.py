@@ -155,11 +155,13 @@ def test_a_folder_becomes_a_table_a_sentence_for_each_defence_and_a_picture(tmp_
     files, contradicted = render(tmp_path)
     assert not contradicted and all(file.exists() for file in files) and len(files) == 4
     text = (tmp_path / "defences.md").read_text()
-    found = re.search(
-        r"- noise: beats early stopping: at the same kNN accuracy its worst attack's AUC is (\S+) less", text
-    )
-    assert found and float(found[1]) == pytest.approx(0.2, abs=0.01)
-    assert "- crop: does not beat early stopping: " in text and " more than that of training less" in text
+    told = r"at the same kNN accuracy its worst attack's AUC is (\S+) \[(\S+) (\S+)\]"
+    found = re.search(rf"- noise: beats early stopping: {told} below that of training less", text)
+    assert found and float(found[1]) == pytest.approx(0.2, abs=0.01) and 0 < float(found[2]) < float(found[1])
+    found = re.search(rf"- crop: does not beat early stopping: {told} above that of training less", text)
+    assert found and 0 < float(found[2]) < float(found[1]) < float(found[3])
+    # The whole training is the end of the line itself.
+    assert "- none: undecided at this size: " in text
     assert "- pca: undecided at this size: " in text
     assert "What an attacker finds whose shadows have no defence" in text and "Epsilon" not in text
     assert len(list(ElementTree.parse(tmp_path / "defences.svg").getroot().iter())) > 100
