@@ -29,9 +29,10 @@ CAPTION = (
 )
 AREAS = (
     "How much less a defence leaks at the same utility than the best training of some length (0.25, 0.5, 0.75 or all "
-    "of the epochs, or none), on average over its knob's range in utility; 95 % intervals of Student over seeds within "
-    "data sets and frameworks. `none` is the whole training itself, from which defences of the release start. Rows are "
-    "not corrected for their number; the verdict is on AUC and kNN, chosen beforehand"
+    "of the epochs, or none; for dp also none of its own network, which has group norm), on average over its knob's "
+    "range in utility; 95 % intervals of Student over seeds within data sets and frameworks. `none` is the whole "
+    "training itself, from which defences of the release start. Rows are not corrected for their number; the verdict "
+    "is on AUC and kNN, chosen beforehand"
 )
 Cell = tuple[str, str, int]
 """Data set, framework, seed."""
@@ -100,9 +101,10 @@ def areas(audits: Sequence[Audit], family: str, leak: str, utility: str) -> dict
     for cell in sorted({one.cell for one in audits}):
         here = [one for one in audits if one.cell == cell and not one.naive]
         line = free_line(here, leak, utility)
-        curve = [point for one in here if one.family == family and (point := at(one, leak, utility))]
+        own = [(one.knob, point) for one in here if one.family == family and (point := at(one, leak, utility))]
+        curve, also = ([point for knob, point in own if (knob == UNTRAINED) is free] for free in (False, True))
         if curve and line is not None:
-            found.setdefault(cell[:2], []).append(area(line, curve))
+            found.setdefault(cell[:2], []).append(area(line, curve, also))
     return found
 
 
@@ -143,8 +145,11 @@ def render(folder: Path) -> tuple[list[Path], list[str]]:
     (folder / "defences.md").write_text("\n\n".join(text) + "\n")
     write_csv([_record(one) for one in audits], folder / "defences.csv")
     lines = {cell: free_line([one for one in known if one.cell == cell], *PRIMARY) for cell in {o.cell for o in known}}
-    points = {family: [(one.cell, point) for one in known if one.family == family and (point := at(one, *PRIMARY))]
-              for family in families}  # fmt: skip
+    points: dict[str, list[tuple[Cell, At]]] = {}
+    for one in known:
+        if one.family in families and (point := at(one, *PRIMARY)):
+            name = f"{one.family}, {UNTRAINED}" if one.knob == UNTRAINED else one.family
+            points.setdefault(name, []).append((one.cell, point))
     pictures = draw(points, {cell: line for cell, line in lines.items() if line}, folder / "defences")
     return [folder / "defences.md", folder / "defences.csv", *pictures], contradicted
 
@@ -201,7 +206,7 @@ def _contradicted(audits: Sequence[Audit]) -> list[str]:
     found = []
     for one in audits:
         low, claimed = one.figures["eps_low"], one.figures["claimed_epsilon"]
-        if low is not None and claimed is not None and low > claimed:
+        if low is not None and claimed is not None and low > claimed and one.knob != UNTRAINED:
             where = " ".join(map(str, one.cell))
             found.append(f"{one.family} {one.knob} ({where}) guarantees epsilon {claimed:.2f} and its scores "
                          f"contradict an epsilon below {low:.2f}")  # fmt: skip
@@ -210,20 +215,11 @@ def _contradicted(audits: Sequence[Audit]) -> list[str]:
 
 def _epsilon(known: Sequence[Audit], contradicted: Sequence[str]) -> list[str]:
     """The table of what is guaranteed beside the bound from below; nothing where no defence guarantees anything."""
-    private = [one for one in known if one.figures["claimed_epsilon"] is not None]
+    private = [one for one in known if one.figures["claimed_epsilon"] is not None and one.knob != UNTRAINED]
     if not private:
         return []
-    header = (
-        "defence",
-        "knob",
-        "data set",
-        "framework",
-        "seed",
-        "guaranteed epsilon",
-        "lower bound",
-        "worst AUC",
-        "kNN",
-    )
+    cell = ("data set", "framework", "seed")
+    header = ("defence", "knob", *cell, "guaranteed epsilon", "lower bound", "worst AUC", "kNN")
     body = [(one.family, one.knob, *map(str, one.cell), *(number(one.figures[name]) for name in (
              "claimed_epsilon", "eps_low", *PRIMARY))) for one in private]  # fmt: skip
     said = "; ".join(contradicted) or "no lower bound exceeds what is guaranteed"

@@ -46,9 +46,13 @@ KNOBS: dict[str, dict[str, Overrides]] = {
     "temperature": {value: (f"defense.value={value}",) for value in ("1", "3")},
     "early_stop_knn": {"10": ("defense.share=1", "defense.patience=10")},
     "distill": {images: (f"defense.images={images}",) for images in ("100",)},
-    "dp": {noise: (f"defense.noise={noise}",) for noise in ("1", "8")},
+    # Its network has group norm, and so another untrained one.
+    "dp": {UNTRAINED: ("epochs=0",)} | {noise: (f"defense.noise={noise}",) for noise in ("1", "8")},
 }
-"""Family -> knob -> settings beside the option of the group `defense`, which is the family's name."""
+"""Family -> knob -> settings beside the option of the group `defense`, which is the family's name.
+
+A defence that trains another network has a knob UNTRAINED: what that network is worth before any training is free too.
+"""
 OPTION = {UNTRAINED: PLAIN, "early_stop_knn": FREE}
 """The option of a family that is none itself."""
 RELEASE = ("unit_norm", "norms_only", "noise", "noise_fresh", "quantise", "top_k", "pca", "round")

@@ -30,36 +30,40 @@ class At:
     leak: float
 
 
-def free_leak(line: Sequence[At], utility: float) -> float:
+def free_leak(line: Sequence[At], utility: float, also: Sequence[At] = ()) -> float:
     """Return the least leak of a training of some length that is as useful.
 
     Args:
         line: encoders of growing length, the untrained one first and the whole training last; between two of them
             utility and leak change together, in a straight line.
         utility: that is asked for.
+        also: further encoders that cost nothing, each by itself.
 
     Returns:
-        The leak; where no length is as useful, that of the most useful one.
+        The leak; where none is as useful, that of the most useful one.
     """
     steps = np.linspace(0, 1, SEGMENT + 1)
-    useful = np.concatenate([one.utility + steps * (two.utility - one.utility) for one, two in pairwise(line)])
-    leak = np.concatenate([one.leak + steps * (two.leak - one.leak) for one, two in pairwise(line)])
+    useful = [one.utility + steps * (two.utility - one.utility) for one, two in pairwise(line)]
+    leak = [one.leak + steps * (two.leak - one.leak) for one, two in pairwise(line)]
+    useful = np.concatenate([*useful, [one.utility for one in also]])
+    leak = np.concatenate([*leak, [one.leak for one in also]])
     enough = useful >= min(utility, float(useful.max())) - 1e-12
     return float(leak[enough].min())
 
 
-def area(line: Sequence[At], defended: Sequence[At]) -> float:
+def area(line: Sequence[At], defended: Sequence[At], also: Sequence[At] = ()) -> float:
     """Return the area between the free line and a defence's curve, by the width of the curve in utility.
 
     Args:
         line: as of `free_leak`.
         defended: the defence at the values of its knob.
+        also: as of `free_leak`.
 
     Returns:
         How much less the defence leaks on average at the same utility; below 0: how much more.
     """
     there = sorted(defended, key=lambda one: one.utility)
-    gaps = np.array([free_leak(line, one.utility) - one.leak for one in there])
+    gaps = np.array([free_leak(line, one.utility, also) - one.leak for one in there])
     useful = np.array([one.utility for one in there])
     width = float(useful[-1] - useful[0])
     if width < SAME_UTILITY:

@@ -36,6 +36,16 @@ def test_the_free_leak_is_that_of_the_shortest_training_that_is_as_useful() -> N
     assert free_leak([*LINE, At(0.7, 0.95)], 0.7) == pytest.approx(0.8)
 
 
+def test_an_untrained_network_of_the_defence_s_own_is_free_too() -> None:
+    other = [At(0.7, 0.5)]
+    assert free_leak(LINE, 0.65, other) == 0.5 and free_leak(LINE, 0.7, other) == 0.5
+    assert free_leak(LINE, 0.8, other) == pytest.approx(0.9) and free_leak(LINE, 0.95, other) == pytest.approx(0.9)
+    assert free_leak(LINE, 0.95, [At(0.85, 0.5)]) == 0.5
+    # What a defence seems worth, its network is worth before it has seen a member.
+    assert area(LINE, [At(0.6, 0.5), At(0.7, 0.5)]) > 0.2
+    assert area(LINE, [At(0.6, 0.5), At(0.7, 0.5)], other) == pytest.approx(0)
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6), st.floats(0, 1), st.floats(0, 1))
 def test_more_utility_never_costs_less(line: list[tuple[float, float]], one: float, two: float) -> None:
     free = [At(*point) for point in line]
@@ -168,6 +178,23 @@ def test_a_folder_becomes_a_table_a_sentence_for_each_defence_and_a_picture(tmp_
     with (tmp_path / "defences.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 8 * (5 + 6 + 1) and {row["worst"] for row in rows if row["naive"] == "False"} == {"bank"}
+
+
+def test_what_the_untrained_network_of_a_defence_is_worth_is_not_the_defence_s(tmp_path: Path) -> None:
+    left(tmp_path)
+    cells = [(d, a, s) for d in ("digits", "cifar100") for a in ("simclr", "byol") for s in (0, 1)]
+    for cell in cells:
+        for knob, utility in (("1", 0.7), ("8", 0.6)):
+            leave(tmp_path, "dp", knob, cell, 0.5 + 0.01 * cell[2], utility, claimed=9.0)
+    render(tmp_path)
+    assert "- dp: beats early stopping: " in (tmp_path / "defences.md").read_text()
+    for cell in cells:
+        # A bound above the epsilon of no training at all is no contradiction of the defence.
+        leave(tmp_path, "dp", UNTRAINED, cell, 0.5 + 0.01 * cell[2], 0.75, claimed=0.0, eps=0.1)
+    assert not render(tmp_path)[1]
+    text = (tmp_path / "defences.md").read_text()
+    assert "- dp: undecided at this size: " in text and "| dp | untrained | 4 |" in text
+    assert "dp, untrained" in (tmp_path / "defences.svg").read_text()
 
 
 def test_a_bound_above_a_guarantee_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
