@@ -30,7 +30,7 @@ CAPTION = (
 AREAS = (
     "How much less a defence leaks at the same utility than the best training of some length (0.25, 0.5, 0.75 or all "
     "of the epochs, or none; for dp also none of its own network, which has group norm), on average over its knob's "
-    "range in utility; 95 % intervals of Student over seeds within data sets and frameworks. `none` is the whole "
+    "range in utility; 95 % intervals of Student over seeds within data sets and frameworks. The row none is the whole "
     "training itself, from which defences of the release start. Rows are not corrected for their number; the verdict "
     "is on AUC and kNN, chosen beforehand"
 )
