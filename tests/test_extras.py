@@ -53,10 +53,10 @@ def test_an_extra_installs_what_is_said_of_it(package: str) -> None:
     assert distribution(package) in {plain(one) for one in PROJECT["optional-dependencies"][EXTRAS[package]]}
 
 
-def test_dev_has_every_extra_that_a_setting_needs_but_parquet() -> None:
+def test_dev_has_every_extra_that_a_setting_needs() -> None:
     (all_of_them,) = (one for one in PROJECT["optional-dependencies"]["dev"] if one.startswith("lpla["))
     named = set(re.findall(r"\w+", all_of_them.removeprefix("lpla")))
-    assert {*EXTRAS.values()} - {"parquet"} == named - {"docs"}  # 170 MB, of which one test would use a little
+    assert {*EXTRAS.values()} == named - {"docs"}
     assert named <= set(PROJECT["optional-dependencies"])
 
 
