@@ -14,11 +14,25 @@ OF_THIS_MACHINE = ("data.", "store", "hydra.", "trainer", "executor")
 """Settings that change no figure; some name folders of whoever ran it."""
 
 
-def origin(folder: Path, rows: Sequence[Row]) -> str:
-    """One sentence on a sweep's folder; overrides that only concern the machine are left out."""
+def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ: Sequence[str] = ()) -> str:
+    """Return one sentence on a folder of sweeps.
+
+    Args:
+        folder: in which `multirun.yaml` is that of the last sweep.
+        rows: of all its sweeps.
+        command: what was called.
+        differ: settings in which the sweeps may differ; those of the last one are told if they hold for all rows.
+    """
     file = folder / "multirun.yaml"
     task = OmegaConf.load(file).hydra.overrides.task if file.exists() else []
     told = [str(one) for one in task if not str(one).lstrip("+~").startswith(OF_THIS_MACHINE)]
+    told = [one for one in told if one.partition("=")[0] not in differ or all(_holds(one, row) for row in rows)]
     revisions = " ".join(dict.fromkeys(cell(row.get("git_revision")) for row in rows))
     day = time.strftime("%Y-%m-%d", time.gmtime((file if file.exists() else folder).stat().st_mtime))
-    return f"python run.py -m {' '.join(told)}; revision {revisions}; {day}"
+    return f"python {command} {' '.join(told)}; revision {revisions}; {day}"
+
+
+def _holds(override: str, row: Row) -> bool:
+    """Whether a row is of a sweep over these values."""
+    name, _, values = override.partition("=")
+    return cell(row.get(name)) in values.split(",")

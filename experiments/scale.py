@@ -31,6 +31,8 @@ PAIRS = {
     ]
 }
 """By experiment what is crossed, sweep by sweep: the first at equal epochs; its last and all others at equal steps."""
+LEGS = ("seed", "members", "epochs")
+"""Settings in which the sweeps of a run differ."""
 DRAWN = (
     "bank collective=true, joint",
     "bank, joint",
@@ -72,7 +74,8 @@ def render(folder: Path, at: At | None = None) -> list[Path]:
     text += [doubled(line, laws[line.name]) for line in shown if isinstance(laws[line.name]["auc"], PowerLaw)]
     text += _predictions(shown, laws, at) if at else []
     text += [_figures(shown, folder), _every(lines), _slopes(lines, laws), *cells.missing(rows)]
-    (folder / "scale.md").write_text("\n\n".join([*text, _caption(measured), origin(folder, measured)]) + "\n")
+    text += [_caption(measured), origin(folder, measured, "-m experiments.scale", LEGS)]
+    (folder / "scale.md").write_text("\n\n".join(text) + "\n")
     write_csv([one for line in lines for one in records(line, laws[line.name])], folder / "scale.csv")
     drawn = {line.name: (line.cells["auc"], laws[line.name]["auc"]) for line in shown}
     return [folder / "scale.md", folder / "scale.csv", *draw_sizes(drawn, folder / "scale")]

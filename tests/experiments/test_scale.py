@@ -11,6 +11,7 @@ from tiny_audit import CONF, ROOT, TINY, Finished, csv_rows, once
 from experiments import scale
 from experiments._grid import jobs
 from experiments._leaks import rate_above_chance
+from experiments._origin import origin
 from experiments._power_law import power_law
 from experiments.scale import legs, main, render
 from lpla.attacks.planted import layout
@@ -81,6 +82,15 @@ def test_a_single_size_says_once_that_it_has_no_slopes(tmp_path: Path) -> None:
     render(tmp_path)
     text = (tmp_path / "scale.md").read_text()
     assert text.count("No slopes: slopes need at least 2 members and 2 epochs crossed") == 1
+
+
+def test_the_command_tells_no_setting_in_which_the_sweeps_of_a_folder_differ(tmp_path: Path) -> None:
+    task = ["experiment=scale_small", "seed=1", "members=100,200", "epochs=30", "attack=all", "store=there"]
+    OmegaConf.save({"hydra": {"overrides": {"task": task}}}, tmp_path / "multirun.yaml")
+    rows = [{"seed": seed, "members": 100, "epochs": 30, "attack": "bank", "git_revision": "abc"} for seed in (0, 1)]
+    told = "python -m experiments.scale experiment=scale_small members=100,200 epochs=30 attack=all; revision abc; "
+    assert origin(tmp_path, rows, "-m experiments.scale", scale.LEGS).startswith(told)
+    assert origin(tmp_path, rows[1:]).startswith("python run.py -m experiment=scale_small seed=1 members=100,200 ")
 
 
 def test_a_prediction_too_far_from_all_sweeps_is_refused(capsys: pytest.CaptureFixture) -> None:
