@@ -21,12 +21,14 @@ def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ
         folder: in which `multirun.yaml` is that of the last sweep.
         rows: of all its sweeps.
         command: what was called.
-        differ: settings in which the sweeps may differ; those of the last one are told if they hold for all rows.
+        differ: settings in which the sweeps may differ: where they do, none of them is told.
     """
     file = folder / "multirun.yaml"
     task = OmegaConf.load(file).hydra.overrides.task if file.exists() else []
     told = [str(one) for one in task if not str(one).lstrip("+~").startswith(OF_THIS_MACHINE)]
-    told = [one for one in told if one.partition("=")[0] not in differ or all(_holds(one, row) for row in rows)]
+    own = [one for one in told if one.partition("=")[0] in differ]
+    if not all(_holds(one, row) for one in own for row in rows):
+        told = [one for one in told if one not in own]
     revisions = " ".join(dict.fromkeys(cell(row.get("git_revision")) for row in rows))
     day = time.strftime("%Y-%m-%d", time.gmtime((file if file.exists() else folder).stat().st_mtime))
     return f"python {command} {' '.join(told)}; revision {revisions}; {day}"
