@@ -81,7 +81,9 @@ def _audit(held: Mapping[str, Any]) -> Audit:
     figures["own_auc"] = max((row["auc"] for row in rows if row.get("auc") is not None), default=None)
     figures |= {name: rows[0][name] for name in UTILITIES}
     bounds = [row["eps_low"] for row in rows if row.get("eps_low") is not None]
-    figures |= {"eps_low": max(bounds, default=None), "claimed_epsilon": rows[0].get("claimed_epsilon")}
+    # Before any training there is nothing that the defence could guarantee.
+    claimed = None if held["knob"] == UNTRAINED else rows[0].get("claimed_epsilon")
+    figures |= {"eps_low": max(bounds, default=None), "claimed_epsilon": claimed}
     measured = [row for row in rows if row.get(f"{prefix}auc") is not None]
     worst = max(measured, key=lambda row: row[f"{prefix}auc"])["attack"] if measured else ""
     first = rows[0]
@@ -102,7 +104,8 @@ def areas(audits: Sequence[Audit], family: str, leak: str, utility: str) -> dict
         here = [one for one in audits if one.cell == cell and not one.naive]
         line = free_line(here, leak, utility)
         own = [(one.knob, point) for one in here if one.family == family and (point := at(one, leak, utility))]
-        curve, also = ([point for knob, point in own if (knob == UNTRAINED) is free] for free in (False, True))
+        curve = [point for knob, point in own if knob != UNTRAINED]
+        also = [point for knob, point in own if knob == UNTRAINED]
         if curve and line is not None:
             found.setdefault(cell[:2], []).append(area(line, curve, also))
     return found
@@ -206,7 +209,7 @@ def _contradicted(audits: Sequence[Audit]) -> list[str]:
     found = []
     for one in audits:
         low, claimed = one.figures["eps_low"], one.figures["claimed_epsilon"]
-        if low is not None and claimed is not None and low > claimed and one.knob != UNTRAINED:
+        if low is not None and claimed is not None and low > claimed:
             where = " ".join(map(str, one.cell))
             found.append(f"{one.family} {one.knob} ({where}) guarantees epsilon {claimed:.2f} and its scores "
                          f"contradict an epsilon below {low:.2f}")  # fmt: skip
@@ -215,7 +218,7 @@ def _contradicted(audits: Sequence[Audit]) -> list[str]:
 
 def _epsilon(known: Sequence[Audit], contradicted: Sequence[str]) -> list[str]:
     """The table of what is guaranteed beside the bound from below; nothing where no defence guarantees anything."""
-    private = [one for one in known if one.figures["claimed_epsilon"] is not None and one.knob != UNTRAINED]
+    private = [one for one in known if one.figures["claimed_epsilon"] is not None]
     if not private:
         return []
     cell = ("data set", "framework", "seed")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from hydra import compose, initialize_config_dir
@@ -25,6 +28,9 @@ from lpla.extraction.statistic.cosine import Cosine
 from lpla.extraction.statistic.log_norm import LogNorm
 from lpla.extraction.statistic.whitened import Whitened
 from lpla.extraction.view_cache import ViewCache
+from lpla.store.artifacts import Store
+from lpla.training import checkpoint
+from lpla.training.checkpoint import Checkpoints
 from lpla.work.plug_in import plug_in
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -134,6 +140,31 @@ def encoder() -> Arch:
     return arch
 
 
+def kept_epochs(rank: int, folder: Path) -> list[int]:
+    """The epochs after which this rank takes part in keeping the state; rank 0's clock goes six times as fast."""
+    now, kept = [0.0], []
+    checkpoint.time = SimpleNamespace(monotonic=lambda: now[0])  # pyright: ignore[reportAttributeAccessIssue]
+    checkpoints = Checkpoints(Store(folder), {"of": "ranks"}, epochs=6, every=1, seconds=10)
+
+    def from_rank_0(found: object) -> object:
+        box = [found]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def save(file: Path, weights_only: bool) -> None:
+        kept.append(trainer.current_epoch + 1)
+        file.write_bytes(b"state")
+
+    strategy = SimpleNamespace(broadcast=from_rank_0, root_device=torch.device("cpu"))
+    trainer: Any = SimpleNamespace(
+        strategy=strategy, save_checkpoint=save, is_global_zero=rank == 0, precision="32-true", current_epoch=0
+    )
+    for trainer.current_epoch in range(6):
+        now[0] += 1 if rank else 6
+        checkpoints.on_train_epoch_end(trainer, pl.LightningModule())
+    return kept
+
+
 def work(rank: int, folder: Path) -> None:
     """All that one of three processes does: first as one of two ranks, if it is, then as one of three."""
     torch.set_num_threads(1)
@@ -145,6 +176,7 @@ def work(rank: int, folder: Path) -> None:
         place.mkdir()
         if size == 2:
             torch.save({name: vars(train(name)) for name in FRAMEWORKS}, place / "trained")
+            torch.save(kept_epochs(rank, place), place / "kept epochs")
         arch = encoder()
         for name, settings in EXTRACTIONS.items():
             done = observe(arch, *settings, place / name)

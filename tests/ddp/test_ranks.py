@@ -57,6 +57,11 @@ def test_what_a_framework_keeps_still_has_no_gradient_on_ranks(name: str, traine
     assert len(first) < len(last)
 
 
+def test_ranks_whose_clocks_differ_keep_the_state_after_the_same_epochs(folder: Path) -> None:
+    # By rank 0's clock 12 and 24 seconds after the start; by rank 1's never.
+    assert [torch.load(folder / f"2-{rank}" / "kept epochs") for rank in range(2)] == [[2, 4], [2, 4]]
+
+
 @pytest.mark.parametrize("name", EXTRACTIONS)
 @pytest.mark.parametrize("size", SIZES)
 def test_ranks_find_the_statistics_of_one_process(size: int, name: str, folder: Path, tmp_path: Path) -> None:

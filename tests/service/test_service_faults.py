@@ -2,6 +2,7 @@
 
 import time
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,34 @@ def test_a_service_that_stands_still_fails_ten_times_and_goes_on_when_it_is_back
     with pytest.raises(InputError, match=r"failed 1\d times in a row \(ConnectError: .*; 0 answers to 0 queries"):
         asked(made)
     assert kept(made).counts().requests <= _asking.OPENS_AFTER + made.parallel
+
+
+def test_an_answer_that_came_twice_is_kept_and_counted_once(server: Server, tmp_path: Path) -> None:
+    made = of(server, tmp_path, "none")
+    made.build()
+    for first, new in ((0.0, ("a", "b")), (1.0, ("b", "c")), (2.0, ())):
+        kept(made).keep({one: np.full(2, first, dtype=np.float32) for one in new})
+    assert kept(made).counts().answers == 3
+    assert {one: found[0] for one, found in kept(made).find(["a", "b", "c"]).items()} == {"a": 0, "b": 0, "c": 1}
+
+
+def test_images_that_a_redirect_took_are_queries_though_nothing_answers_where_it_leads(
+    server: Server, tmp_path: Path
+) -> None:
+    made = of(server, tmp_path, "none")
+    asker, moved = made.build().asker, httpx.Response(307, headers={"location": "/v2/embeddings"})
+
+    def fails(request: httpx.Request, first: str) -> httpx.Response:
+        if request.url.path == first:
+            raise httpx.ConnectError("nobody", request=request)
+        return moved
+
+    for first, queries in ((asker.url.path, 0), ("/v2/embeddings", 4)):
+        assert kept(made).reserve(4, None)
+        client = httpx.Client(transport=httpx.MockTransport(partial(fails, first=first)))
+        with client, pytest.raises(_asking.AgainError, match="nobody"):
+            asker._sent(client, client.build_request("POST", asker.url), 4)
+        assert kept(made).counts().queries == queries
 
 
 def test_nan_is_kept_as_an_answer_and_refused_where_the_encoder_is_looked_at(server: Server, tmp_path: Path) -> None:

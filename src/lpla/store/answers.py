@@ -100,8 +100,8 @@ class Answers:
         """Keep answers; an answer that is kept already stays as it is."""
         rows = [(digest, purpose, np.asarray(one, dtype="<f4").tobytes()) for digest, one in answers.items()]
         with self._writing() as database:
-            database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
-            _add(database, "answers", len(rows))
+            new = database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows).rowcount
+            _add(database, "answers", max(0, new))  # -1 of no rows
 
     def facts(self) -> dict[str, Any]:
         """Return what is known of the service."""

@@ -75,13 +75,13 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the state if it is due, or if a signal asks for the end; the last epoch leaves an encoder."""
         epoch = trainer.current_epoch + 1
-        if epoch < self.epochs and (signals.asked() or (epoch % self.every == 0 and self._is_due(trainer))):
+        # Rank 0 decides, as all ranks keep the state together: their clocks, and when signals reach them, differ.
+        if epoch < self.epochs and trainer.strategy.broadcast(signals.asked() or self._is_due(epoch)):
             self._keep(trainer, epoch)
         signals.check()
 
-    def _is_due(self, trainer: pl.Trainer) -> bool:
-        """Whether it is long enough since the last one, by the clock of rank 0: all ranks keep the state together."""
-        return bool(trainer.strategy.broadcast(time.monotonic() - self._last >= self.seconds))
+    def _is_due(self, epoch: int) -> bool:
+        return epoch % self.every == 0 and time.monotonic() - self._last >= self.seconds
 
     def _keep(self, trainer: pl.Trainer, epoch: int) -> None:
         self._last = time.monotonic()

