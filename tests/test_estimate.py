@@ -12,8 +12,9 @@ from lpla.store.artifacts import Store
 from lpla.work import rehearsal
 from lpla.work.executor.serial import Serial
 from lpla.work.recipe import Unit
-from lpla.work.rehearsal import seconds_per_epoch, views_per_second
-from lpla.work.unit import make, views_to_observe
+from lpla.work.rehearsal import seconds_per_epoch, seconds_to_train, views_per_second
+from lpla.work.trained import Trained
+from lpla.work.unit import make, trained, views_to_observe
 
 Cli = Callable[..., Ran]
 FEW = ("knowledge.kind=known_nonmembers", "knowledge.images=20")
@@ -42,6 +43,16 @@ def test_time_is_that_of_training_and_of_observing(cli: Cli, monkeypatch: pytest
     views = views_said(ran)
     # A target with 2 epochs, and its untrained likeness, which is observed alone.
     assert ran.code == 0 and f"1 of 1 encoders to train, about {duration(100 + views / 2)} one by one" in ran.out
+
+
+def test_each_kind_of_encoder_takes_its_own_time_and_is_timed_once(
+    tiny: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[Trained] = []
+    monkeypatch.setattr(rehearsal, "seconds_per_epoch", lambda one: timed.append(one) or 10.0 ** len(timed))
+    plain, heavier = (trained(tiny(*told).units) for told in ((), ("defense=weight_decay", "epochs=3")))
+    # Two epochs of ten seconds each, and three of a hundred.
+    assert seconds_to_train([*plain, *heavier]) == 5 * 2 * 10 + 5 * 3 * 100 and len(timed) == 2
 
 
 def views_said(ran: Ran) -> int:

@@ -281,6 +281,8 @@ def test_shadows_that_do_not_fit_are_refused(photos: Path, trained: Callable[...
         InputError, match=r"target.shadows needs a knowledge of shadows, one_shadow, labels, few_labels"
     ):
         trained(own, "knowledge.kind=known_nonmembers")
+    with pytest.raises(InputError, match=r"few_labels, got knowledge\.kind=shadows views=strong$"):
+        trained(own, "knowledge.kind=shadows", "knowledge.views=strong")
     with pytest.raises(InputError, match=r"target.shadows must be a folder with memberships\.csv, got in, which has"):
         trained("target.shadows=in")
     record = (folder / "shadow_2" / "training.json").read_text()
