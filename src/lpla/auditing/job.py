@@ -18,6 +18,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from threadpoolctl import threadpool_limits
 
 from lpla.auditing.dearest import duration
 from lpla.auditing.judge import Judgement, judge, judge_epoch
@@ -117,7 +118,9 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     for sentence in (f"images: {work.images.summary}", *left_over(work), *work.left_out):
         log.info("%s", sentence)
     store = Store(config.store)
-    with store.watched():
+    # numpy's pool of threads and torch's would wait for each other: of the sizes here, one is faster than two. And how
+    # many there are would change the rounding.
+    with store.watched(), threadpool_limits(1, "blas"):
         _make_all(work, store, settings)
         found = _judge_all(work, store, start)
         if folder:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lpla.contracts.evidence import Statistic
 from lpla.contracts.inputs import UndefinedError
@@ -50,6 +51,8 @@ class UnitReport:
 def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None = None) -> UnitReport:
     """Train the encoder unless the store has it, and extract what it lacks.
 
+    numpy's linear algebra has one thread meanwhile, as in a job.
+
     Args:
         unit: The encoder and what is asked of it.
         store: Where it is kept.
@@ -66,7 +69,7 @@ def make(unit: Unit, store: Store, progress: Progress, views: ViewCache | None =
     views = ViewCache(unit.cache_mb * 2**20, unit.source.compile_on_cuda) if views is None else views
     # Ranks make it together under the lock of the process that launched them.
     lock = nullcontext() if ranks.launched() else store.lock("encoders", unit.encoder_parts)
-    with lock, store.scratch() as scratch:
+    with lock, store.scratch() as scratch, threadpool_limits(1, "blas"):
         pending = [(o, todo) for o in unit.observations if (todo := _missing(unit, o, store))]
         if unit.source.is_made(store) and not pending:
             return UnitReport(False, 0, 0, time.monotonic() - start)
