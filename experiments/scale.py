@@ -38,7 +38,7 @@ DRAWN = (
     "bank, joint",
     "lpla norms=whitened, projector",
     "lpla, projector",
-    "encodermi_t likelihood=class_conditional, projector",
+    "encodermi_t, projector",
 )
 """Lines with a picture and sentences, chosen before anything was measured; all lines where none of these is there."""
 

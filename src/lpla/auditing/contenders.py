@@ -69,9 +69,20 @@ def contenders(settings: Config, chosen: str) -> Contenders:
         for form in choice.forms:
             if form["attack"] == name:
                 more = {key: value for key, value in form.items() if key != "attack"}
-                attacks[_label(name, more)] = config | more
+                _add(attacks, _label(name, more), config | more)
     sentences = (f"attack={', '.join(names)} left out: {why}" for why, names in left_out.items())
     return Contenders(attacks, tuple(sentences), choice.refits)
+
+
+def _add(attacks: dict[str, Config], label: str, form: Config) -> None:
+    """Add a form to the attacks; the same one twice would be counted as two wherever p-values are corrected."""
+    for other, config in attacks.items():
+        if config == form and other != label:
+            problem = f"got {label}, which is the same as {other}"
+            raise InputError(
+                f"attack.forms must differ from each other and from their attack's own settings, {problem}"
+            )
+    attacks[label] = form
 
 
 def _able(name: str, config: Config, knowledge: Knowledge, queries: int) -> tuple[str, Config]:
