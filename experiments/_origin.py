@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,24 @@ OF_THIS_MACHINE = ("data.", "store", "hydra.", "trainer", "executor")
 """Settings that change no figure; some name folders of whoever ran it."""
 
 
+GRID = "grid.json"
+"""File in which a folder keeps how many jobs its grid has."""
+
+
+def keep_grid(folder: Path, jobs: int) -> None:
+    """Write into a folder of sweeps how many jobs they are made of."""
+    (folder / GRID).write_text(json.dumps({"jobs": jobs}) + "\n")
+
+
+def stopped(folder: Path) -> str:
+    """Return a sentence on a folder that lacks jobs of its grid; empty where it has all, or does not know of any."""
+    file, ended = folder / GRID, len(list(folder.glob("*/result.json")))
+    planned = json.loads(file.read_text())["jobs"] if file.exists() else ended
+    return f"The run was stopped: {ended} of its {planned} jobs are here." if ended < planned else ""
+
+
 def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ: Sequence[str] = ()) -> str:
-    """Return one sentence on a folder of sweeps.
+    """Return one sentence on a folder of sweeps, after one that says so if it lacks jobs.
 
     Args:
         folder: in which `multirun.yaml` is that of the last sweep.
@@ -31,7 +48,7 @@ def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ
         told = [one for one in told if one not in own]
     revisions = " ".join(dict.fromkeys(cell(row.get("git_revision")) for row in rows))
     day = time.strftime("%Y-%m-%d", time.gmtime((file if file.exists() else folder).stat().st_mtime))
-    return f"python {command} {' '.join(told)}; revision {revisions}; {day}"
+    return f"{stopped(folder)} python {command} {' '.join(told)}; revision {revisions}; {day}".lstrip()
 
 
 def _holds(override: str, row: Row) -> bool:

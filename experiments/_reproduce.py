@@ -15,6 +15,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments._grid import jobs, look_ahead
+from experiments._origin import keep_grid, stopped
 from lpla.contracts.inputs import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,10 @@ def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None,
         _announce(sweeps)
         folder = Path("outputs") / f"{grid}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         code = _sweep_all(sweeps, folder)
-        return max(code, _show(render, folder)) if folder.is_dir() else code
+        if not folder.is_dir():
+            return code
+        keep_grid(folder, sum(len(jobs(one)) for one in sweeps))
+        return max(code, _show(render, folder))
     except InputError as mistake:
         print(f"error: {mistake}")
         return 1
@@ -123,4 +127,6 @@ def _sweep(overrides: Sequence[str]) -> int:
 def _show(render: Render, folder: Path) -> int:
     for file in render(folder):
         print(f"rendered: {file}")
+    if part := stopped(folder):
+        print(part)
     return 0

@@ -8,6 +8,7 @@ from tiny_audit import TINY, Ran, Silent
 
 from experiments import _reproduce
 from experiments._grid import jobs, look_ahead
+from experiments._origin import origin
 from lpla.auditing.plan import Plan
 from lpla.store.artifacts import Store
 from lpla.work.unit import make
@@ -93,3 +94,35 @@ def test_a_sweep_that_was_stopped_is_the_last_and_one_with_failed_jobs_is_not(
     monkeypatch.setattr(_reproduce, "_sweep", lambda sweep: told.append(sweep) or codes[len(told) - 1])
     assert _reproduce._sweep_all([["seed=0"], ["seed=1"], ["seed=2"]], Path("here")) == code
     assert told == [[f"seed={seed}", "hydra.sweep.dir=here"] for seed in range(begun)]
+
+
+@pytest.mark.parametrize("ended", [2, 4])
+def test_what_a_stopped_run_left_says_how_much_of_the_grid_it_is(
+    ended: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def sweep(overrides: list[str]) -> int:
+        folder = Path(overrides[-1].removeprefix("hydra.sweep.dir="))
+        for number in range(ended + 1):
+            (folder / str(number)).mkdir(parents=True)
+        for number in range(ended):
+            (folder / str(number) / "result.json").write_text("[]")
+        return 0 if ended == 4 else 143
+
+    def render(folder: Path) -> list[Path]:
+        (folder / "told.md").write_text(origin(folder, []))
+        return [folder / "told.md"]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_reproduce, "_announce", lambda sweeps: None)
+    monkeypatch.setattr(_reproduce, "_sweep", sweep)
+    axes = ["experiment=tradeoff_small", "seed=0,1", "arch=simclr", "backbone=resnet9", "epochs=2"]
+    code = _reproduce.reproduce("tradeoff", render, [*axes, "experiment/contender=bank,lpla_whitened"])
+    mark = "The run was stopped: 2 of its 4 jobs are here."
+    (told,) = tmp_path.glob("outputs/*/told.md")
+    assert (code, mark in told.read_text(), mark in capsys.readouterr().out) == (
+        (0, False, False) if ended == 4 else (143, True, True)
+    )
+    # A folder of which nobody noted the grid says nothing of it.
+    assert told.read_text().removeprefix(mark).strip().startswith("python run.py -m")
+    (told.parent / "grid.json").unlink()
+    assert origin(told.parent, []).startswith("python run.py -m")
