@@ -52,7 +52,7 @@ def contenders(settings: Config, chosen: str) -> Contenders:
     configs = {name: _configured(name, settings) for name in options("attack") if name != chosen}
     for setting, names in {"also": choice.also, "forms": [one.get("attack") for one in choice.forms]}.items():
         for name in names:
-            if name not in configs:
+            if not isinstance(name, str) or name not in configs:
                 known = ", ".join(configs)
                 raise InputError(f"attack.{setting} must name attacks, each one of {known}, got {shown(name)}")
     knowledge = Knowledge(**settings["knowledge"])
