@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -98,7 +100,8 @@ def failed(rows: Sequence[Row]) -> list[Row]:
 
 def missing(rows: Sequence[Row]) -> list[str]:
     """The paragraphs on what failed, and so is missing in a table; none where nothing failed."""
-    said = [f"- {' '.join(row.get('overrides', ()))}: {row['error']}" for row in failed(rows)]
+    told_to = ((" ".join(row.get("overrides", ())) or row.get("job", "a job"), row["error"]) for row in failed(rows))
+    said = [f"- {job}: {error}" for job, error in told_to]
     return ["Failed, and missing above:", "\n".join(said)] if said else []
 
 
@@ -175,14 +178,17 @@ def recipe_of(rows: Sequence[Row], folder: Path) -> Recipe | None:
 def rotation_of(row: Row, folder: Path) -> Rotation | None:
     """The scores of all encoders of a row as targets in turn, from its job's folder below that of the sweep."""
     file = folder / str(row["job"]) / "scores.npz"
-    with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
-        if "rotation_score" not in held:
-            return None
-        attacks = held.get("attack", [row["attack"]] * len(held["layer"]))
-        score = held["rotation_score"][
-            list(zip(attacks, held["layer"], strict=True)).index((row["attack"], row["layer"]))
-        ]
-        return None if np.isnan(score).all() else Rotation(score, held["rotation_member"], held["index"])
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as held:
+            if "rotation_score" not in held:
+                return None
+            attacks = held.get("attack", [row["attack"]] * len(held["layer"]))
+            place = list(zip(attacks, held["layer"], strict=True)).index((row["attack"], row["layer"]))
+            score, member, index = held["rotation_score"][place], held["rotation_member"], held["index"]
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as damage:
+        whole = f"remove {file.parent} to see the others without it"
+        raise InputError(f"FOLDER must hold whole jobs, but {file} cannot be read ({damage}): {whole}") from damage
+    return None if np.isnan(score).all() else Rotation(score, member, index)
 
 
 def figures(rows: Sequence[Row], names: Sequence[str]) -> str:

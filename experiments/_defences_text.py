@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments._audit_files import whole
 from experiments._defences_picture import draw
 from experiments._families import FREE, KNOBS, PLAIN, UNTRAINED
 from experiments._frontier import At, area, over_seeds, verdict
@@ -54,26 +54,22 @@ class Audit:
 
 
 def read(folder: Path) -> tuple[list[Audit], list[str]]:
-    """Return the audits that left rows below a folder, and the refusals of the others.
+    """Return the audits that left rows below a folder, and the sentences on why others did not.
 
     Raises InputError if there is none.
     """
-    found, refused = [], []
-    for file in sorted(folder.glob("rows/*/*.json")):
-        held = json.loads(file.read_text())
-        if "error" in held:
-            refused.append(f"{held['family']} {held['knob']} in {file.parent.name}: {held['error']}")
-            continue
-        found.append(_audit(held))
-    if not found:
-        raise InputError(f"FOLDER must hold audits of defences that measured something, but {folder} has none")
+    left, refused = whole(folder)
+    if not left:
+        why = "; ".join(dict.fromkeys(one.partition(": ")[2] for one in refused)) or "there is none"
+        raise InputError(f"FOLDER must hold audits of defences that measured something, but of {folder}: {why}")
+    found = [_audit(one) for one in left]
     order = {family: place for place, family in enumerate(KNOBS)}
     return sorted(found, key=lambda one: order.get(one.family, len(order))), refused
 
 
-def _audit(held: Mapping[str, Any]) -> Audit:
-    rows = held["rows"]
-    prefix = "" if held["naive"] else "recipe_"
+def _audit(left: Mapping[str, Any]) -> Audit:
+    rows = left["rows"]
+    prefix = "" if left["naive"] else "recipe_"
     figures: dict[str, float | None] = {}
     for leak in LEAKS:
         values = [row[prefix + leak] for row in rows if row.get(prefix + leak) is not None]
@@ -82,12 +78,12 @@ def _audit(held: Mapping[str, Any]) -> Audit:
     figures |= {name: rows[0][name] for name in UTILITIES}
     bounds = [row["eps_low"] for row in rows if row.get("eps_low") is not None]
     # Before any training there is nothing that the defence could guarantee.
-    claimed = None if held["knob"] == UNTRAINED else rows[0].get("claimed_epsilon")
+    claimed = None if left["knob"] == UNTRAINED else rows[0].get("claimed_epsilon")
     figures |= {"eps_low": max(bounds, default=None), "claimed_epsilon": claimed}
     measured = [row for row in rows if row.get(f"{prefix}auc") is not None]
     worst = max(measured, key=lambda row: row[f"{prefix}auc"])["attack"] if measured else ""
     first = rows[0]
-    return Audit(held["family"], held["knob"], held["naive"], (first["dataset"], first["arch"], first["seed"]),
+    return Audit(left["family"], left["knob"], left["naive"], (first["dataset"], first["arch"], first["seed"]),
                  figures, worst)  # fmt: skip
 
 
@@ -143,7 +139,7 @@ def render(folder: Path) -> tuple[list[Path], list[str]]:
         _points_table(known),
         *_epsilon(known, contradicted),
         *_naive(audits),
-        *(["Refused, and missing above:", "\n".join(f"- {one}" for one in refused)] if refused else []),
+        *(["Missing above:", "\n".join(f"- {one}" for one in refused)] if refused else []),
     ]
     (folder / "defences.md").write_text("\n\n".join(text) + "\n")
     write_csv([_record(one) for one in audits], folder / "defences.csv")
@@ -165,7 +161,7 @@ def _estimates(known: Sequence[Audit], family: str) -> dict[tuple[str, str], Est
 def sentence(family: str, found: Estimate | None) -> str:
     """Say what a defence is worth beside training less."""
     if found is None:
-        return f"{family}: {verdict(found)}: too few seeds."
+        return f"{family}: {verdict(found)}: too few seeds with every length of training."
     less = found.value >= 0
     value, low, high = (found.value, found.low, found.high) if less else (-found.value, -found.high, -found.low)
     return (

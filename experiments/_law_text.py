@@ -117,8 +117,9 @@ def command(name: str, render: Render, arguments: Sequence[str] | None = None, l
         return 1
     at = None if own.members is None else (own.members, own.epochs)
     if at and "--render" not in rest:
-        rest = [f"experiment={choose_grid(name, rest)}", *(one for one in rest if not one.startswith("experiment="))]
         try:
+            named = f"experiment={choose_grid(name, rest)}"
+            rest = [named, *(one for one in rest if not one.startswith("experiment="))]
             _check_at(at, legs(rest))
         except InputError as mistake:
             print(f"error: {mistake}")

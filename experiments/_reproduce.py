@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from experiments._grid import jobs, look_ahead
 from experiments._origin import keep_grid, stopped
+from lpla.auditing.command_line import check_once
 from lpla.contracts.inputs import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,11 @@ def reproduce(name: str, render: Render, arguments: Sequence[str] | None = None,
 
 
 def choose_grid(name: str, overrides: Sequence[str]) -> str:
-    """The experiment that is named, or else the full grid where there is a GPU and the small one elsewhere."""
+    """The experiment that is named, or else the full grid where there is a GPU and the small one elsewhere.
+
+    Raises InputError for a setting that is given twice, of which only one would count.
+    """
+    check_once(overrides)
     for override in overrides:
         if override.startswith("experiment="):
             return override.partition("=")[2]

@@ -20,14 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments._audit_files import held, require_same
 from experiments._defences_text import render
-from experiments._families import RELEASE, Point, points
+from experiments._families import KNOBS, RELEASE, Point, points
 from experiments._grid import jobs, look_ahead_of
 from experiments._reproduce import choose_grid
 from lpla.auditing.job import audit
 from lpla.auditing.settings import composed
 from lpla.contracts.inputs import InputError
 from lpla.contracts.rows_json import to_json
+from lpla.contracts.settings import shown
 from lpla.training.signals import check, stoppable
 from lpla.work.dispatch import quieten_lightning
 
@@ -48,8 +50,14 @@ def ahead(overrides: Sequence[str], folder: Path) -> list[Job]:
     Args:
         overrides: the grid and what the user set.
         folder: where each leaves its file.
+
+    Raises:
+        InputError: if a family is asked for that there is not.
     """
     chosen = next((one.partition("=")[2].split(",") for one in overrides if one.startswith(SELECTED)), None)
+    for family in chosen or ():
+        if family not in KNOBS:
+            raise InputError(f"families must name defences, each one of {', '.join(KNOBS)}, got {shown(family)}")
     grid = jobs([one for one in overrides if not one.startswith(SELECTED)])
     found = [*_jobs(grid, folder, points()), *_jobs(_naive_cells(grid), folder, points(naive=True))]
     order = list(dict.fromkeys(_setting(job, "dataset") for _, job, _ in found))
@@ -117,8 +125,9 @@ def _audit(point: Point, job: Sequence[str], file: Path, what: str) -> int:
 
 
 def _is_done(file: Path, job: Sequence[str]) -> bool:
-    """Whether the file is there, of the same settings."""
-    return file.exists() and json.loads(file.read_text())["overrides"] == list(job)
+    """Whether the file is there, whole and of the same settings; a refusal is not: its reason may be gone by now."""
+    found = held(file)
+    return found is not None and "error" not in found and found.get("overrides") == list(job)
 
 
 def _announce(todo: Sequence[Job]) -> None:
@@ -152,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = [f"experiment={grid}", *(o for o in options.overrides if not o.startswith("experiment="))]
         folder = Path("outputs") / grid
         todo = ahead(given, folder)
+        require_same((job for _, job, _ in todo), folder)
         if not options.silent:
             _announce(todo)
         with stoppable():

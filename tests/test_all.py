@@ -174,9 +174,11 @@ def test_shadows_unlike_the_target_are_named_where_weights_are_learnt(tiny_store
 WRONG = {
     "attack.also=[banc]": r"attack.also must name attacks, each one of alignment, .* got 'banc'",
     "attack.forms=[{norms: whitened}]": r"attack.forms must name attacks, .* got null",
+    "attack.forms=[{attack: [lpla], p: 1}]": r"attack.forms must name attacks, .* got \['lpla'\]",
     "attack.forms=[{attack: bank, kollective: true}]": "attack.kollective is no setting; did you mean",
     "attack.forms=[{attack: encodermi_t, likelihood: class_conditional}]": r"attack.forms must differ .* got "
     "encodermi_t likelihood=class_conditional, which is the same as encodermi_t$",
+    "attack.forms=[{attack: lpla, likelihood: combined}]": "which is the same as lpla$",
     "attack.forms=[{attack: lpla, norms: whitened, p: 2}, {attack: lpla, p: 2, norms: whitened}]": r"attack.forms must "
     "differ .* got lpla p=2 norms=whitened, which is the same as lpla norms=whitened p=2$",
     "attack.refits=0": "attack.refits must be an integer >= 1, got 0",

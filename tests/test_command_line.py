@@ -95,8 +95,11 @@ def test_what_an_audit_may_lack_may_be_taken_away_and_options_may_be_swept() -> 
 
 
 def test_the_python_door_refuses_the_same() -> None:
-    for given in ("attack=[2,1]", "~observe"):
-        with pytest.raises(InputError, match=r"attack must be one of|cannot be taken away"):
+    for given in ("attack=[2,1]", "~observe", "ps={a:1}"):
+        with pytest.raises(
+            InputError,
+            match=r"attack must be one of|cannot be taken away|must be a value of the kind .* got {a:1}$",
+        ):
             tiny_settings(given)
 
 

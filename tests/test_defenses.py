@@ -227,6 +227,10 @@ def test_patience_ends_a_training_whose_accuracy_rises_no_more() -> None:
     assert EarlyStop(share=0.25).score(lambda: {}, torch.zeros(0, dtype=torch.long)) is None
     with pytest.raises(InputError, match="needs images of two classes"):
         one.score(lambda: {}, torch.tensor([1, 1, -1]))
+    # As many voters as images would name one class whatever the encoder.
+    with pytest.raises(InputError, match=r"^defense.k must be less than defense.images, which is 200, got 200$"):
+        EarlyStop(patience=2, k=200)
+    assert EarlyStop(k=200).outside == 0 and EarlyStop(patience=2, k=199).k == 199
 
 
 def test_neighbours_vote_as_a_slow_oracle_says() -> None:

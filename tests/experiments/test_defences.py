@@ -16,6 +16,7 @@ from scipy.stats import ttest_1samp
 from tiny_audit import CONF, TINY, once
 
 from experiments import defences
+from experiments._audit_files import require_same
 from experiments._defences_text import read, render
 from experiments._families import FREE, KNOBS, PLAIN, RELEASE, UNTRAINED, points
 from experiments._frontier import At, area, free_leak, over_seeds, verdict
@@ -107,7 +108,7 @@ def test_the_audits_ahead_share_nothing_but_their_cell(tmp_path: Path) -> None:
     assert not any("families" in one for _, job, _ in todo for one in job)
 
 
-def test_a_run_goes_on_where_it_was_and_keeps_what_was_refused(
+def test_a_run_goes_on_where_it_was_and_asks_again_what_was_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     asked: list[list[str]] = []
@@ -124,12 +125,40 @@ def test_a_run_goes_on_where_it_was_and_keeps_what_was_refused(
     monkeypatch.setattr(defences, "composed", lambda overrides: overrides)
     todo = ahead([*GRID, "dataset=digits", "families=none"], tmp_path)
     assert len(todo) == 4 and run(todo) == 1 and len(asked) == 4
-    assert run(todo) == 1 and len(asked) == 5  # what failed by a bug alone
+    assert run(todo) == 1 and len(asked) == 7  # all but the one that measured something
     assert "seed must be 0" in capsys.readouterr().out
     with defences._claimed(todo[-2][2]) as ours:
-        assert ours and run(todo) == 0 and len(asked) == 5  # another process is at it
-    again = ahead([*GRID, "dataset=digits", "families=none", "members=60"], tmp_path)
-    assert run(again) == 1 and len(asked) == 9  # other settings
+        assert ours and run(todo) == 0 and len(asked) == 9  # another process is at it
+    monkeypatch.setattr(defences, "audit", lambda settings, folder: [{"auc": 0.6}])
+    assert run(todo) == 0 and all("rows" in json.loads(file.read_text()) for _, _, file in todo)
+    todo[0][2].write_text(todo[0][2].read_text()[:40])  # a full disk
+    assert run(todo) == 0 and json.loads(todo[0][2].read_text())["rows"] == [{"auc": 0.6}]
+
+
+def test_audits_of_other_settings_are_neither_replaced_nor_mixed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defences, "audit", lambda settings, folder: [{"auc": 0.5}])
+    monkeypatch.setattr(defences, "composed", lambda overrides: overrides)
+    folder = Path("outputs/defences_small")
+    todo = ahead([*GRID, "dataset=digits", "families=none,untrained", "data.root=there"], folder)
+    assert run(todo) == 0
+    before = {file: file.read_text() for _, _, file in todo}
+    assert main(["--silent", *GRID, "families=noise", "members=60"]) == 1
+    assert re.search(r"^error: outputs/defences_small must hold audits of the same settings, got members=60 where its "
+                     r"audits have nothing more: ", capsys.readouterr().out, re.MULTILINE)  # fmt: skip
+    assert before == {file: file.read_text() for _, _, file in todo} and len(list(folder.glob("rows/*/*.json"))) == 8
+    # Another cell, defence or place of the images is no other setting.
+    require_same([job for _, job, _ in ahead([*GRID, "seed=7", "families=dp", "data.root=here"], folder)], folder)
+
+
+@pytest.mark.parametrize("given", ["nosuch", "", "none,nosuch"])
+def test_a_family_that_there_is_not_is_refused(given: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["--silent", *GRID, f"families={given}"]) == 1
+    wrong = "''" if not given else "'nosuch'"
+    assert re.search(f"^error: families must name defences, each one of none, untrained, .*, got {wrong}$",
+                     capsys.readouterr().out, re.MULTILINE)  # fmt: skip
 
 
 def leave(folder: Path, family: str, knob: str, cell: tuple, leak: float, utility: float, **more: float | bool) -> None:
@@ -215,9 +244,33 @@ def test_a_folder_without_audits_is_refused_and_one_with_refusals_names_them(
     left(tmp_path)
     file = tmp_path / "rows" / "digits_byol_0" / "temperature_1.json"
     file.write_text(json.dumps(SimpleNamespace(family="temperature", knob="1", error="it has none").__dict__))
-    assert read(tmp_path)[1] == ["temperature 1 in digits_byol_0: it has none"]
+    assert read(tmp_path)[1][0] == "temperature 1 in digits_byol_0: it has none"
     render(tmp_path)
-    assert "Refused, and missing above:" in (tmp_path / "defences.md").read_text()
+    assert "Missing above:\n\n- temperature 1 in digits_byol_0" in (tmp_path / "defences.md").read_text()
+
+
+@pytest.mark.parametrize("damage", ['{"family": "no', "", "[]", "{}", '{"family": "none", "knob": "", "rows": []}'])
+def test_a_damaged_file_and_one_that_is_not_there_are_told_and_the_others_rendered(tmp_path: Path, damage: str) -> None:
+    left(tmp_path)
+    (tmp_path / "rows" / "digits_simclr_0" / "none_False.json").write_text(damage)
+    (tmp_path / "rows" / "digits_byol_1" / "crop_0.2-0.5False.json").unlink()
+    audits, refused = read(tmp_path)
+    assert len(audits) == 8 * 12 - 2
+    assert re.search(r"none_False in digits_simclr_0: .*none_False.json cannot be read; the same command", refused[0])
+    assert refused[1:] == ["crop_0.2-0.5False in digits_byol_1: not audited yet, or failed"]
+    render(tmp_path)
+    assert all(f"- {one}" in (tmp_path / "defences.md").read_text() for one in refused)
+
+
+def test_of_a_folder_of_refusals_alone_the_reason_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "rows" / "digits_byol_0" / "none_.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"family": "none", "knob": "", "error": "members must be 1"}')
+    assert main(["--render", str(tmp_path)]) == 1
+    assert (
+        f"error: FOLDER must hold audits of defences that measured something, but of {tmp_path}: members must be 1"
+        in (capsys.readouterr().out)
+    )
 
 
 @pytest.mark.slow
@@ -230,6 +283,6 @@ def test_the_command_runs_to_its_end(
     assert main([*sizes, "epochs=4", "families=none,untrained,early_stop,round"]) == 0
     assert "8 of 8 audits to do; 20 of 20 encoders to train" in capfd.readouterr().out
     assert (
-        "round: undecided at this size: too few seeds."
+        "round: undecided at this size: too few seeds"
         in (tmp_path / "outputs" / "defences_small" / "defences.md").read_text()
     )

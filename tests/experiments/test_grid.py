@@ -10,6 +10,7 @@ from experiments import _reproduce
 from experiments._grid import jobs, look_ahead
 from experiments._origin import origin
 from lpla.auditing.plan import Plan
+from lpla.contracts.inputs import InputError
 from lpla.store.artifacts import Store
 from lpla.work.unit import make
 
@@ -84,6 +85,8 @@ def test_without_a_gpu_the_small_grid_is_taken_and_said(
     assert _reproduce.choose_grid("table3", ["seed=0"]) == grid
     assert ("the full grid, on a GPU" if gpu else "no CUDA GPU was found, so the small grid") in capsys.readouterr().out
     assert _reproduce.choose_grid("table3", ["experiment=table3"]) == "table3"
+    with pytest.raises(InputError, match="experiment must be given once, got experiment=table3 and experiment=size"):
+        _reproduce.choose_grid("table3", ["experiment=table3", "experiment=size"])
 
 
 @pytest.mark.parametrize(("codes", "begun", "code"), [((0, 1, 0), 3, 1), ((0, 143, 0), 2, 143), ((0, 0, 0), 3, 0)])

@@ -1,5 +1,6 @@
 """Leaks at size: the pairs of members and epochs, what a folder renders to, and the command on a tiny grid."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,25 @@ def test_the_rate_is_that_of_all_targets_by_one_threshold() -> None:
     one = Rotation(random.normal(size=inside.shape) + inside, inside, np.arange(400))
     found = recipe([one]).tpr_at_1pct
     assert found is not None and rate_above_chance(one) == pytest.approx(found.value - 0.01)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:500])])
+def test_a_job_without_its_scores_is_one_sentence(
+    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture
+) -> None:
+    sweep(tmp_path)
+    damage(tmp_path / "3" / "scores.npz")
+    assert main(["--render", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith(f"error: FOLDER must hold whole jobs, but {tmp_path}/3/scores.npz cannot be read (")
+    assert said.endswith(f"): remove {tmp_path}/3 to see the others without it\n") and said.count("\n") == 1
+
+
+def test_a_damaged_result_is_told_by_its_job(tmp_path: Path) -> None:
+    sweep(tmp_path)
+    (tmp_path / "3" / "result.json").write_text('[{"auc": 0.')
+    render(tmp_path)
+    assert f"- 3: {tmp_path}/3/result.json cannot be read: " in (tmp_path / "scale.md").read_text()
 
 
 def test_a_single_size_says_once_that_it_has_no_slopes(tmp_path: Path) -> None:

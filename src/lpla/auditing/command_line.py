@@ -162,6 +162,9 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         hint = f"; did you mean {MISPLACED[found[1]]}?" if found[1] in MISPLACED else _of_another_option(found[1])
         hint = hint or nearest(found[1], sorted(_known(arguments)))
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
+    if found := re.match(r"Error merging override ([^=\s]+)=(.*)", said):
+        key, value = found.groups()
+        return f"{key} must be a value of the kind that it is otherwise (one, a list, or settings by name), got {value}"
     if found := re.search(r"Could not find '([\w/]+/[^'/]+)'", said):
         group, _, option = found[1].rpartition("/")
         while not (CONF / group).is_dir():  # as of arch=simclr/foo

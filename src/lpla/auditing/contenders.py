@@ -52,7 +52,7 @@ def contenders(settings: Config, chosen: str) -> Contenders:
     configs = {name: _configured(name, settings) for name in options("attack") if name != chosen}
     for setting, names in {"also": choice.also, "forms": [one.get("attack") for one in choice.forms]}.items():
         for name in names:
-            if name not in configs:
+            if not isinstance(name, str) or name not in configs:
                 known = ", ".join(configs)
                 raise InputError(f"attack.{setting} must name attacks, each one of {known}, got {shown(name)}")
     knowledge = Knowledge(**settings["knowledge"])
@@ -77,12 +77,17 @@ def contenders(settings: Config, chosen: str) -> Contenders:
 def _add(attacks: dict[str, Config], label: str, form: Config) -> None:
     """Add a form to the attacks; the same one twice would be counted as two wherever p-values are corrected."""
     for other, config in attacks.items():
-        if config == form and other != label:
+        if _meant(config) == _meant(form) and other != label:
             problem = f"got {label}, which is the same as {other}"
             raise InputError(
                 f"attack.forms must differ from each other and from their attack's own settings, {problem}"
             )
     attacks[label] = form
+
+
+def _meant(form: Config) -> Config:
+    """A form's settings by one name for what has two: likelihood=combined is likelihood=auto."""
+    return form | AUTO if form.get("likelihood") == "combined" else form
 
 
 def _able(name: str, config: Config, knowledge: Knowledge, queries: int) -> tuple[str, Config]:

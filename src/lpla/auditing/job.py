@@ -101,8 +101,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
 
     Args:
         settings: What is audited, and by whom.
-        folder: An existing folder for `result.json`, `scores.npz` and what else was asked for; None: nothing is written
-            beside the store.
+        folder: Existing, for `result.json`, `scores.npz` and what else was asked for; None: the store alone is written.
 
     Returns:
         A row by attack and layer.
@@ -118,8 +117,7 @@ def audit(settings: Settings, folder: Path | None) -> Results:
     for sentence in (f"images: {work.images.summary}", *left_over(work), *work.left_out):
         log.info("%s", sentence)
     store = Store(config.store)
-    # numpy's pool of threads and torch's would wait for each other: of the sizes here, one is faster than two. And how
-    # many there are would change the rounding.
+    # numpy's pool of threads and torch's would wait for each other, and how many numpy has would change the rounding.
     with store.watched(), threadpool_limits(1, "blas"):
         _make_all(work, store, settings)
         found = _judge_all(work, store, start)
@@ -202,8 +200,7 @@ def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
     for alone in attacks:
         for layer in alone.layers:
             check()
-            seconds = round(time.monotonic() - start, 2)
-            data = f"{work.images.counts}; SHA-256 {work.images.digest}"
+            seconds, data = round(time.monotonic() - start, 2), f"{work.images.counts}; SHA-256 {work.images.digest}"
             run = {"git_revision": git_revision(), "seconds": seconds, "compared": compared, "data": data}
             found.append(judge(alone, store, layer, run, shared))
     return found if work.refits is None else strongest_first(work, store, found)

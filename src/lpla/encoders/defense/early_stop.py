@@ -32,6 +32,8 @@ class EarlyStop(Defense):
         images: Count = 200,
         k: Count = 5,
     ) -> None:
+        if patience is not None and k >= images:
+            raise InputError(f"defense.k must be less than defense.images, which is {images}, got {k}")
         self.share, self.patience, self.k = share, patience, k
         self.outside = 0 if patience is None else images
 
