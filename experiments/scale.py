@@ -123,7 +123,9 @@ def _every(lines: Sequence[Line]) -> str:
     body = [(line.name, *(_cell(line, place) for place in places)) for line in lines]
     header = ("attack, layer", *(f"{members:,} x {epochs}" for members, epochs in places))
     return formats.markdown(
-        header, body, "Every attack: AUC / TPR at 1 % FPR at members x epochs, means over the seeds"
+        header,
+        body,
+        "Every attack: AUC / TPR at 1 % FPR at members x epochs, means over the seeds, a threshold for each",
     )
 
 
