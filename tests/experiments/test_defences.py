@@ -279,8 +279,8 @@ def test_the_command_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = once(*TINY, "experiment=defences_small", "seed=0", "arch=simclr", "dataset=digits", "layer=backbone")
-    assert main([*sizes, "epochs=4", "families=none,untrained,early_stop,round"]) == 0
+    of_all = [*TINY, "experiment=defences_small", "seed=0", "arch=simclr", "dataset=digits", "layer=backbone"]
+    assert main(once(*of_all, "epochs=4", "families=none,untrained,early_stop,round")) == 0
     assert "8 of 8 audits to do; 20 of 20 encoders to train" in capfd.readouterr().out
     assert (
         "round: undecided at this size: too few seeds"
