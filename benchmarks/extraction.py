@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmarks.encoder import SIDE, VIEWS, build, noise, operations, settings_of
@@ -83,12 +84,12 @@ def extract(
     sizes: Sizes,
     statistics: Sequence[Statistic] | None = None,
 ) -> None:
-    """Extract as an audit does it, `statistics` or those that every audit keeps."""
+    """Extract as an audit does it, numpy's threads included: `statistics`, or those that every audit keeps."""
     observe, query = settings["observe"], Query(VIEWS, sizes.queries, seed=0)
     statistics = statistics or [plug_in(one) for one in observe["statistics"]]
     kept, size = ViewCache(observe["cache_mb"] * 2**20, sizes.fast), observe["batch_size"]
     rows, release = np.arange(len(pixels)), Release()
-    with TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary, threadpool_limits(1, "blas"):
         for k, arch in enumerate(encoders):
             folder = Path(temporary) / str(k)
             settled = (statistics, release, kept, size, folder, lambda _: None)
