@@ -283,6 +283,6 @@ def test_the_command_runs_to_its_end(
     assert main(once(*of_all, "epochs=4", "families=none,untrained,early_stop,round")) == 0
     assert "8 of 8 audits to do; 20 of 20 encoders to train" in capfd.readouterr().out
     assert (
-        "round: undecided at this size: too few seeds"
+        "round: undecided at this size: too few seeds with every length of training."
         in (tmp_path / "outputs" / "defences_small" / "defences.md").read_text()
     )

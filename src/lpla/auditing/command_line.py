@@ -164,7 +164,9 @@ def explain(mistake: Exception, arguments: Sequence[str]) -> str:
         return f"{found[1]} is no setting{hint or ' of this audit; `--help` shows them all'}"
     if found := re.match(r"Error merging override ([^=\s]+)=(.*)", said):
         key, value = found.groups()
-        return f"{key} must be a value of the kind that it is otherwise (one, a list, or settings by name), got {value}"
+        return (
+            f"{key} must keep the kind of value that it has (a single value, a list, or settings by name), got {value}"
+        )
     if found := re.search(r"Could not find '([\w/]+/[^'/]+)'", said):
         group, _, option = found[1].rpartition("/")
         while not (CONF / group).is_dir():  # as of arch=simclr/foo
