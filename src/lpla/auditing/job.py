@@ -196,12 +196,12 @@ def _write_images(work: Plan, folder: Path, named: bool) -> None:
 
 def _judge_all(work: Plan, store: Store, start: float) -> list[Judgement]:
     found, shared, attacks = [], nulls_of_data(work, store), [work.alone(name) for name in work.attacks]
-    compared = sum(len(alone.layers) for alone in attacks)
+    data = f"{work.images.counts}; SHA-256 {work.images.digest}"
+    alike = {"git_revision": git_revision(), "compared": sum(len(one.layers) for one in attacks), "data": data}
     for alone in attacks:
         for layer in alone.layers:
             check()
-            seconds, data = round(time.monotonic() - start, 2), f"{work.images.counts}; SHA-256 {work.images.digest}"
-            run = {"git_revision": git_revision(), "seconds": seconds, "compared": compared, "data": data}
+            run = alike | {"seconds": round(time.monotonic() - start, 2)}
             found.append(judge(alone, store, layer, run, shared))
     return found if work.refits is None else strongest_first(work, store, found)
 
