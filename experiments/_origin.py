@@ -24,11 +24,11 @@ def keep_grid(folder: Path, jobs: int) -> None:
     (folder / GRID).write_text(json.dumps({"jobs": jobs}) + "\n")
 
 
-def stopped(folder: Path) -> str:
+def part(folder: Path) -> str:
     """Return a sentence on a folder that lacks jobs of its grid; empty where it has all, or does not know of any."""
     file, ended = folder / GRID, len(list(folder.glob("*/result.json")))
     planned = json.loads(file.read_text())["jobs"] if file.exists() else ended
-    return f"The run was stopped: {ended} of its {planned} jobs are here." if ended < planned else ""
+    return f"This is a part of the run: {ended} of its {planned} jobs are here." if ended < planned else ""
 
 
 def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ: Sequence[str] = ()) -> str:
@@ -48,7 +48,7 @@ def origin(folder: Path, rows: Sequence[Row], command: str = "run.py -m", differ
         told = [one for one in told if one not in own]
     revisions = " ".join(dict.fromkeys(cell(row.get("git_revision")) for row in rows))
     day = time.strftime("%Y-%m-%d", time.gmtime((file if file.exists() else folder).stat().st_mtime))
-    return f"{stopped(folder)} python {command} {' '.join(told)}; revision {revisions}; {day}".lstrip()
+    return f"{part(folder)} python {command} {' '.join(told)}; revision {revisions}; {day}".lstrip()
 
 
 def _holds(override: str, row: Row) -> bool:

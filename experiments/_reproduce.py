@@ -15,7 +15,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments._grid import jobs, look_ahead
-from experiments._origin import keep_grid, stopped
+from experiments._origin import keep_grid, part
 from lpla.auditing.command_line import check_once
 from lpla.contracts.inputs import InputError
 
@@ -132,6 +132,6 @@ def _sweep(overrides: Sequence[str]) -> int:
 def _show(render: Render, folder: Path) -> int:
     for file in render(folder):
         print(f"rendered: {file}")
-    if part := stopped(folder):
-        print(part)
+    if said := part(folder):
+        print(said)
     return 0

@@ -120,7 +120,7 @@ def test_what_a_stopped_run_left_says_how_much_of_the_grid_it_is(
     monkeypatch.setattr(_reproduce, "_sweep", sweep)
     axes = ["experiment=tradeoff_small", "seed=0,1", "arch=simclr", "backbone=resnet9", "epochs=2"]
     code = _reproduce.reproduce("tradeoff", render, [*axes, "experiment/contender=bank,lpla_whitened"])
-    mark = "The run was stopped: 2 of its 4 jobs are here."
+    mark = "This is a part of the run: 2 of its 4 jobs are here."
     (told,) = tmp_path.glob("outputs/*/told.md")
     assert (code, mark in told.read_text(), mark in capsys.readouterr().out) == (
         (0, False, False) if ended == 4 else (143, True, True)
